@@ -1,0 +1,30 @@
+//! PGMQ for plain PostgreSQL, with LISTEN/NOTIFY wake-ups. Knows nothing of tasks.
+//!
+//! - [`install`] puts PGMQ into a database: as an extension where the server offers it, else as plain SQL;
+//! - [`Listener`] waits for notifications and survives lost connections; [`insert_channel`] names the channel on which PGMQ
+//!   tells of new messages.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let pool = sqlx::PgPool::connect("postgres://localhost/app").await?;
+//! pgmq_notify::install(&pool).await?;
+//! sqlx::raw_sql("select pgmq.create('mail'); select pgmq.enable_notify_insert('mail')").execute(&pool).await?;
+//!
+//! let mut listener = pgmq_notify::Listener::new(&pool, [pgmq_notify::insert_channel("mail")]);
+//! loop {
+//!     // Read until the queue is empty, then wait.
+//!     listener.next().await;
+//! }
+//! # }
+//! ```
+
+mod install;
+mod listener;
+
+pub use install::{InstallError, Installation, install};
+pub use listener::{Event, Listener};
+
+/// The channel on which new messages of a PGMQ queue are told: the one that `pgmq.enable_notify_insert` uses.
+pub fn insert_channel(queue: &str) -> String {
+    format!("pgmq.q_{queue}.INSERT")
+}
