@@ -1,0 +1,93 @@
+-- Namespaces, their queues, and templates.
+
+-- The PGMQ queue of a namespace: the same name where PGMQ takes it (47 characters, case-insensitive), else a
+-- readable part of it and a digest.
+create function tasker.queue_name(p_namespace text) returns text
+language sql immutable strict
+return case
+    when p_namespace ~ '^[a-z0-9_]{1,47}$' then p_namespace
+    else left(regexp_replace(lower(p_namespace), '[^a-z0-9]+', '_', 'g'), 30) || '_' || left(md5(p_namespace), 16)
+end;
+
+-- Wakes the listeners of a queue, once per statement, when a message that is visible now was put into it.
+-- The channel is the one of PGMQ's own notifications (`pgmq.q_NAME.INSERT`); PGMQ's trigger fires for each
+-- row, this one for each statement.
+create function tasker.wake_listeners() returns trigger
+language plpgsql as $$
+begin
+    if exists (select from inserted where vt <= tasker.now()) then
+        perform pg_notify('pgmq.' || tg_table_name || '.INSERT', '');
+    end if;
+    return null;
+end
+$$;
+
+-- Makes sure that the namespace and its queue exist. Runs with the rights of the owner, because a queue is a table and the role
+-- that runs the engine may not make tables. Every name in it is qualified, so that nobody's search path leads it astray.
+create function tasker.ensure_namespace(p_namespace text) returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_queue text := tasker.queue_name(p_namespace);
+begin
+    if exists (select from tasker.namespaces n where n.namespace = p_namespace) then
+        return;
+    end if;
+    perform pg_advisory_xact_lock(hashtext('tasker.ensure_namespace'));
+    if exists (select from tasker.namespaces n where n.namespace = p_namespace) then
+        return;
+    end if;
+    perform pgmq.create(v_queue);
+    -- Queue rows are updated and deleted all the time: leave room in the page, and vacuum by number.
+    execute format('alter table pgmq.%I set (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.01,
+                    autovacuum_vacuum_threshold = 2000)', 'q_' || v_queue);
+    execute format('create trigger wake_listeners after insert on pgmq.%I
+                    referencing new table as inserted
+                    for each statement execute function tasker.wake_listeners()', 'q_' || v_queue);
+    -- Who may run steps may use the queue.
+    perform tasker.grant_queue(v_queue, a.grantee::regrole)
+    from pg_class c, aclexplode(c.relacl) a
+    where c.oid = 'tasker.steps'::regclass and a.privilege_type = 'UPDATE' and a.grantee not in (0, c.relowner);
+    insert into tasker.namespaces (namespace, queue, created_at) values (p_namespace, v_queue, tasker.now());
+end
+$$;
+
+-- Stores one version of a template. Its steps come as a JSON array in the order of their numbers, with the
+-- columns of `template_steps` as keys.
+-- Returns 'created'; 'unchanged' where this version is stored with the same definition; 'conflict' where it is stored
+-- with another one.
+create function tasker.apply_template(
+    p_namespace text, p_name text, p_version text, p_version_key text, p_definition jsonb, p_steps jsonb,
+    out template_id bigint, out outcome text
+)
+language plpgsql as $$
+declare
+    v_stored jsonb;
+begin
+    perform tasker.ensure_namespace(p_namespace);
+    insert into tasker.task_templates as t (namespace, name, version, version_key, definition, total_steps, root_steps, created_at)
+    select p_namespace, p_name, p_version, p_version_key, p_definition, count(*),
+           count(*) filter (where step -> 'dependencies' = '[]'), tasker.now()
+    from jsonb_array_elements(p_steps) step
+    on conflict do nothing
+    returning t.template_id into template_id;
+
+    if template_id is null then
+        -- By the sort key: versions that differ in build metadata only are the same version.
+        select t.template_id, t.definition into template_id, v_stored
+        from tasker.task_templates t
+        where t.namespace = p_namespace and t.name = p_name and t.version_key = p_version_key;
+        outcome := case when v_stored = p_definition then 'unchanged' else 'conflict' end;
+        return;
+    end if;
+
+    insert into tasker.template_steps (
+        template_id, step_no, name, callable, initialization, dependencies, dependents,
+        max_attempts, backoff, backoff_base_ms, max_backoff_ms, timeout_seconds)
+    select apply_template.template_id, (e.ordinal - 1)::smallint, s.name, s.callable, s.initialization, s.dependencies,
+           s.dependents, s.max_attempts, s.backoff, s.backoff_base_ms, s.max_backoff_ms, s.timeout_seconds
+    from jsonb_array_elements(p_steps) with ordinality e(step, ordinal),
+         jsonb_populate_record(null::tasker.template_steps, e.step) s;
+    outcome := 'created';
+end
+$$;

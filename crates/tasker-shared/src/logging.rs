@@ -1,0 +1,33 @@
+//! Structured logs of the binaries, on standard error.
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::EnvFilter;
+
+use crate::settings::{LogFormat, Logging};
+
+/// Starts logging as the settings say. To be called once, first thing in `main`; a second call changes nothing.
+///
+/// # Errors
+/// When the filter cannot be read; the message says where it came from.
+pub fn init(settings: &Logging) -> Result<(), String> {
+    let (source, directives) = match std::env::var("RUST_LOG") {
+        Ok(value) if !value.is_empty() => ("RUST_LOG", value),
+        _ => ("logging.filter", settings.filter.clone()),
+    };
+    let filter = EnvFilter::try_new(&directives)
+        .map_err(|error| format!("{source} = \"{directives}\" is not a log filter: {error}"))?;
+    let json = match settings.format {
+        LogFormat::Json => true,
+        LogFormat::Text => false,
+        LogFormat::Auto => !std::io::stderr().is_terminal(),
+    };
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A logger that is set already stays: the process has one.
+    let _ = if json {
+        builder.json().flatten_event(true).with_current_span(false).try_init()
+    } else {
+        builder.with_ansi(std::io::stderr().is_terminal()).try_init()
+    };
+    Ok(())
+}

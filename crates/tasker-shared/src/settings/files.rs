@@ -1,0 +1,205 @@
+//! Settings of a process: from a file, then from the environment.
+
+use std::fs;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+
+use super::{Built, Settings, SettingsError, build, contexts};
+
+/// The environment whose overlays are taken if `TASKER_ENV` names none.
+const DEFAULT_ENVIRONMENT: &str = "development";
+
+impl Settings {
+    /// The settings of a process, checked. They come from, later ones winning:
+    ///
+    /// 1. the defaults;
+    /// 2. the file `path`, else the one that `TASKER_CONFIG_PATH` names. A folder is taken like `config/tasker`: base files, and
+    ///    the overlays of the environment that `TASKER_ENV` names (`development` if unset);
+    /// 3. the environment: `DATABASE_URL`, `TASKER_WORKER_ID`, `TASKER_NAMESPACES` (comma-separated),
+    ///    `API_KEY`, `API_KEY_FILE`, `JWT_PUBLIC_KEY`, `JWT_PUBLIC_KEY_FILE`.
+    ///
+    /// An empty variable counts as unset.
+    ///
+    /// # Errors
+    /// When a file cannot be read, or a setting is unknown or not allowed.
+    pub fn load(path: Option<&Path>) -> Result<Self, SettingsError> {
+        Self::load_with(path, |name| std::env::var(name).ok())
+    }
+
+    /// [`Settings::load`] with another environment than the process's.
+    fn load_with(path: Option<&Path>, variable: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
+        let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
+        let path = path.map(Path::to_owned).or_else(|| variable("TASKER_CONFIG_PATH").map(PathBuf::from));
+        let mut settings = match &path {
+            None => Self::default(),
+            Some(folder) if folder.is_dir() => {
+                let environment = variable("TASKER_ENV").unwrap_or_else(|| DEFAULT_ENVIRONMENT.to_owned());
+                let Built { settings, .. } = build(folder, &contexts(folder)?, &environment)?;
+                settings
+            }
+            Some(file) => Self::from_file(file)?,
+        };
+        if let Some(url) = variable("DATABASE_URL") {
+            settings.database.url = url;
+        }
+        if let Some(worker_id) = variable("TASKER_WORKER_ID") {
+            settings.worker.worker_id = worker_id;
+        }
+        if let Some(namespaces) = variable("TASKER_NAMESPACES") {
+            settings.worker.namespaces =
+                namespaces.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect();
+        }
+        settings.orchestration.access.override_from(variable)?;
+        let file = path.map_or_else(|| "the defaults".to_owned(), |path| path.display().to_string());
+        settings
+            .validate()
+            .map_err(|problems| SettingsError::Invalid { origin: format!("{file} and the environment"), problems })?;
+        Ok(settings)
+    }
+
+    /// The settings of one TOML file, with defaults for what it leaves out. Values are not checked yet: see
+    /// [`Settings::validate`].
+    ///
+    /// # Errors
+    /// When the file cannot be read, is not TOML, or has an unknown setting.
+    pub fn from_file(path: &Path) -> Result<Self, SettingsError> {
+        read_toml(path)
+    }
+}
+
+/// Reads a TOML file.
+pub(super) fn read_toml<T: DeserializeOwned>(path: &Path) -> Result<T, SettingsError> {
+    let text =
+        fs::read_to_string(path).map_err(|source| SettingsError::Unreadable { path: path.to_owned(), source })?;
+    toml::from_str(&text).map_err(|error| {
+        let (line, column) = place(&text, error.span());
+        SettingsError::Malformed { path: path.to_owned(), line, column, message: error.message().to_owned() }
+    })
+}
+
+/// Line and column of the beginning of `span`, from 1.
+fn place(text: &str, span: Option<Range<usize>>) -> (usize, usize) {
+    let before = span.and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn none(_: &str) -> Option<String> {
+        None
+    }
+
+    fn file(text: &str) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), text).unwrap();
+        file
+    }
+
+    fn failure(text: &str) -> String {
+        let file = file(text);
+        let error = Settings::load_with(Some(file.path()), none).unwrap_err().to_string();
+        error.replace(&file.path().display().to_string(), "FILE")
+    }
+
+    #[test]
+    fn without_file_and_environment_the_defaults_hold() {
+        assert_eq!(Settings::load_with(None, none).unwrap(), Settings::default());
+    }
+
+    #[test]
+    fn a_file_overrides_defaults_and_the_environment_overrides_the_file() {
+        let file = file(
+            "[database]\nurl = 'postgres://file/tasker'\n[worker]\nworker_id = 'from-file'\nnamespaces = ['a']\nport = 9",
+        );
+        let settings = Settings::load_with(Some(file.path()), none).unwrap();
+        assert_eq!(settings.database.url, "postgres://file/tasker");
+        assert_eq!(settings.worker.worker_id, "from-file");
+        assert_eq!(settings.worker.port, 9);
+        assert_eq!(settings.orchestration, Settings::default().orchestration);
+
+        let settings = Settings::load_with(Some(file.path()), |name| match name {
+            "DATABASE_URL" => Some("postgresql://env/tasker".to_owned()),
+            "TASKER_WORKER_ID" => Some("from-env".to_owned()),
+            "TASKER_NAMESPACES" => Some("b, c,".to_owned()),
+            _ => None,
+        })
+        .unwrap();
+        assert_eq!(settings.database.url, "postgresql://env/tasker");
+        assert_eq!(settings.worker.worker_id, "from-env");
+        assert_eq!(settings.worker.namespaces, ["b", "c"]);
+        assert_eq!(settings.worker.port, 9);
+    }
+
+    #[test]
+    fn an_empty_variable_counts_as_unset() {
+        let file = file("[worker]\nworker_id = 'from-file'");
+        let settings = Settings::load_with(Some(file.path()), |_| Some(String::new())).unwrap();
+        assert_eq!(settings.worker.worker_id, "from-file");
+    }
+
+    #[test]
+    fn the_environment_names_the_file_unless_the_caller_does() {
+        let (one, two) = (file("[worker]\nport = 1"), file("[worker]\nport = 2"));
+        let variable = |name: &str| (name == "TASKER_CONFIG_PATH").then(|| two.path().display().to_string());
+        assert_eq!(Settings::load_with(None, variable).unwrap().worker.port, 2);
+        assert_eq!(Settings::load_with(Some(one.path()), variable).unwrap().worker.port, 1);
+    }
+
+    #[test]
+    fn a_folder_is_merged_for_the_environment() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(folder.path().join("base")).unwrap();
+        fs::write(folder.path().join("base/worker.toml"), "[worker]\nport = 1").unwrap();
+        for (environment, port) in [("development", 2), ("test", 3)] {
+            let overlay = folder.path().join("environments").join(environment);
+            fs::create_dir_all(&overlay).unwrap();
+            fs::write(overlay.join("worker.toml"), format!("[worker]\nport = {port}")).unwrap();
+        }
+        assert_eq!(Settings::load_with(Some(folder.path()), none).unwrap().worker.port, 2);
+        let test = |name: &str| (name == "TASKER_ENV").then(|| "test".to_owned());
+        assert_eq!(Settings::load_with(Some(folder.path()), test).unwrap().worker.port, 3);
+    }
+
+    #[test]
+    fn an_unknown_setting_is_named_with_its_place() {
+        let error = failure("[worker]\nport = 1\nmax_concurent = 5\n");
+        assert!(error.starts_with("FILE:3:1: unknown field `max_concurent`, expected one of `host`"), "{error}");
+        let error = failure("[wroker]\n");
+        assert!(error.starts_with("FILE:1:2: unknown field `wroker`"), "{error}");
+    }
+
+    #[test]
+    fn a_value_of_another_type_is_named_with_its_place() {
+        let error = failure("[worker]\n  port = 'many'\n");
+        assert_eq!(error, "FILE:2:10: invalid type: string \"many\", expected u16");
+        let error = failure("[worker]\nport = 70000\n");
+        assert!(error.starts_with("FILE:2:8: invalid value"), "{error}");
+    }
+
+    #[test]
+    fn text_that_is_not_toml_is_refused_with_its_place() {
+        let error = failure("[worker\n");
+        assert!(error.starts_with("FILE:1:8: "), "{error}");
+    }
+
+    #[test]
+    fn values_out_of_range_are_all_listed() {
+        let error = failure("[worker]\nlease_ms = 5\nmax_concurrent = 0\n");
+        assert_eq!(
+            error,
+            "the settings of FILE and the environment are not valid: worker.max_concurrent = 0, but must be 1 to 10000; \
+             worker.lease_ms = 5, but must be 1000 to 3600000"
+        );
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let error = Settings::load_with(Some(Path::new("/nowhere/tasker.toml")), none).unwrap_err().to_string();
+        assert!(error.starts_with("cannot read the settings /nowhere/tasker.toml: "), "{error}");
+    }
+}

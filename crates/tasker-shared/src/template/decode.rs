@@ -1,0 +1,285 @@
+//! From the tree of a file to a template, by the rules of the format.
+//!
+//! Where an error leaves a value out, a placeholder stands in so that the rest is checked too; a template with errors is
+//! never handed out.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+
+use semver::Version;
+use serde_json::{Map, Value};
+
+use super::fields::{Field, Fields, did_you_mean};
+use super::finding::Report;
+use super::graph::Graph;
+use super::input::InputValidator;
+use super::published;
+use super::yaml::{Content, Node};
+use super::{
+    Backoff, Handler, MAX_ATTEMPTS, MAX_BACKOFF_MS, MAX_CALLABLE_CHARS, MAX_NAME_CHARS, MAX_NAMESPACE_CHARS, MAX_STEPS,
+    MAX_TIMEOUT_SECONDS, MAX_VERSION_CHARS, RetryPolicy, StepTemplate, TaskTemplate,
+};
+
+pub(super) fn template(root: Node, report: &mut Report<'_>) -> Option<TaskTemplate> {
+    let mut fields = Field { node: root, path: String::new() }.fields(report)?;
+    let name = required_line(&mut fields, "name", MAX_NAME_CHARS, report);
+    let namespace_name = fields.required("namespace_name", report).and_then(|field| namespace(&field, report));
+    let version = fields.required("version", report).and_then(|field| version(&field, report));
+    let description = text(fields.optional("description"), report);
+    let metadata = fields.optional("metadata").map(|field| field.node.to_json());
+    let input_schema = fields.optional("input_schema").map(|field| input_schema(&field, report));
+    let (steps, graph) = fields.required("steps", report).and_then(|field| steps(field, report)).unwrap_or_default();
+    let extra = fields.rest(published::TEMPLATE, report);
+    Some(TaskTemplate {
+        name,
+        namespace_name: namespace_name.unwrap_or_default(),
+        version: version.unwrap_or(Version::new(0, 0, 0)),
+        description,
+        metadata,
+        input_schema,
+        steps,
+        extra,
+        graph,
+    })
+}
+
+fn text(field: Option<Field>, report: &mut Report<'_>) -> Option<String> {
+    field?.text(report).map(str::to_owned)
+}
+
+fn required_line(fields: &mut Fields, name: &'static str, max_chars: usize, report: &mut Report<'_>) -> String {
+    fields.required(name, report).and_then(|field| line(&field, max_chars, report)).unwrap_or_default()
+}
+
+/// A text that is shown, stored and looked up: not blank, of limited length, without control characters.
+fn line(field: &Field, max_chars: usize, report: &mut Report<'_>) -> Option<String> {
+    let text = field.text(report)?;
+    let count = text.chars().count();
+    if text.trim().is_empty() {
+        field.error("must not be empty", report);
+    } else if count > max_chars {
+        field.error(format!("has {count} characters; the limit is {max_chars}"), report);
+    } else if let Some(c) = text.chars().find(|c| c.is_control()) {
+        field.error(format!("must not contain the control character U+{:04X}", u32::from(c)), report);
+    }
+    Some(text.to_owned())
+}
+
+fn namespace(field: &Field, report: &mut Report<'_>) -> Option<String> {
+    let name = field.text(report)?;
+    let starts_well = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    let is_plain = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    if !starts_well || !is_plain || name.len() > MAX_NAMESPACE_CHARS {
+        let rule = format!(
+            "a namespace is 1 to {MAX_NAMESPACE_CHARS} ASCII letters, digits and `_`, and does not begin with a digit"
+        );
+        field.error(rule, report);
+    }
+    Some(name.to_owned())
+}
+
+fn version(field: &Field, report: &mut Report<'_>) -> Option<Version> {
+    if matches!(field.node.content, Content::Scalar(Value::Number(_))) {
+        field.expected("a full semantic version such as 1.0.0", report);
+        return None;
+    }
+    let text = field.text(report)?;
+    if text.len() > MAX_VERSION_CHARS {
+        field.error(format!("has {} characters; the limit is {MAX_VERSION_CHARS}", text.len()), report);
+        return None;
+    }
+    let parsed = Version::parse(text);
+    if let Err(error) = &parsed {
+        field.error(format!("`{text}` is not a full semantic version such as 1.0.0: {error}"), report);
+    }
+    parsed.ok()
+}
+
+fn input_schema(field: &Field, report: &mut Report<'_>) -> Value {
+    let schema = field.node.to_json();
+    if !schema.is_object() && !schema.is_boolean() {
+        field.expected("a JSON Schema (a mapping)", report);
+    } else if let Err(error) = InputValidator::new(&schema) {
+        let path = format!("{}{}", field.path, error.pointer.replace('/', "."));
+        report.error(field.node.locate(&error.pointer), &path, format!("not a valid JSON Schema: {}", error.message));
+    }
+    schema
+}
+
+/// The steps and their graph.
+fn steps(field: Field, report: &mut Report<'_>) -> Option<(Vec<StepTemplate>, Graph)> {
+    let (at, path) = (field.node.at, field.path.clone());
+    let items = field.list(report)?;
+    if items.is_empty() || items.len() > MAX_STEPS {
+        report.error(at, &path, format!("a template has 1 to {MAX_STEPS} steps, not {}", items.len()));
+        return None;
+    }
+    let items: Vec<Fields> = items.into_iter().filter_map(|item| item.fields(report)).collect();
+
+    let mut numbers: HashMap<String, u16> = HashMap::new();
+    let mut steps = Vec::new();
+    let mut dependencies = Vec::new();
+    for (number, fields) in (0..).zip(items) {
+        let (at, path) = (fields.at, fields.path.clone());
+        let (step, needs) = step(fields, report);
+        match numbers.entry(step.name.clone()) {
+            Entry::Vacant(entry) => _ = entry.insert(number),
+            // No name: reported already.
+            Entry::Occupied(_) if step.name.is_empty() => {}
+            Entry::Occupied(_) => {
+                report.error(at, &path, format!("an earlier step is named `{}` too", step.name));
+            }
+        }
+        steps.push(step);
+        dependencies.push(needs);
+    }
+    let graph = resolve(&steps, &dependencies, &numbers, report);
+    Some((steps, graph))
+}
+
+/// Turns the names in `dependencies` into step numbers.
+fn resolve(
+    steps: &[StepTemplate],
+    dependencies: &[Vec<Field>],
+    numbers: &HashMap<String, u16>,
+    report: &mut Report<'_>,
+) -> Graph {
+    let mut edges = Vec::new();
+    for (step, fields) in steps.iter().zip(dependencies) {
+        let mut seen = HashSet::new();
+        let mut needed = Vec::new();
+        for (name, field) in step.dependencies.iter().zip(fields) {
+            if !seen.insert(name) {
+                field.error(format!("the step depends on `{name}` twice; keep one"), report);
+            } else if *name == step.name {
+                field.error("a step cannot depend on itself", report);
+            } else if let Some(number) = numbers.get(name) {
+                needed.push(*number);
+            } else {
+                let hint = if report.is_full() {
+                    String::new()
+                } else {
+                    did_you_mean(name, numbers.keys().map(String::as_str))
+                };
+                field.error(format!("no step is named `{name}`{hint}"), report);
+            }
+        }
+        edges.push(needed);
+    }
+    let graph = Graph::new(edges);
+    for cycle in graph.cycles() {
+        report_cycle(&cycle, steps, dependencies, report);
+    }
+    graph
+}
+
+/// Reported where the first step of the cycle names the second.
+fn report_cycle(cycle: &[u16], steps: &[StepTemplate], dependencies: &[Vec<Field>], report: &mut Report<'_>) {
+    let names: Vec<&str> =
+        cycle.iter().chain(cycle.first()).map(|step| steps[usize::from(*step)].name.as_str()).collect();
+    let first = usize::from(cycle[0]);
+    let edge = steps[first].dependencies.iter().zip(&dependencies[first]).find(|(name, _)| *name == names[1]);
+    if let Some((_, field)) = edge {
+        field.error(format!("the steps wait for each other in a cycle: {}", names.join(" → ")), report);
+    }
+}
+
+/// A step, and the places where it names its dependencies.
+fn step(mut fields: Fields, report: &mut Report<'_>) -> (StepTemplate, Vec<Field>) {
+    let name = required_line(&mut fields, "name", MAX_NAME_CHARS, report);
+    let description = text(fields.optional("description"), report);
+    let handler = handler(fields.required("handler", report), report);
+    let needs = fields.optional_alias("dependencies", "depends_on", report).and_then(|field| field.list(report));
+    let mut dependencies = Vec::new();
+    let mut places = Vec::new();
+    for field in needs.into_iter().flatten() {
+        if let Some(name) = field.text(report) {
+            dependencies.push(name.to_owned());
+            places.push(field);
+        }
+    }
+    let retry = retry_policy(fields.optional("retry"), report);
+    let timeout_seconds = fields
+        .optional("timeout_seconds")
+        .and_then(|field| field.integer(1..=MAX_TIMEOUT_SECONDS, report))
+        .unwrap_or(StepTemplate::DEFAULT_TIMEOUT_SECONDS);
+    let extra = fields.rest(published::STEP, report);
+    (StepTemplate { name, description, handler, dependencies, retry, timeout_seconds, extra }, places)
+}
+
+fn handler(field: Option<Field>, report: &mut Report<'_>) -> Handler {
+    let mut handler = Handler { callable: String::new(), initialization: Value::Object(Map::new()), extra: Map::new() };
+    let Some(mut fields) = field.and_then(|field| field.fields(report)) else {
+        return handler;
+    };
+    handler.callable = required_line(&mut fields, "callable", MAX_CALLABLE_CHARS, report);
+    if let Some(field) = fields.optional("initialization") {
+        match field.node.to_json() {
+            value @ Value::Object(_) => handler.initialization = value,
+            _ => field.expected("a mapping", report),
+        }
+    }
+    handler.extra = fields.rest(published::HANDLER, report);
+    handler
+}
+
+fn retry_policy(field: Option<Field>, report: &mut Report<'_>) -> RetryPolicy {
+    let default = RetryPolicy::default();
+    let Some(mut fields) = field.and_then(|field| field.fields(report)) else {
+        return default;
+    };
+    let retryable = fields.optional("retryable").and_then(|field| field.boolean(report)).unwrap_or(default.retryable);
+    let limit = fields.optional_alias("limit", "max_attempts", report);
+    let limit = limit.and_then(|field| limit_of(&field, report)).unwrap_or(default.limit);
+    let backoff = fields.optional("backoff").and_then(|field| backoff(&field, report));
+
+    // A default gives way to the other value where that one is written, so that base <= max.
+    let base = fields.optional("backoff_base_ms");
+    let max = fields.optional("max_backoff_ms");
+    let written_base = base.as_ref().and_then(|field| field.integer(0..=MAX_BACKOFF_MS, report));
+    let written_max = max.as_ref().and_then(|field| field.integer(0..=MAX_BACKOFF_MS, report));
+    let backoff_base_ms = written_base.unwrap_or(default.backoff_base_ms.min(written_max.unwrap_or(u32::MAX)));
+    let max_backoff_ms = written_max.unwrap_or(default.max_backoff_ms.max(backoff_base_ms));
+    if let Some(field) = base.filter(|_| backoff_base_ms > max_backoff_ms) {
+        field.error(format!("is more than max_backoff_ms, which is {max_backoff_ms}"), report);
+    }
+    RetryPolicy {
+        retryable,
+        limit,
+        backoff: backoff.unwrap_or(default.backoff),
+        backoff_base_ms,
+        max_backoff_ms,
+        extra: fields.rest(published::RETRY, report),
+    }
+}
+
+fn limit_of(field: &Field, report: &mut Report<'_>) -> Option<u32> {
+    // Published templates write 0 for a step that is not retried; tasker-core runs it once all the same.
+    if matches!(&field.node.content, Content::Scalar(value) if *value == 0) {
+        report.warn(field.node.at, &field.path, "0 is read as 1: the first attempt always runs");
+        return Some(1);
+    }
+    field.integer(1..=MAX_ATTEMPTS, report)
+}
+
+fn backoff(field: &Field, report: &mut Report<'_>) -> Option<Backoff> {
+    match field.text(report)? {
+        "exponential" => Some(Backoff::Exponential),
+        "linear" => Some(Backoff::Linear),
+        "fixed" => Some(Backoff::Fixed),
+        // Offered by tasker-core.
+        "fibonacci" => {
+            report.warn(field.node.at, &field.path, "`fibonacci` is read as `exponential`");
+            Some(Backoff::Exponential)
+        }
+        "none" => {
+            let message = "`none` is read as `fixed`; for retries without delay write backoff_base_ms: 0";
+            report.warn(field.node.at, &field.path, message);
+            Some(Backoff::Fixed)
+        }
+        other => {
+            field.error(format!("`{other}` is none of exponential, linear, fixed"), report);
+            None
+        }
+    }
+}
