@@ -1,0 +1,92 @@
+//! `tasker-server`: the orchestration server.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::builder::FalseyValueParser;
+use clap::{Parser, Subcommand};
+use tasker_orchestration::{Server, StartError};
+use tasker_shared::settings::Settings;
+use tasker_shared::{database, logging, probe, shutdown};
+
+/// Tasker's orchestration server: the REST API for tasks, on PostgreSQL.
+///
+/// Settings come from flags, then the environment, then the settings file, then defaults. Exit codes: 0 after an ordered shutdown
+/// (SIGTERM, SIGINT), 1 if the server cannot start or is not healthy, 2 for wrong arguments.
+#[derive(Parser)]
+#[command(name = "tasker-server", version)]
+struct Arguments {
+    /// The settings file (TOML).
+    #[arg(long, env = "TASKER_CONFIG_PATH", global = true)]
+    config: Option<PathBuf>,
+    /// The address to listen on.
+    #[arg(long, env = "TASKER_ORCHESTRATION_HOST")]
+    host: Option<IpAddr>,
+    /// The port to listen on; 0 takes a free one.
+    #[arg(long, env = "TASKER_ORCHESTRATION_PORT", global = true)]
+    port: Option<u16>,
+    /// Listen beyond this machine although there is no key: everybody who reaches the address can run and end tasks.
+    #[arg(long, env = "TASKER_ORCHESTRATION_INSECURE", value_parser = FalseyValueParser::new())]
+    insecure: bool,
+    /// Migrate the database first.
+    #[arg(long)]
+    migrate: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Migrate the database, and exit.
+    Migrate,
+    /// Ask the server on this machine whether it is healthy, and exit: 0 if it is, else 1.
+    Health,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("cannot start threads: {error}")),
+    };
+    match runtime.block_on(run(arguments)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error.to_string()),
+    }
+}
+
+fn fail(message: &str) -> ExitCode {
+    eprintln!("tasker-server: {message}");
+    ExitCode::FAILURE
+}
+
+async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
+    let mut settings = Settings::load(arguments.config.as_deref())?;
+    if let Some(host) = arguments.host {
+        settings.orchestration.host = host;
+    }
+    if let Some(port) = arguments.port {
+        settings.orchestration.port = port;
+    }
+    settings.orchestration.access.insecure |= arguments.insecure;
+    logging::init(&settings.logging)?;
+    match arguments.command {
+        Some(Command::Health) => return Ok(probe::healthy(settings.orchestration.port).await?),
+        Some(Command::Migrate) => return migrate(&settings).await,
+        None if settings.orchestration.is_exposed() => {
+            return Err(StartError::Exposed(settings.orchestration.address()).into());
+        }
+        None if arguments.migrate => migrate(&settings).await?,
+        None => {}
+    }
+    let shutdown = shutdown::on_signal()?;
+    Server::bind(&settings).await?.run(shutdown).await;
+    Ok(())
+}
+
+async fn migrate(settings: &Settings) -> Result<(), Box<dyn std::error::Error>> {
+    let pool = database::connect(&settings.database, "tasker-server migrate").await?;
+    tasker_orchestration::migrate(&pool).await?;
+    Ok(())
+}

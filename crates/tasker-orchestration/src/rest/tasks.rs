@@ -1,0 +1,473 @@
+//! `/v1/tasks`
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use tasker_shared::api::{
+    CreateTask, FieldError, ListTasks, OperatorAction, Problem, ResolveStep, StepList, TaskDetail, TaskList, TaskState,
+    TaskSummary, TransitionList,
+};
+use tasker_shared::engine::{CreateOutcome, NewTask, Operation, OperationOutcome, TaskFilter};
+use utoipa::IntoParams;
+use uuid::Uuid;
+
+use super::error::ApiError;
+use super::extract::{JsonBody, OptionalJsonBody, QueryString, TaskId};
+use super::templates;
+use crate::server;
+use crate::services::creator::CreateError;
+use crate::services::metrics::TemplateLabels;
+use crate::services::templates::{CheckedTemplate, TemplateError};
+
+const DEFAULT_PAGE: i64 = 50;
+const MAX_PAGE: i64 = 500;
+const MAX_ACTOR_CHARS: usize = 255;
+const MAX_REASON_CHARS: usize = 1_000;
+/// How often a template may turn out to be outdated in one request before we give up.
+const MAX_LOOKS: usize = 5;
+
+/// Creates a task.
+#[utoipa::path(post, path = "/v1/tasks", request_body = CreateTask,
+    responses(
+        (status = 201, body = TaskSummary, description = "Created, durably", headers(("Location" = String))),
+        (status = 200, body = TaskSummary, description = "The idempotency key was used by the same request before"),
+        (status = 400, body = Problem), (status = 404, body = Problem, description = "No such template"),
+        (status = 409, body = Problem, description = "The idempotency key was used by another request"),
+        (status = 413, body = Problem), (status = 422, body = Problem, description = "The context fails the input_schema")))]
+pub(super) async fn create(
+    State(state): State<Arc<server::State>>,
+    JsonBody(request): JsonBody<CreateTask>,
+) -> Result<Response, ApiError> {
+    check_request(&request)?;
+    let idempotency = request.idempotency_key.clone().map(|key| (key, digest(&request)));
+    let version = request.version.as_deref();
+    let CreateTask { namespace, name, context, priority, tags, .. } = &request;
+    let context = Value::Object(context.clone());
+    for _ in 0..MAX_LOOKS {
+        let template = find_template(&state, namespace, name, version).await?;
+        check_context(&template, &context)?;
+        let task_id = Uuid::now_v7();
+        let task = NewTask {
+            task_id,
+            template_id: template.stored.template_id,
+            latest: version.is_none(),
+            context: context.clone(),
+            priority: priority.unwrap_or(0),
+            tags: tags.clone(),
+            idempotency: idempotency.clone(),
+        };
+        match state.creator.create(task).await? {
+            CreateOutcome::Created(created_at) => {
+                state.metrics.created(&TemplateLabels { namespace: namespace.clone(), template: name.clone() });
+                return Ok(created(&template, task_id, created_at, &request));
+            }
+            CreateOutcome::Existing(existing) => {
+                return Ok((StatusCode::OK, Json(summary(&state, existing).await?)).into_response());
+            }
+            CreateOutcome::Conflict(existing) => {
+                return Err(ApiError::conflict(
+                    "idempotency-key-taken",
+                    "The idempotency key was used by another request",
+                    format!(
+                        "task {existing} was created with this key from another body: use a new key for a new task"
+                    ),
+                ));
+            }
+            CreateOutcome::Outdated => state.templates.forget_newest(namespace, name),
+        }
+    }
+    Err(ApiError::unavailable("new versions of the template are being stored all the time; try again"))
+}
+
+/// The answer for a task that was just created, which is known without asking.
+fn created(template: &CheckedTemplate, task_id: Uuid, created_at: DateTime<Utc>, request: &CreateTask) -> Response {
+    let stored = &template.stored;
+    let summary = TaskSummary {
+        task_uuid: task_id,
+        namespace: stored.namespace.clone(),
+        name: stored.name.clone(),
+        version: stored.version.clone(),
+        status: TaskState::Pending,
+        completion_percentage: 0,
+        total_steps: stored.total_steps,
+        completed_steps: 0,
+        failed_steps: 0,
+        priority: request.priority.unwrap_or(0),
+        tags: request.tags.clone(),
+        created_at,
+        started_at: None,
+        completed_at: None,
+    };
+    (StatusCode::CREATED, [(header::LOCATION, format!("/v1/tasks/{task_id}"))], Json(summary)).into_response()
+}
+
+fn check_request(request: &CreateTask) -> Result<(), ApiError> {
+    let refuse = |detail: String| Err(ApiError::malformed(detail));
+    if let Some(key) = &request.idempotency_key
+        && !(1..=255).contains(&key.chars().count())
+    {
+        return refuse(format!("idempotency_key may have 1 to 255 characters, not {}", key.chars().count()));
+    }
+    if let Some(priority) = request.priority
+        && !(0..=100).contains(&priority)
+    {
+        return refuse(format!("priority may be 0 to 100, not {priority}"));
+    }
+    let strings = |mut values: Box<dyn Iterator<Item = &Value> + '_>| values.all(Value::is_string);
+    let tags_are_strings = match &request.tags {
+        None => true,
+        Some(Value::Array(items)) => strings(Box::new(items.iter())),
+        Some(Value::Object(fields)) => strings(Box::new(fields.values())),
+        Some(_) => false,
+    };
+    if !tags_are_strings {
+        return refuse("tags may be an array of strings, or an object of strings".to_owned());
+    }
+    let texts =
+        [Some(&request.namespace), Some(&request.name), request.version.as_ref(), request.idempotency_key.as_ref()];
+    if texts.into_iter().flatten().any(|text| text.contains('\0'))
+        || request.context.iter().any(|(key, value)| key.contains('\0') || has_nul(value))
+        || request.tags.as_ref().is_some_and(has_nul)
+    {
+        return refuse("the request has a NUL character (\\u0000), which PostgreSQL cannot hold".to_owned());
+    }
+    Ok(())
+}
+
+/// Whether a string or key of the value has a NUL character. The depth is bounded by the parser.
+fn has_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(items) => items.iter().any(has_nul),
+        Value::Object(fields) => fields.iter().any(|(key, value)| key.contains('\0') || has_nul(value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+fn check_context(template: &CheckedTemplate, context: &Value) -> Result<(), ApiError> {
+    let Some(validator) = &template.validator else { return Ok(()) };
+    validator.validate(context).map_err(|errors| {
+        let errors: Vec<FieldError> = errors
+            .into_iter()
+            .map(|error| FieldError { pointer: error.pointer.to_string(), message: error.message })
+            .collect();
+        let places: Vec<String> =
+            errors.iter().map(|error| format!("at '{}': {}", error.pointer, error.message)).collect();
+        ApiError::invalid(
+            "invalid-context",
+            "The context does not fit the template's input_schema",
+            places.join("; "),
+            errors,
+        )
+    })
+}
+
+/// A digest of what a request asks for. Object keys are sorted, so the order in which they were sent does not matter.
+fn digest(request: &CreateTask) -> Vec<u8> {
+    let CreateTask { namespace, name, version, context, idempotency_key: _, priority, tags } = request;
+    let asked = serde_json::json!([namespace, name, version, context, priority.unwrap_or(0), tags]);
+    Sha256::digest(asked.to_string().as_bytes()).to_vec()
+}
+
+async fn find_template(
+    state: &server::State,
+    namespace: &str,
+    name: &str,
+    version: Option<&str>,
+) -> Result<Arc<CheckedTemplate>, ApiError> {
+    match state.templates.get(&state.engine, namespace, name, version).await {
+        Ok(Some(template)) => Ok(template),
+        Ok(None) => Err(templates::not_found(namespace, name, version)),
+        Err(TemplateError::Database(error)) => Err(error.into()),
+        Err(error @ TemplateError::Schema(..)) => {
+            tracing::error!(%error, namespace, name, "a stored template is damaged");
+            Err(ApiError::internal())
+        }
+    }
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Wait {
+    /// Wait up to this long for the task to come to rest, as `30s` or `500ms`; the server's limit is one minute, if not set otherwise.
+    wait: Option<String>,
+}
+
+/// Shows a task with its steps, at once or when it has come to rest.
+#[utoipa::path(get, path = "/v1/tasks/{task_uuid}", params(("task_uuid" = Uuid, Path), Wait),
+    responses((status = 200, body = TaskDetail), (status = 400, body = Problem), (status = 404, body = Problem)))]
+pub(super) async fn get(
+    State(state): State<Arc<server::State>>,
+    TaskId(task_id): TaskId,
+    QueryString(query): QueryString<Wait>,
+) -> Result<Json<TaskDetail>, ApiError> {
+    if let Some(wait) = query.wait {
+        let wait = parse_wait(&wait)?.min(state.settings.max_wait());
+        let waiter = state.waiters.register(task_id);
+        let deadline = tokio::time::sleep(wait);
+        tokio::pin!(deadline);
+        loop {
+            let rung = waiter.rung();
+            if !state.engine.at_rest(&[task_id]).await?.is_empty() {
+                break;
+            }
+            tokio::select! {
+                () = rung => {
+                    if state.shutdown.is_cancelled() {
+                        break;
+                    }
+                }
+                () = state.shutdown.cancelled() => break,
+                () = &mut deadline => break,
+            }
+        }
+    }
+    state.engine.get_task(task_id).await?.map(Json).ok_or_else(|| no_such_task(task_id))
+}
+
+/// A duration as `30s`, `500ms` or `1m`.
+fn parse_wait(text: &str) -> Result<Duration, ApiError> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let milliseconds = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        _ => 0,
+    };
+    match number.parse::<u64>() {
+        Ok(number) if milliseconds > 0 => Ok(Duration::from_millis(number.saturating_mul(milliseconds))),
+        _ => Err(ApiError::malformed(format!(
+            "wait may be a number with a unit, such as 30s, 500ms or 1m, not '{text}'"
+        ))),
+    }
+}
+
+/// Lists tasks, newest first.
+#[utoipa::path(get, path = "/v1/tasks", params(ListTasks),
+    responses((status = 200, body = TaskList), (status = 400, body = Problem)))]
+pub(super) async fn list(
+    State(state): State<Arc<server::State>>,
+    QueryString(query): QueryString<ListTasks>,
+) -> Result<Json<TaskList>, ApiError> {
+    let limit = query.limit.unwrap_or(DEFAULT_PAGE);
+    if !(1..=MAX_PAGE).contains(&limit) {
+        return Err(ApiError::malformed(format!("limit may be 1 to {MAX_PAGE}, not {limit}")));
+    }
+    let status = query
+        .status
+        .map(|status| status.parse::<TaskState>())
+        .transpose()
+        .map_err(|error| ApiError::malformed(format!("status: {error}")))?;
+    let before = query
+        .cursor
+        .map(|cursor| cursor.parse::<Uuid>())
+        .transpose()
+        .map_err(|_| ApiError::malformed("cursor may be the next_cursor of an earlier page"))?;
+    let mut tasks = state
+        .engine
+        // One more than asked for, to see whether there is a next page.
+        .list_tasks(&TaskFilter { namespace: query.namespace, status, before, limit: limit + 1 })
+        .await?;
+    let size = usize::try_from(limit).unwrap_or(usize::MAX);
+    let more = tasks.len() > size;
+    tasks.truncate(size);
+    let next_cursor = tasks.last().filter(|_| more).map(|task| task.task_uuid.to_string());
+    Ok(Json(TaskList { tasks, next_cursor }))
+}
+
+/// Shows the steps of a task.
+#[utoipa::path(get, path = "/v1/tasks/{task_uuid}/steps", params(("task_uuid" = Uuid, Path)),
+    responses((status = 200, body = StepList), (status = 404, body = Problem)))]
+pub(super) async fn steps(
+    State(state): State<Arc<server::State>>,
+    TaskId(task_id): TaskId,
+) -> Result<Json<StepList>, ApiError> {
+    let steps = state.engine.list_steps(task_id).await?.ok_or_else(|| no_such_task(task_id))?;
+    Ok(Json(StepList { steps }))
+}
+
+/// Shows every change of state of a task and its steps.
+#[utoipa::path(get, path = "/v1/tasks/{task_uuid}/transitions", params(("task_uuid" = Uuid, Path)),
+    responses((status = 200, body = TransitionList), (status = 404, body = Problem)))]
+pub(super) async fn transitions(
+    State(state): State<Arc<server::State>>,
+    TaskId(task_id): TaskId,
+) -> Result<Json<TransitionList>, ApiError> {
+    let transitions = state.engine.list_transitions(task_id).await?;
+    if transitions.is_empty() {
+        return Err(no_such_task(task_id));
+    }
+    Ok(Json(TransitionList { transitions }))
+}
+
+/// Ends a task: none of its steps starts any more.
+#[utoipa::path(post, path = "/v1/tasks/{task_uuid}/cancel", params(("task_uuid" = Uuid, Path)), request_body = Option<OperatorAction>,
+    responses((status = 200, body = TaskSummary), (status = 404, body = Problem), (status = 409, body = Problem, description = "The task is final")))]
+pub(super) async fn cancel(
+    State(state): State<Arc<server::State>>,
+    TaskId(task_id): TaskId,
+    OptionalJsonBody(action): OptionalJsonBody<OperatorAction>,
+) -> Result<Json<TaskSummary>, ApiError> {
+    operate(&state, task_id, &Operation::Cancel, action).await
+}
+
+/// Gives up a task that is blocked by failures.
+#[utoipa::path(post, path = "/v1/tasks/{task_uuid}/fail", params(("task_uuid" = Uuid, Path)), request_body = Option<OperatorAction>,
+    responses((status = 200, body = TaskSummary), (status = 404, body = Problem), (status = 409, body = Problem, description = "The task is not blocked")))]
+pub(super) async fn fail(
+    State(state): State<Arc<server::State>>,
+    TaskId(task_id): TaskId,
+    OptionalJsonBody(action): OptionalJsonBody<OperatorAction>,
+) -> Result<Json<TaskSummary>, ApiError> {
+    operate(&state, task_id, &Operation::Fail, action).await
+}
+
+/// Lets all failed steps of a task run again, with all their attempts.
+#[utoipa::path(post, path = "/v1/tasks/{task_uuid}/retry", params(("task_uuid" = Uuid, Path)), request_body = Option<OperatorAction>,
+    responses((status = 200, body = TaskSummary), (status = 404, body = Problem), (status = 409, body = Problem, description = "No step has failed, or the task is final")))]
+pub(super) async fn retry(
+    State(state): State<Arc<server::State>>,
+    TaskId(task_id): TaskId,
+    OptionalJsonBody(action): OptionalJsonBody<OperatorAction>,
+) -> Result<Json<TaskSummary>, ApiError> {
+    operate(&state, task_id, &Operation::Retry { step: None }, action).await
+}
+
+#[derive(Deserialize)]
+pub(super) struct StepInPath {
+    name: String,
+}
+
+/// Lets a failed step run again, with all its attempts.
+#[utoipa::path(post, path = "/v1/tasks/{task_uuid}/steps/{name}/retry",
+    params(("task_uuid" = Uuid, Path), ("name" = String, Path)), request_body = Option<OperatorAction>,
+    responses((status = 200, body = TaskSummary), (status = 404, body = Problem), (status = 409, body = Problem, description = "The step has not failed, or the task is final")))]
+pub(super) async fn retry_step(
+    State(state): State<Arc<server::State>>,
+    TaskId(task_id): TaskId,
+    Path(step): Path<StepInPath>,
+    OptionalJsonBody(action): OptionalJsonBody<OperatorAction>,
+) -> Result<Json<TaskSummary>, ApiError> {
+    operate(&state, task_id, &Operation::Retry { step: Some(step.name) }, action).await
+}
+
+/// Gives a step a result by hand; its dependents go on.
+#[utoipa::path(post, path = "/v1/tasks/{task_uuid}/steps/{name}/resolve",
+    params(("task_uuid" = Uuid, Path), ("name" = String, Path)), request_body = ResolveStep,
+    responses((status = 200, body = TaskSummary), (status = 404, body = Problem), (status = 409, body = Problem, description = "The step has a result, or the task is final")))]
+pub(super) async fn resolve_step(
+    State(state): State<Arc<server::State>>,
+    TaskId(task_id): TaskId,
+    Path(step): Path<StepInPath>,
+    JsonBody(body): JsonBody<ResolveStep>,
+) -> Result<Json<TaskSummary>, ApiError> {
+    let ResolveStep { result, actor, reason } = body;
+    if has_nul(&result) {
+        return Err(ApiError::malformed("the result has a NUL character (\\u0000), which PostgreSQL cannot hold"));
+    }
+    operate(&state, task_id, &Operation::Resolve { step: step.name, result }, OperatorAction { actor, reason }).await
+}
+
+async fn operate(
+    state: &server::State,
+    task_id: Uuid,
+    operation: &Operation,
+    action: OperatorAction,
+) -> Result<Json<TaskSummary>, ApiError> {
+    let OperatorAction { actor, reason } = action;
+    for (field, text, limit) in [("actor", &actor, MAX_ACTOR_CHARS), ("reason", &reason, MAX_REASON_CHARS)] {
+        if text.as_ref().is_some_and(|text| text.chars().count() > limit || text.contains('\0')) {
+            return Err(ApiError::malformed(format!("{field} may have up to {limit} characters and no NUL")));
+        }
+    }
+    let outcome = state.engine.operate(task_id, operation, actor.as_deref(), reason.as_deref()).await?;
+    match outcome {
+        OperationOutcome::Done => Ok(Json(summary(state, task_id).await?)),
+        OperationOutcome::NotFound => Err(no_such_task(task_id)),
+        OperationOutcome::NoStep => Err(ApiError::not_found(
+            "step",
+            format!("task {task_id} has no step of this name; GET /v1/tasks/{task_id}/steps lists them"),
+        )),
+        OperationOutcome::WrongState(found) => Err(ApiError::conflict(
+            "wrong-state",
+            "This cannot be done in this state",
+            match operation {
+                Operation::Cancel => format!("the task is {found}: it has ended already"),
+                Operation::Fail => {
+                    format!("the task is {found}: only a task that is blocked_by_failures can be failed")
+                }
+                Operation::Retry { step: None } => {
+                    format!("the task is {found}: only a task with failed steps that has not ended can be retried")
+                }
+                Operation::Retry { step: Some(step) } => {
+                    format!("step {step} is {found}: only a failed step of a task that has not ended can be retried")
+                }
+                Operation::Resolve { step, .. } => format!(
+                    "step {step} is {found}: only a step without a result, of a task that has not ended, can be resolved"
+                ),
+            },
+        )),
+    }
+}
+
+async fn summary(state: &server::State, task_id: Uuid) -> Result<TaskSummary, ApiError> {
+    state.engine.get_task_summary(task_id).await?.ok_or_else(|| no_such_task(task_id))
+}
+
+fn no_such_task(task_id: Uuid) -> ApiError {
+    ApiError::not_found("task", format!("there is no task {task_id}"))
+}
+
+impl From<CreateError> for ApiError {
+    fn from(error: CreateError) -> Self {
+        match error {
+            CreateError::Database { message, bad_data: true } => {
+                Self::malformed(format!("PostgreSQL cannot hold this task: {message}"))
+            }
+            CreateError::Database { message, bad_data: false } => {
+                tracing::warn!(error = message, "tasks could not be created");
+                Self::unavailable(
+                    "the database did not confirm the task; repeat the request with an idempotency_key to be sure of one task",
+                )
+            }
+            CreateError::ShuttingDown => Self::unavailable(error.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_a_number_with_a_unit() {
+        let ok = |text: &str| parse_wait(text).ok();
+        assert_eq!(ok("30s"), Some(Duration::from_secs(30)));
+        assert_eq!(ok("250ms"), Some(Duration::from_millis(250)));
+        assert_eq!(ok("2m"), Some(Duration::from_secs(120)));
+        for wrong in ["", "s", "30", "-1s", "1.5s", "30h", "99999999999999999999s"] {
+            assert_eq!(ok(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_order_of_keys_does_not_change_what_is_asked() {
+        let request = |body: &str| digest(&serde_json::from_str(body).unwrap());
+        let one = request(r#"{"namespace":"n","name":"t","context":{"a":1,"b":{"c":1,"d":2}},"idempotency_key":"k"}"#);
+        let same = request(r#"{"name":"t","namespace":"n","idempotency_key":"k","context":{"b":{"d":2,"c":1},"a":1}}"#);
+        let other =
+            request(r#"{"name":"t","namespace":"n","idempotency_key":"k","context":{"b":{"d":2,"c":1},"a":2}}"#);
+        assert_eq!(one, same);
+        assert_ne!(one, other);
+    }
+}

@@ -1,0 +1,121 @@
+//! `/v1/templates`
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use serde::Deserialize;
+use tasker_shared::api::{AppliedTemplate, FieldError, Problem, TemplateDetail, TemplateList, TemplateOutcome};
+use tasker_shared::engine::ApplyOutcome;
+use tasker_shared::template::{self, Finding};
+use utoipa::IntoParams;
+
+use super::error::ApiError;
+use super::extract::{QueryString, YamlBody};
+use super::workers::OfNamespace;
+use crate::server;
+
+fn field_errors(findings: &[Finding]) -> Vec<FieldError> {
+    findings
+        .iter()
+        .map(|finding| FieldError {
+            pointer: format!("{}:{}", finding.line, finding.column),
+            message: if finding.path.is_empty() {
+                finding.message.clone()
+            } else {
+                format!("{}: {}", finding.path, finding.message)
+            },
+        })
+        .collect()
+}
+
+/// Stores a version of a template, from YAML or JSON text.
+#[utoipa::path(post, path = "/v1/templates",
+    request_body(content = String, content_type = "application/yaml"),
+    responses(
+        (status = 201, body = AppliedTemplate, description = "This version is new"),
+        (status = 200, body = AppliedTemplate, description = "This version was stored before, with the same content"),
+        (status = 409, body = Problem, description = "This version was stored before, with another content"),
+        (status = 422, body = Problem, description = "The template is wrong; each error has its line")))]
+pub(super) async fn apply(
+    State(state): State<Arc<server::State>>,
+    YamlBody(source): YamlBody,
+) -> Result<(StatusCode, Json<AppliedTemplate>), ApiError> {
+    let parsed = template::parse(&source, None).map_err(|errors| {
+        ApiError::invalid(
+            "invalid-template",
+            "The template is wrong",
+            format!("the template was refused:\n{errors}"),
+            field_errors(&errors.0),
+        )
+    })?;
+    let template = parsed.template;
+    let (code, outcome) = match state.engine.apply_template(&template).await? {
+        ApplyOutcome::Created => (StatusCode::CREATED, TemplateOutcome::Created),
+        ApplyOutcome::Unchanged => (StatusCode::OK, TemplateOutcome::Unchanged),
+        ApplyOutcome::Conflict => {
+            return Err(ApiError::conflict(
+                "template-version-taken",
+                "This version is stored with another content",
+                format!(
+                    "version {} of {}/{} is stored with another content, and a stored version never changes: \
+                     give the template a new version",
+                    template.version, template.namespace_name, template.name
+                ),
+            ));
+        }
+    };
+    Ok((
+        code,
+        Json(AppliedTemplate {
+            namespace: template.namespace_name,
+            name: template.name,
+            version: template.version.to_string(),
+            outcome,
+            warnings: field_errors(&parsed.warnings),
+        }),
+    ))
+}
+
+/// Lists every version of every template.
+#[utoipa::path(get, path = "/v1/templates", params(OfNamespace), responses((status = 200, body = TemplateList)))]
+pub(super) async fn list(
+    State(state): State<Arc<server::State>>,
+    QueryString(query): QueryString<OfNamespace>,
+) -> Result<Json<TemplateList>, ApiError> {
+    Ok(Json(TemplateList { templates: state.engine.list_templates(query.namespace.as_deref()).await? }))
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct OfVersion {
+    /// The version; the newest one if absent.
+    version: Option<String>,
+}
+
+/// Shows a version of a template.
+#[utoipa::path(get, path = "/v1/templates/{namespace}/{name}",
+    params(("namespace" = String, Path), ("name" = String, Path), OfVersion),
+    responses((status = 200, body = TemplateDetail), (status = 404, body = Problem)))]
+pub(super) async fn get(
+    State(state): State<Arc<server::State>>,
+    Path((namespace, name)): Path<(String, String)>,
+    QueryString(query): QueryString<OfVersion>,
+) -> Result<Json<TemplateDetail>, ApiError> {
+    let version = query.version.as_deref();
+    match state.engine.get_template(&namespace, &name, version).await? {
+        Some(template) => Ok(Json(template)),
+        None => Err(not_found(&namespace, &name, version)),
+    }
+}
+
+/// 404: no such template.
+pub(super) fn not_found(namespace: &str, name: &str, version: Option<&str>) -> ApiError {
+    let version = version.map(|version| format!(" in version {version}")).unwrap_or_default();
+    ApiError::not_found(
+        "template",
+        format!("namespace '{namespace}' has no template '{name}'{version}; GET /v1/templates lists what there is"),
+    )
+}

@@ -1,0 +1,65 @@
+//! Figures for Prometheus.
+
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+/// Labels of a finished request.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct RequestLabels {
+    pub(crate) method: String,
+    /// The route's pattern, not the path: few values.
+    pub(crate) route: String,
+    pub(crate) status: u16,
+}
+
+/// Labels of a created task.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct TemplateLabels {
+    pub(crate) namespace: String,
+    pub(crate) template: String,
+}
+
+/// The server's figures.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    registry: Registry,
+    requests: Family<RequestLabels, Histogram>,
+    created: Family<TemplateLabels, Counter>,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let mut registry = Registry::with_prefix("tasker");
+        let requests =
+            Family::new_with_constructor((|| Histogram::new(exponential_buckets(0.001, 2.0, 15))) as fn() -> Histogram);
+        registry.register_with_unit(
+            "http_request_duration",
+            "Time to answer requests",
+            Unit::Seconds,
+            requests.clone(),
+        );
+        let created = Family::default();
+        registry.register("tasks_created", "Tasks created by this server", created.clone());
+        Self { registry, requests, created }
+    }
+
+    pub(crate) fn request(&self, labels: &RequestLabels, took: Duration) {
+        self.requests.get_or_create(labels).observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn created(&self, labels: &TemplateLabels) {
+        self.created.get_or_create(labels).inc();
+    }
+
+    /// The figures in the OpenMetrics text format.
+    pub(crate) fn encode(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}

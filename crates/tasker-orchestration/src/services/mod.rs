@@ -1,0 +1,6 @@
+//! What the server does behind its API.
+
+pub(crate) mod creator;
+pub(crate) mod metrics;
+pub(crate) mod templates;
+pub(crate) mod waiters;
