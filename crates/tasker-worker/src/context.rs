@@ -1,0 +1,181 @@
+//! What a handler knows of its step.
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tasker_shared::engine::ClaimedStep;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::error::HandlerError;
+
+/// One attempt of a step, as its handler sees it. Cheap to move; clones share their cancellation.
+#[derive(Debug, Clone)]
+pub struct StepContext {
+    step: ClaimedStep,
+    cancelled: CancellationToken,
+}
+
+impl StepContext {
+    /// A context that is never cancelled, for tests of handlers.
+    pub fn new(step: ClaimedStep) -> Self {
+        Self::cancelled_by(step, CancellationToken::new())
+    }
+
+    pub(crate) fn cancelled_by(step: ClaimedStep, cancelled: CancellationToken) -> Self {
+        Self { step, cancelled }
+    }
+
+    /// The task's id.
+    pub fn task_id(&self) -> Uuid {
+        self.step.task_id
+    }
+
+    /// The step's name, unique in its task.
+    pub fn step_name(&self) -> &str {
+        &self.step.step_name
+    }
+
+    /// The task's namespace.
+    pub fn namespace(&self) -> &str {
+        &self.step.namespace
+    }
+
+    /// The name of the task's template.
+    pub fn template_name(&self) -> &str {
+        &self.step.template_name
+    }
+
+    /// The version of the task's template.
+    pub fn template_version(&self) -> &str {
+        &self.step.template_version
+    }
+
+    /// The name under which the template calls the handler.
+    pub fn callable(&self) -> &str {
+        &self.step.callable
+    }
+
+    /// Which attempt this is, from 1.
+    pub fn attempt(&self) -> i16 {
+        self.step.attempt
+    }
+
+    /// How many attempts there may be.
+    pub fn max_attempts(&self) -> i16 {
+        self.step.max_attempts
+    }
+
+    /// The task's input as JSON.
+    pub fn context(&self) -> &Value {
+        &self.step.context
+    }
+
+    /// The results of the steps that this one depends on, as a JSON object by step name.
+    pub fn dependency_results(&self) -> &Value {
+        &self.step.dependency_results
+    }
+
+    /// The task's input.
+    ///
+    /// # Errors
+    /// A permanent error of kind `bad_input` if it is not a `T`.
+    pub fn input<T: DeserializeOwned>(&self) -> Result<T, HandlerError> {
+        decode(&self.step.context, "the task's context")
+    }
+
+    /// What the template says to the handler: `handler.initialization`.
+    ///
+    /// # Errors
+    /// A permanent error of kind `bad_input` if it is not a `T`.
+    pub fn initialization<T: DeserializeOwned>(&self) -> Result<T, HandlerError> {
+        decode(&self.step.initialization, "handler.initialization of the template")
+    }
+
+    /// The result of a step that this one depends on.
+    ///
+    /// # Errors
+    /// A permanent error of kind `bad_input` if this step does not depend on it or its result is not a `T`.
+    pub fn dependency<T: DeserializeOwned>(&self, name: &str) -> Result<T, HandlerError> {
+        match self.step.dependency_results.get(name) {
+            Some(result) => decode(result, &format!("the result of step `{name}`")),
+            None => Err(bad_input(format!(
+                "step `{}` does not depend on a step `{name}`; see `dependencies` in template {} {}",
+                self.step.step_name, self.step.template_name, self.step.template_version
+            ))),
+        }
+    }
+
+    /// Whether the attempt's result is no longer wanted: its lease is lost, its task was cancelled, its time is over, or
+    /// the worker stops and cannot wait any longer.
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled.is_cancelled()
+    }
+
+    /// Waits until the attempt's result is no longer wanted; see [`is_cancelled`](Self::is_cancelled). A handler that
+    /// goes on then is ended at its next `.await`, after a few seconds or at once.
+    pub async fn cancelled(&self) {
+        self.cancelled.cancelled().await;
+    }
+}
+
+fn decode<T: DeserializeOwned>(value: &Value, what: &str) -> Result<T, HandlerError> {
+    T::deserialize(value).map_err(|error| bad_input(format!("{what}: {error}")))
+}
+
+fn bad_input(message: String) -> HandlerError {
+    HandlerError::permanent(message).with_kind("bad_input")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+    use serde_json::json;
+
+    use super::*;
+
+    fn context() -> StepContext {
+        StepContext::new(ClaimedStep {
+            task_id: Uuid::nil(),
+            step_no: 1,
+            token: Uuid::nil(),
+            msg_id: 1,
+            namespace: "space".into(),
+            template_name: "template".into(),
+            template_version: "1.0.0".into(),
+            step_name: "second".into(),
+            callable: "space.second".into(),
+            initialization: json!({"factor": 3}),
+            context: json!({"number": "four"}),
+            dependency_results: json!({"first": [1, 2]}),
+            attempt: 1,
+            max_attempts: 3,
+            timeout_seconds: 30,
+        })
+    }
+
+    #[test]
+    fn dependencies_are_read_by_name() {
+        let context = context();
+        assert_eq!(context.dependency::<Vec<u8>>("first").unwrap(), [1, 2]);
+        assert_eq!(
+            context.dependency::<Value>("third").unwrap_err().to_string(),
+            "bad_input: step `second` does not depend on a step `third`; see `dependencies` in template template 1.0.0"
+        );
+    }
+
+    #[test]
+    fn wrong_input_is_a_permanent_error_that_says_where() {
+        #[derive(Debug, Deserialize)]
+        #[expect(dead_code, reason = "only its shape counts")]
+        struct Input {
+            number: u64,
+        }
+        assert_eq!(
+            context().input::<Input>().unwrap_err(),
+            HandlerError::Permanent {
+                kind: "bad_input".into(),
+                message: "the task's context: invalid type: string \"four\", expected u64".into()
+            }
+        );
+    }
+}

@@ -1,0 +1,99 @@
+//! How handlers say that a step failed.
+
+use std::error::Error;
+use std::fmt;
+
+use serde_json::Value;
+
+/// What a handler returns: the step's result, which may be at most 1 MiB of JSON, or why the attempt failed.
+pub type HandlerResult = Result<Value, HandlerError>;
+
+/// Why an attempt failed.
+///
+/// Any other error turns into a retryable one by `?`, with its causes in the message. (That is why this type is not an
+/// [`Error`] itself.)
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HandlerError {
+    /// Another attempt may succeed: the step is tried again as its retry policy says.
+    Retryable {
+        /// What kind of error, a stable name for programs such as `payment_provider_down`.
+        kind: String,
+        /// What happened, for people.
+        message: String,
+    },
+    /// Every attempt will fail: the step fails at once.
+    Permanent {
+        /// What kind of error, a stable name for programs such as `card_declined`.
+        kind: String,
+        /// What happened, for people.
+        message: String,
+    },
+}
+
+impl HandlerError {
+    /// An error of kind `error` that another attempt may not meet.
+    pub fn retryable(message: impl Into<String>) -> Self {
+        Self::Retryable { kind: "error".to_owned(), message: message.into() }
+    }
+
+    /// An error of kind `error` that every attempt will meet.
+    pub fn permanent(message: impl Into<String>) -> Self {
+        Self::Permanent { kind: "error".to_owned(), message: message.into() }
+    }
+
+    /// The same error with another kind.
+    #[must_use]
+    pub fn with_kind(self, kind: impl Into<String>) -> Self {
+        match self {
+            Self::Retryable { message, .. } => Self::Retryable { kind: kind.into(), message },
+            Self::Permanent { message, .. } => Self::Permanent { kind: kind.into(), message },
+        }
+    }
+}
+
+impl fmt::Display for HandlerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Retryable { kind, message } | Self::Permanent { kind, message }) = self;
+        write!(f, "{kind}: {message}")
+    }
+}
+
+impl<E: Error> From<E> for HandlerError {
+    fn from(error: E) -> Self {
+        let mut message = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            let text = error.to_string();
+            // Many errors repeat their cause in their own words.
+            if !message.contains(&text) {
+                message.push_str(": ");
+                message.push_str(&text);
+            }
+            cause = error.source();
+        }
+        Self::retryable(message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_errors_are_retryable_and_keep_their_causes() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("cannot reach the warehouse")]
+        struct Outer(#[source] std::io::Error);
+
+        fn handler() -> HandlerResult {
+            Err(Outer(std::io::Error::other("no route")))?
+        }
+        assert_eq!(handler(), Err(HandlerError::retryable("cannot reach the warehouse: no route")));
+    }
+
+    #[test]
+    fn a_kind_can_be_given() {
+        let error = HandlerError::permanent("the bank said no").with_kind("card_declined");
+        assert_eq!(error.to_string(), "card_declined: the bank said no");
+    }
+}

@@ -1,0 +1,110 @@
+//! What the worker counts and measures, for Prometheus.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Attempt {
+    namespace: String,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Call {
+    call: &'static str,
+}
+
+/// The metrics of one worker.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    registry: Registry,
+    attempts: Family<Attempt, Counter>,
+    running: Gauge,
+    batch_size: Histogram,
+    claim: Histogram,
+    record: Histogram,
+    database_errors: Family<Call, Counter>,
+    completed: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        // 0.5 ms to 4 s.
+        let seconds = || Histogram::new(exponential_buckets(0.0005, 2.0, 14));
+        let metrics = Self {
+            registry: Registry::with_prefix("tasker_worker"),
+            attempts: Family::default(),
+            running: Gauge::default(),
+            batch_size: Histogram::new(exponential_buckets(1.0, 2.0, 10)),
+            claim: seconds(),
+            record: seconds(),
+            database_errors: Family::default(),
+            completed: AtomicU64::default(),
+            failed: AtomicU64::default(),
+        };
+        metrics.registered()
+    }
+
+    fn registered(mut self) -> Self {
+        let registry = &mut self.registry;
+        let attempts = "Attempts by namespace and by what became of them: completed, retryable_error, permanent_error, \
+                        released (handed back at shutdown), refused (the result came too late), lost (cancelled)";
+        registry.register("attempts", attempts, self.attempts.clone());
+        registry.register("running_steps", "Steps that the worker holds", self.running.clone());
+        registry.register("batch_size", "Results recorded by one transaction", self.batch_size.clone());
+        registry.register_with_unit("claim", "Duration of claims", Unit::Seconds, self.claim.clone());
+        registry.register_with_unit("record", "Duration of recording a batch", Unit::Seconds, self.record.clone());
+        registry.register("database_errors", "Failed calls of the database, by call", self.database_errors.clone());
+        self
+    }
+
+    pub(crate) fn attempt_ended(&self, namespace: &str, outcome: &'static str) {
+        self.attempts.get_or_create(&Attempt { namespace: namespace.to_owned(), outcome }).inc();
+        match outcome {
+            "completed" => self.completed.fetch_add(1, Ordering::Relaxed),
+            "retryable_error" | "permanent_error" => self.failed.fetch_add(1, Ordering::Relaxed),
+            _ => 0,
+        };
+    }
+
+    pub(crate) fn claimed(&self, duration: Duration) {
+        self.claim.observe(duration.as_secs_f64());
+    }
+
+    pub(crate) fn recorded(&self, results: usize, duration: Duration) {
+        self.batch_size.observe(u32::try_from(results).unwrap_or(u32::MAX).into());
+        self.record.observe(duration.as_secs_f64());
+    }
+
+    pub(crate) fn database_failed(&self, call: &'static str) {
+        self.database_errors.get_or_create(&Call { call }).inc();
+    }
+
+    /// Attempts that have completed since the start.
+    pub(crate) fn completed(&self) -> u64 {
+        self.completed.load(Ordering::Relaxed)
+    }
+
+    /// Attempts that have failed since the start.
+    pub(crate) fn failed(&self) -> u64 {
+        self.failed.load(Ordering::Relaxed)
+    }
+
+    /// Everything as OpenMetrics text.
+    pub(crate) fn text(&self, running: usize) -> String {
+        self.running.set(i64::try_from(running).unwrap_or(i64::MAX));
+        let mut text = String::new();
+        // Writing to a string does not fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}

@@ -1,0 +1,182 @@
+//! What the end of a handler means for its step.
+
+use std::any::Any;
+use std::io;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tasker_shared::engine::StepOutcome;
+
+use crate::error::{HandlerError, HandlerResult};
+use crate::handlers::Handlers;
+
+/// The largest result, as JSON text.
+const MAX_RESULT_BYTES: usize = 1024 * 1024;
+/// The deepest nesting of a result: readers of JSON, ours among them, stop at 128, and results are shown inside other JSON.
+const MAX_RESULT_DEPTH: usize = 100;
+/// The longest message of an error that is stored.
+const MAX_MESSAGE_CHARS: usize = 4_000;
+/// The longest kind of an error that is stored.
+const MAX_KIND_CHARS: usize = 100;
+
+/// The outcome of a handler that returned.
+pub(crate) fn of_result(result: HandlerResult) -> StepOutcome {
+    match result {
+        Ok(value) => match check(&value) {
+            Ok(()) => StepOutcome::Completed(value),
+            Err(message) => permanent("bad_result", &message),
+        },
+        Err(HandlerError::Retryable { kind, message }) => StepOutcome::RetryableError(error(&kind, &message)),
+        Err(HandlerError::Permanent { kind, message }) => permanent(&kind, &message),
+    }
+}
+
+/// The outcome of a handler that panicked.
+pub(crate) fn of_panic(payload: &(dyn Any + Send)) -> StepOutcome {
+    let message = match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
+        (Some(message), _) => message,
+        (_, Some(message)) => message.as_str(),
+        _ => "the handler panicked",
+    };
+    StepOutcome::RetryableError(error("panic", message))
+}
+
+/// The outcome of a handler that took too long.
+pub(crate) fn of_timeout(limit: Duration) -> StepOutcome {
+    let message = format!("the attempt took longer than {} s, the step's timeout_seconds", limit.as_secs());
+    StepOutcome::RetryableError(error("timeout", &message))
+}
+
+/// The outcome of a step whose handler this worker does not have. Another worker may.
+pub(crate) fn of_no_handler(callable: &str, handlers: &Handlers) -> StepOutcome {
+    let known: Vec<_> = handlers.names().collect();
+    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+    let message = format!("this worker has no handler `{callable}`; it has: {known}");
+    StepOutcome::RetryableError(error("no_handler", &message))
+}
+
+/// The outcome of a step whose payload PostgreSQL refused.
+pub(crate) fn of_refused_payload(reason: &str) -> StepOutcome {
+    permanent("bad_result", &format!("PostgreSQL cannot store the handler's result: {reason}"))
+}
+
+fn permanent(kind: &str, message: &str) -> StepOutcome {
+    StepOutcome::PermanentError(error(kind, message))
+}
+
+fn error(kind: &str, message: &str) -> Value {
+    json!({"kind": storable(kind, MAX_KIND_CHARS), "message": storable(message, MAX_MESSAGE_CHARS)})
+}
+
+/// The text without what PostgreSQL cannot store, and not too long.
+fn storable(text: &str, max_chars: usize) -> String {
+    text.chars().take(max_chars).map(|c| if c == '\0' { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+/// Why a result cannot be stored.
+fn check(result: &Value) -> Result<(), String> {
+    check_content(result, MAX_RESULT_DEPTH)?;
+    let mut size = Size(0);
+    // Writing a value into a counter does not fail.
+    let _ = serde_json::to_writer(&mut size, result);
+    if size.0 > MAX_RESULT_BYTES {
+        return Err(format!(
+            "the result is {} bytes of JSON, more than {MAX_RESULT_BYTES}; store large data elsewhere and return where",
+            size.0
+        ));
+    }
+    Ok(())
+}
+
+fn check_content(value: &Value, depth: usize) -> Result<(), String> {
+    let nul = |text: &str| text.contains('\0');
+    let has_nul = match value {
+        Value::Array(_) | Value::Object(_) if depth == 0 => {
+            return Err(format!("the result is nested more than {MAX_RESULT_DEPTH} levels deep"));
+        }
+        Value::String(text) => nul(text),
+        Value::Array(items) => {
+            items.iter().try_for_each(|item| check_content(item, depth - 1))?;
+            false
+        }
+        Value::Object(fields) => {
+            fields.values().try_for_each(|value| check_content(value, depth - 1))?;
+            fields.keys().any(|key| nul(key))
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    };
+    if has_nul {
+        Err("the result contains the character U+0000, which PostgreSQL cannot store".to_owned())
+    } else {
+        Ok(())
+    }
+}
+
+/// Counts what is written.
+struct Size(usize);
+
+impl io::Write for Size {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::panic, reason = "a test fails by a panic")]
+mod tests {
+    use super::*;
+
+    fn message(outcome: StepOutcome) -> String {
+        match outcome {
+            StepOutcome::PermanentError(error) => error["message"].as_str().unwrap().to_owned(),
+            outcome => panic!("{outcome:?}"),
+        }
+    }
+
+    #[test]
+    fn a_result_of_one_mebibyte_is_the_largest() {
+        let text = |bytes: usize| Value::String("x".repeat(bytes - 2));
+        assert!(matches!(of_result(Ok(text(MAX_RESULT_BYTES))), StepOutcome::Completed(_)));
+        assert_eq!(
+            message(of_result(Ok(text(MAX_RESULT_BYTES + 1)))),
+            "the result is 1048577 bytes of JSON, more than 1048576; store large data elsewhere and return where"
+        );
+    }
+
+    #[test]
+    fn what_postgresql_cannot_store_is_a_permanent_error() {
+        let nul = "the result contains the character U+0000, which PostgreSQL cannot store";
+        assert_eq!(message(of_result(Ok(json!({"a": ["b\0"]})))), nul);
+        assert_eq!(message(of_result(Ok(json!({"a\0": 1})))), nul);
+        assert!(matches!(of_result(Ok(json!("\\u0000"))), StepOutcome::Completed(_)));
+    }
+
+    #[test]
+    fn deep_nesting_is_a_permanent_error() {
+        let nested = |depth| (1..depth).fold(json!([]), |inner, _| json!([inner]));
+        assert!(matches!(of_result(Ok(nested(100))), StepOutcome::Completed(_)));
+        assert_eq!(message(of_result(Ok(nested(101)))), "the result is nested more than 100 levels deep");
+    }
+
+    #[test]
+    fn messages_are_cut_and_cleaned() {
+        let outcome = of_result(Err(HandlerError::permanent("\0".to_owned() + &"ü".repeat(5_000))));
+        let message = message(outcome);
+        assert_eq!(message.chars().count(), 4_000);
+        assert!(message.starts_with("\u{fffd}ü"));
+    }
+
+    #[test]
+    fn a_panic_keeps_its_message() {
+        let payload = std::panic::catch_unwind(|| panic!("row {} is odd", 3)).unwrap_err();
+        assert_eq!(
+            of_panic(&*payload),
+            StepOutcome::RetryableError(json!({"kind": "panic", "message": "row 3 is odd"}))
+        );
+    }
+}

@@ -1,0 +1,129 @@
+//! The status API: health, what the worker is doing, and figures for Prometheus.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{Method, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use tasker_shared::api::{Health, HealthCheck, HealthStatus, PROBLEM_CONTENT_TYPE, Problem, WorkerState, WorkerStatus};
+use tokio::time::timeout;
+
+use crate::shared::Shared;
+
+/// How long the database may take to answer a check.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
+
+pub(crate) fn router(shared: Arc<Shared>) -> Router {
+    Router::new()
+        .route("/health", get(health))
+        .route("/health/live", get(live))
+        .route("/health/ready", get(ready))
+        .route("/v1/worker/status", get(status))
+        .route("/metrics", get(metrics))
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(wrong_method)
+        .with_state(shared)
+}
+
+/// Whether the worker can do its work.
+async fn health(State(shared): State<Arc<Shared>>) -> Response {
+    answer([("database", database(&shared).await)])
+}
+
+/// Whether the process lives.
+async fn live() -> Response {
+    answer([])
+}
+
+/// Whether the worker takes steps.
+async fn ready(State(shared): State<Arc<Shared>>) -> Response {
+    let state = shared.state();
+    let worker = match state {
+        WorkerState::Running => healthy(),
+        _ => unhealthy(format!("the worker is {}", state.as_str())),
+    };
+    answer([("database", database(&shared).await), ("worker", worker)])
+}
+
+async fn status(State(shared): State<Arc<Shared>>) -> Json<WorkerStatus> {
+    Json(WorkerStatus {
+        worker_id: shared.worker_id.clone(),
+        namespaces: shared.namespaces.clone(),
+        status: shared.state(),
+        handlers: shared.handlers.names().map(str::to_owned).collect(),
+        max_concurrent: i32::try_from(shared.settings.max_concurrent).unwrap_or(i32::MAX),
+        running_steps: u64::try_from(shared.running.len()).unwrap_or(u64::MAX),
+        completed_steps: shared.metrics.completed(),
+        failed_steps: shared.metrics.failed(),
+        version: tasker_shared::VERSION.to_owned(),
+        started_at: shared.started_at,
+    })
+}
+
+async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
+    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, content_type)], shared.metrics.text(shared.running.len())).into_response()
+}
+
+async fn no_such_path(uri: Uri) -> Response {
+    problem(
+        StatusCode::NOT_FOUND,
+        "no-such-path",
+        "There is nothing at this path",
+        format!(
+            "a worker has no path {}; it has /health, /health/live, /health/ready, /v1/worker/status and /metrics",
+            uri.path()
+        ),
+    )
+}
+
+async fn wrong_method(method: Method, uri: Uri) -> Response {
+    problem(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "wrong-method",
+        "The path does not take this method",
+        format!("{} takes GET, not {method}", uri.path()),
+    )
+}
+
+fn problem(status: StatusCode, kind: &str, title: &str, detail: String) -> Response {
+    let problem = Problem {
+        kind: format!("/problems/{kind}"),
+        title: title.to_owned(),
+        status: status.as_u16(),
+        detail,
+        errors: Vec::new(),
+    };
+    (status, [(header::CONTENT_TYPE, PROBLEM_CONTENT_TYPE)], Json(problem)).into_response()
+}
+
+async fn database(shared: &Shared) -> HealthCheck {
+    match timeout(CHECK_TIMEOUT, shared.engine.ping()).await {
+        Ok(Ok(())) => healthy(),
+        Ok(Err(error)) => unhealthy(error.to_string()),
+        Err(_) => unhealthy(format!("no answer within {} s", CHECK_TIMEOUT.as_secs())),
+    }
+}
+
+fn healthy() -> HealthCheck {
+    HealthCheck { status: HealthStatus::Healthy, message: None }
+}
+
+fn unhealthy(message: String) -> HealthCheck {
+    HealthCheck { status: HealthStatus::Unhealthy, message: Some(message) }
+}
+
+/// 200 if every check is healthy, else 503.
+fn answer<const N: usize>(checks: [(&str, HealthCheck); N]) -> Response {
+    let checks: BTreeMap<_, _> = checks.into_iter().map(|(name, check)| (name.to_owned(), check)).collect();
+    let (code, status) = if checks.values().all(|check| check.status == HealthStatus::Healthy) {
+        (StatusCode::OK, HealthStatus::Healthy)
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, HealthStatus::Unhealthy)
+    };
+    (code, Json(Health { status, checks })).into_response()
+}

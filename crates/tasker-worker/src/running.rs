@@ -1,0 +1,104 @@
+//! The steps that a worker holds: from the claim until the result is recorded.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tasker_shared::engine::StepRef;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+type Key = (Uuid, i16);
+
+/// Held steps, each with the token that cancels its attempt.
+#[derive(Debug, Default)]
+pub(crate) struct Running(Mutex<HashMap<Key, (StepRef, CancellationToken)>>);
+
+impl Running {
+    /// Adds a step. An older attempt of the same step is lost: it is cancelled.
+    pub(crate) fn add(&self, step: StepRef) -> CancellationToken {
+        let cancelled = CancellationToken::new();
+        if let Some((_, older)) = self.lock().insert(key(&step), (step, cancelled.clone())) {
+            older.cancel();
+        }
+        cancelled
+    }
+
+    /// Removes a step, unless another attempt of it was added since.
+    pub(crate) fn remove(&self, step: &StepRef) {
+        let mut steps = self.lock();
+        if steps.get(&key(step)).is_some_and(|(held, _)| held.token == step.token) {
+            steps.remove(&key(step));
+        }
+    }
+
+    /// All steps.
+    pub(crate) fn steps(&self) -> Vec<StepRef> {
+        self.lock().values().map(|(step, _)| step.clone()).collect()
+    }
+
+    /// Cancels those of `asked` that are not in `held`; returns how many.
+    pub(crate) fn cancel_lost(&self, asked: &[StepRef], held: &HashSet<Key>) -> usize {
+        let steps = self.lock();
+        let lost = asked.iter().filter(|step| !held.contains(&key(step)));
+        let mut count = 0;
+        for step in lost {
+            if let Some((current, cancelled)) = steps.get(&key(step))
+                && current.token == step.token
+                && !cancelled.is_cancelled()
+            {
+                cancelled.cancel();
+                count += 1;
+            }
+        }
+        count
+    }
+
+    /// How many steps.
+    pub(crate) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, (StepRef, CancellationToken)>> {
+        // Nothing panics while it holds the lock, and the map is whole between any two statements.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn key(step: &StepRef) -> Key {
+    (step.task_id, step.step_no)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(step_no: i16) -> StepRef {
+        StepRef { task_id: Uuid::nil(), step_no, token: Uuid::new_v4(), namespace: "space".to_owned(), msg_id: 1 }
+    }
+
+    #[test]
+    fn a_new_attempt_cancels_the_old_one_and_outlives_its_removal() {
+        let running = Running::default();
+        let (old, new) = (step(1), step(1));
+        let old_cancelled = running.add(old.clone());
+        let new_cancelled = running.add(new.clone());
+        assert!(old_cancelled.is_cancelled() && !new_cancelled.is_cancelled());
+        running.remove(&old);
+        assert_eq!(running.steps(), std::slice::from_ref(&new));
+        running.remove(&new);
+        assert_eq!(running.len(), 0);
+    }
+
+    #[test]
+    fn only_lost_steps_are_cancelled() {
+        let running = Running::default();
+        let (kept, lost, younger) = (step(1), step(2), step(3));
+        let kept_cancelled = running.add(kept.clone());
+        let lost_cancelled = running.add(lost.clone());
+        let younger_cancelled = running.add(younger);
+        let held = HashSet::from([(kept.task_id, kept.step_no)]);
+        assert_eq!(running.cancel_lost(&[kept, lost], &held), 1);
+        assert!(lost_cancelled.is_cancelled());
+        assert!(!kept_cancelled.is_cancelled() && !younger_cancelled.is_cancelled());
+    }
+}
