@@ -1,0 +1,76 @@
+//! `rust-worker`: the sample worker.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use tasker_shared::settings::Settings;
+use tasker_shared::{database, logging, probe, shutdown};
+
+/// Tasker's sample worker: runs the steps of the sample workflows.
+///
+/// Settings come from flags, then the environment (DATABASE_URL, TASKER_NAMESPACES, TASKER_WORKER_ID), then the settings file,
+/// then defaults. Exit codes: 0 after an ordered shutdown (SIGTERM, SIGINT), 1 if the worker cannot start or is not healthy,
+/// 2 for wrong arguments.
+#[derive(Parser)]
+#[command(name = "rust-worker", version)]
+struct Arguments {
+    /// The settings file (TOML).
+    #[arg(long, env = "TASKER_CONFIG_PATH", global = true)]
+    config: Option<PathBuf>,
+    /// The address of the status API.
+    #[arg(long, env = "TASKER_WORKER_HOST")]
+    host: Option<IpAddr>,
+    /// The port of the status API; 0 takes a free one.
+    #[arg(long, env = "TASKER_WORKER_PORT", global = true)]
+    port: Option<u16>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Ask the worker on this machine whether it is healthy, and exit: 0 if it is, else 1.
+    Health,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("cannot start threads: {error}")),
+    };
+    let code = match runtime.block_on(run(arguments)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error.to_string()),
+    };
+    // A handler that blocks its thread must not keep the process.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    code
+}
+
+fn fail(message: &str) -> ExitCode {
+    eprintln!("rust-worker: {message}");
+    ExitCode::FAILURE
+}
+
+async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
+    let mut settings = Settings::load(arguments.config.as_deref())?;
+    if let Some(host) = arguments.host {
+        settings.worker.host = host;
+    }
+    if let Some(port) = arguments.port {
+        settings.worker.port = port;
+    }
+    if let Some(Command::Health) = arguments.command {
+        return Ok(probe::healthy(settings.worker.port).await?);
+    }
+    logging::init(&settings.logging)?;
+    let shutdown = shutdown::on_signal()?;
+    let pool = database::connect(&settings.database, "rust-worker").await?;
+    let worker = tasker_worker_rust::worker(settings.worker, pool).start().await?;
+    worker.run_until(shutdown.cancelled_owned()).await;
+    Ok(())
+}
