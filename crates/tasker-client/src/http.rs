@@ -1,0 +1,211 @@
+//! Requests and answers as both APIs have them: JSON, problem documents, time limits, repetition.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use reqwest::redirect::Policy;
+use reqwest::{Client, Method, RequestBuilder, StatusCode, Url};
+use serde::de::DeserializeOwned;
+use tasker_shared::api::{Health, PROBLEM_CONTENT_TYPE};
+
+use crate::{ClientError, tls};
+
+/// How long a connection may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long an answer may take.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// The pauses before a request is repeated.
+const PAUSES: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(250)];
+/// How much of an unexpected answer an error shows, in characters.
+const SHOWN: usize = 200;
+
+/// Whether a request may be sent again when it is not known if it was carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Repeat {
+    Safe,
+    Never,
+}
+
+/// An HTTP API at an address.
+#[derive(Debug, Clone)]
+pub(crate) struct Http {
+    client: Client,
+    base: Url,
+    timeout: Duration,
+    /// What says who asks. Marked as sensitive, so that it is never shown.
+    authorization: Option<HeaderValue>,
+}
+
+impl Http {
+    pub(crate) fn new(url: &str) -> Result<Self, ClientError> {
+        let bad_url = |reason: &str| ClientError::BadUrl { url: url.to_owned(), reason: reason.to_owned() };
+        let base = Url::parse(url).map_err(|error| bad_url(&error.to_string()))?;
+        let https = match base.scheme() {
+            "http" => false,
+            "https" => true,
+            _ => return Err(bad_url("it must begin with http:// or https://")),
+        };
+        let builder = Client::builder()
+            .user_agent(concat!("tasker-client/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(CONNECT_TIMEOUT)
+            .redirect(Policy::none())
+            .tls_backend_preconfigured(tls::config(https)?);
+        // What listens on this machine is not reached through a proxy, even if the environment names one for everything.
+        let builder = if is_loopback(&base) { builder.no_proxy() } else { builder };
+        let client = builder.build().map_err(|error| bad_url(&error.to_string()))?;
+        Ok(Self { client, base, timeout: TIMEOUT, authorization: None })
+    }
+
+    pub(crate) fn with_timeout(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
+    }
+
+    pub(crate) fn with_api_key(self, key: &str) -> Result<Self, ClientError> {
+        let key = key.trim();
+        if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(ClientError::BadApiKey);
+        }
+        let mut authorization = HeaderValue::try_from(format!("Bearer {key}")).map_err(|_| ClientError::BadApiKey)?;
+        authorization.set_sensitive(true);
+        Ok(Self { authorization: Some(authorization), ..self })
+    }
+
+    /// A request for the path of these segments, which are encoded as needed.
+    pub(crate) fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
+        let mut url = self.base.clone();
+        // An http address always can have a path.
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(path);
+        }
+        let request = self.client.request(method, url).timeout(self.timeout);
+        match &self.authorization {
+            Some(authorization) => request.header(AUTHORIZATION, authorization),
+            None => request,
+        }
+    }
+
+    pub(crate) fn get(&self, path: &[&str]) -> RequestBuilder {
+        self.request(Method::GET, path)
+    }
+
+    pub(crate) fn post(&self, path: &[&str]) -> RequestBuilder {
+        self.request(Method::POST, path)
+    }
+
+    /// [`Http::get`] of something that the server may answer only after `wait`.
+    pub(crate) fn get_after(&self, path: &[&str], wait: Duration) -> RequestBuilder {
+        self.get(path).query(&[("wait", in_words(wait))]).timeout(self.timeout.saturating_add(wait))
+    }
+
+    /// Sends the request that `make` makes, and reads the answer.
+    pub(crate) async fn send<T: DeserializeOwned>(
+        &self,
+        repeat: Repeat,
+        make: impl Fn() -> RequestBuilder,
+    ) -> Result<T, ClientError> {
+        let answer = self.exchange(repeat, make).await?;
+        if answer.status.is_success() { answer.json() } else { Err(answer.into_error()) }
+    }
+
+    /// `GET /health`, which answers 503 with the same document where something is unhealthy.
+    pub(crate) async fn health(&self) -> Result<Health, ClientError> {
+        let answer = self.exchange(Repeat::Never, || self.get(&["health"])).await?;
+        match answer.status {
+            StatusCode::OK | StatusCode::SERVICE_UNAVAILABLE => answer.json(),
+            _ => Err(answer.into_error()),
+        }
+    }
+
+    /// Sends a request, again if that is safe and may help.
+    async fn exchange(&self, repeat: Repeat, make: impl Fn() -> RequestBuilder) -> Result<Answer, ClientError> {
+        let mut pauses = PAUSES.iter().filter(|_| repeat == Repeat::Safe);
+        loop {
+            let result = self.exchange_once(make()).await;
+            let may_help = match &result {
+                Ok(answer) => matches!(answer.status.as_u16(), 502..=504),
+                Err(error) => matches!(error, ClientError::Unreachable { .. }),
+            };
+            match pauses.next() {
+                Some(pause) if may_help => tokio::time::sleep(*pause).await,
+                _ => return result,
+            }
+        }
+    }
+
+    async fn exchange_once(&self, request: RequestBuilder) -> Result<Answer, ClientError> {
+        let (client, request) = request.build_split();
+        let request = request.map_err(|error| failure(self.base.as_str(), self.timeout, error))?;
+        let url = request.url().to_string();
+        let limit = request.timeout().copied().unwrap_or(self.timeout);
+        let answer = async {
+            let response = client.execute(request).await?;
+            let (status, headers) = (response.status(), response.headers().clone());
+            let body = response.bytes().await?;
+            let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+            let problem = content_type.is_some_and(|value| value.starts_with(PROBLEM_CONTENT_TYPE));
+            Ok(Answer { url: url.clone(), status, problem, body: body.into() })
+        };
+        answer.await.map_err(|error| failure(&url, limit, error))
+    }
+}
+
+fn failure(url: &str, limit: Duration, error: reqwest::Error) -> ClientError {
+    let url = url.to_owned();
+    if error.is_timeout() && !error.is_connect() {
+        ClientError::Timeout { url, limit }
+    } else {
+        ClientError::Unreachable { url, source: Box::new(error.without_url()) }
+    }
+}
+
+/// A length of time as the API reads it: `30s`, or `500ms` where it is not whole seconds.
+fn in_words(time: Duration) -> String {
+    if time.subsec_millis() == 0 { format!("{}s", time.as_secs()) } else { format!("{}ms", time.as_millis()) }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}
+
+/// An answer that was read to its end.
+struct Answer {
+    url: String,
+    status: StatusCode,
+    /// Whether it says that it is a problem document.
+    problem: bool,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    fn json<T: DeserializeOwned>(self) -> Result<T, ClientError> {
+        serde_json::from_slice(&self.body).map_err(|error| self.unexpected(format!("{error}: {}", self.shown())))
+    }
+
+    fn into_error(self) -> ClientError {
+        match serde_json::from_slice(&self.body) {
+            Ok(problem) if self.problem => ClientError::Problem(Box::new(problem)),
+            _ => self.unexpected(self.shown()),
+        }
+    }
+
+    fn unexpected(&self, reason: String) -> ClientError {
+        ClientError::UnexpectedResponse { url: self.url.clone(), status: self.status.as_u16(), reason }
+    }
+
+    /// The beginning of the body on one line.
+    fn shown(&self) -> String {
+        let text = String::from_utf8_lossy(&self.body);
+        let mut shown: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        if shown.is_empty() {
+            return "an empty body".to_owned();
+        }
+        if let Some((end, _)) = shown.char_indices().nth(SHOWN) {
+            shown.truncate(end);
+            shown.push('…');
+        }
+        shown
+    }
+}

@@ -1,0 +1,357 @@
+//! The clients against real HTTP servers that answer as the test says.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::Request;
+use axum::http::{Response, header::AUTHORIZATION, header::CONTENT_TYPE};
+use serde_json::{Value, json};
+use tasker_client::{ClientError, OrchestrationApiClient, OrchestrationClient, WorkerApiClient, WorkerClient};
+use tasker_shared::api::{CreateTask, HealthStatus, ListTasks, OperatorAction, ResolveStep, TaskState};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+/// A request as a server saw it.
+#[derive(Debug)]
+struct Seen {
+    /// Method and path with query.
+    line: String,
+    content_type: Option<String>,
+    authorization: Option<String>,
+    body: Bytes,
+}
+
+/// A server that answers what a function says; it ends with the test.
+struct Server {
+    url: String,
+    asked: Arc<AtomicUsize>,
+    task: JoinHandle<()>,
+}
+
+impl Server {
+    /// `answer` gets the number of the request, from 0.
+    async fn start(answer: impl Fn(usize, Seen) -> Response<Body> + Clone + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&asked);
+        let app = Router::new().fallback(move |request: Request| async move {
+            let (head, body) = request.into_parts();
+            let seen = Seen {
+                line: format!("{} {}", head.method, head.uri),
+                content_type: head.headers.get(CONTENT_TYPE).map(|value| value.to_str().unwrap().to_owned()),
+                authorization: head.headers.get(AUTHORIZATION).map(|value| value.to_str().unwrap().to_owned()),
+                body: axum::body::to_bytes(body, usize::MAX).await.unwrap(),
+            };
+            answer(counter.fetch_add(1, Ordering::SeqCst), seen)
+        });
+        let task = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+        Self { url, asked, task }
+    }
+
+    fn client(&self) -> OrchestrationClient {
+        OrchestrationClient::new(&self.url).unwrap()
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn answer(status: u16, content_type: &str, body: impl Into<Body>) -> Response<Body> {
+    Response::builder().status(status).header(CONTENT_TYPE, content_type).body(body.into()).unwrap()
+}
+
+fn ok(body: &Value) -> Response<Body> {
+    answer(200, "application/json", body.to_string())
+}
+
+fn task(status: &str) -> Value {
+    json!({
+        "task_uuid": Uuid::nil(), "namespace": "n", "name": "t", "version": "1.0.0", "status": status,
+        "completion_percentage": 0, "total_steps": 1, "completed_steps": 0, "failed_steps": 0, "priority": 0,
+        "created_at": "2030-01-01T00:00:00Z", "started_at": null, "completed_at": null,
+        "context": {}, "steps": [], "a_field_of_a_newer_server": 1,
+    })
+}
+
+fn create(key: Option<&str>) -> CreateTask {
+    CreateTask {
+        namespace: "n".to_owned(),
+        name: "t".to_owned(),
+        version: None,
+        context: serde_json::Map::new(),
+        idempotency_key: key.map(str::to_owned),
+        priority: None,
+        tags: None,
+    }
+}
+
+/// An address at which nobody listens.
+async fn nowhere() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    format!("http://{}", listener.local_addr().unwrap())
+}
+
+#[tokio::test]
+async fn every_call_has_its_method_path_and_body() {
+    let server = Server::start(|n, seen| {
+        let expected: [(&str, Value); 11] = [
+            ("POST /v1/tasks", json!({"namespace": "n", "name": "t", "context": {}})),
+            ("GET /v1/tasks/00000000-0000-0000-0000-000000000000", Value::Null),
+            ("GET /v1/tasks/00000000-0000-0000-0000-000000000000?wait=5s", Value::Null),
+            ("GET /v1/tasks/00000000-0000-0000-0000-000000000000?wait=1500ms", Value::Null),
+            ("POST /v1/tasks/00000000-0000-0000-0000-000000000000/cancel", json!({"reason": "late"})),
+            ("POST /v1/tasks/00000000-0000-0000-0000-000000000000/fail", json!({})),
+            ("POST /v1/tasks/00000000-0000-0000-0000-000000000000/retry", json!({})),
+            ("POST /v1/tasks/00000000-0000-0000-0000-000000000000/steps/a%20b%2Fc/retry", json!({})),
+            ("POST /v1/tasks/00000000-0000-0000-0000-000000000000/steps/s/resolve", json!({"result": [1]})),
+            ("GET /v1/tasks?namespace=a%26b&limit=2", Value::Null),
+            ("GET /v1/templates/n/t?version=1.0.0", Value::Null),
+        ];
+        assert_eq!(seen.line, expected[n].0);
+        let body = if seen.body.is_empty() { Value::Null } else { serde_json::from_slice(&seen.body).unwrap() };
+        assert_eq!(body, expected[n].1);
+        match n {
+            9 => ok(&json!({"tasks": [task("pending")], "next_cursor": "c"})),
+            10 => ok(&json!({"namespace": "n", "name": "t", "version": "1.0.0", "description": null, "total_steps": 1,
+                "created_at": "2030-01-01T00:00:00Z", "definition": {"name": "t"}})),
+            _ => ok(&task("pending")),
+        }
+    })
+    .await;
+    let (client, id, nothing) = (server.client(), Uuid::nil(), OperatorAction::default());
+    client.create_task(&create(None)).await.unwrap();
+    client.get_task(id).await.unwrap();
+    client.get_task_at_rest(id, Duration::from_secs(5)).await.unwrap();
+    client.get_task_at_rest(id, Duration::from_millis(1500)).await.unwrap();
+    let late = OperatorAction { actor: None, reason: Some("late".to_owned()) };
+    client.cancel_task(id, &late).await.unwrap();
+    client.fail_task(id, &nothing).await.unwrap();
+    client.retry_task(id, &nothing).await.unwrap();
+    client.retry_step(id, "a b/c", &nothing).await.unwrap();
+    client.resolve_step(id, "s", &ResolveStep { result: json!([1]), actor: None, reason: None }).await.unwrap();
+    let filter = ListTasks { namespace: Some("a&b".to_owned()), limit: Some(2), ..ListTasks::default() };
+    let page = client.list_tasks(&filter).await.unwrap();
+    assert_eq!(page.next_cursor.as_deref(), Some("c"));
+    let template = client.get_template("n", "t", Some("1.0.0")).await.unwrap();
+    assert_eq!(template.definition, json!({"name": "t"}));
+    assert_eq!(server.asked(), 11);
+}
+
+#[tokio::test]
+async fn a_template_is_sent_as_it_is() {
+    let server = Server::start(|_, seen| {
+        assert_eq!(seen.line, "POST /prefix/v1/templates");
+        assert_eq!(seen.content_type.as_deref(), Some("application/yaml"));
+        assert_eq!(seen.body, "name: t # é\n");
+        ok(&json!({"namespace": "n", "name": "t", "version": "1.0.0", "outcome": "created", "warnings": []}))
+    })
+    .await;
+    let client = OrchestrationClient::new(&format!("{}/prefix/", server.url)).unwrap();
+    assert_eq!(client.apply_template("name: t # é\n").await.unwrap().name, "t");
+}
+
+#[tokio::test]
+async fn reading_is_repeated_when_the_server_is_away_for_a_moment() {
+    for status in [502, 503, 504] {
+        let server =
+            Server::start(move |n, _| if n < 2 { answer(status, "text/html", "away") } else { ok(&task("pending")) })
+                .await;
+        assert_eq!(server.client().get_task(Uuid::nil()).await.unwrap().summary.status, TaskState::Pending);
+        assert_eq!(server.asked(), 3);
+    }
+}
+
+#[tokio::test]
+async fn repeating_ends_with_the_last_answer() {
+    let server = Server::start(|_, _| answer(503, "text/html", "<html>\n  away</html>")).await;
+    let error = server.client().system_info().await.unwrap_err();
+    assert!(matches!(error, ClientError::UnexpectedResponse { status: 503, .. }), "{error:?}");
+    let expected =
+        format!("{}/v1/system/info answered 503, which is not an answer of Tasker: <html> away</html>", server.url);
+    assert_eq!(error.to_string(), expected);
+    assert_eq!(server.asked(), 3);
+}
+
+#[tokio::test]
+async fn a_task_is_created_again_only_with_an_idempotency_key() {
+    let server = Server::start(|n, _| if n == 0 { answer(503, "text/plain", "") } else { ok(&task("pending")) }).await;
+    server.client().create_task(&create(Some("key"))).await.unwrap();
+    assert_eq!(server.asked(), 2);
+
+    let server = Server::start(|_, _| answer(503, "text/plain", "")).await;
+    server.client().create_task(&create(None)).await.unwrap_err();
+    server.client().cancel_task(Uuid::nil(), &OperatorAction::default()).await.unwrap_err();
+    server.client().apply_template("").await.unwrap_err();
+    assert_eq!(server.asked(), 3);
+}
+
+#[tokio::test]
+async fn other_failures_are_not_repeated() {
+    for status in [400, 404, 500] {
+        let server = Server::start(move |_, _| answer(status, "text/plain", "no")).await;
+        server.client().get_task(Uuid::nil()).await.unwrap_err();
+        assert_eq!(server.asked(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_be_reached_is_named_with_the_reason() {
+    let url = nowhere().await;
+    let error = OrchestrationClient::new(&url).unwrap().system_info().await.unwrap_err();
+    assert!(matches!(error, ClientError::Unreachable { .. }), "{error:?}");
+    assert!(
+        error.to_string().starts_with(&format!("cannot reach {url}/v1/system/info: Connection refused")),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_is_asked_for_again() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = OrchestrationClient::new(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+    let server = async {
+        for complete in [false, true] {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.read(&mut [0; 4096]).await.unwrap();
+            let body = task("completed").to_string();
+            let length = body.len() + if complete { 0 } else { 10 };
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
+            stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+        }
+    };
+    let (task, ()) = tokio::join!(client.get_task(Uuid::nil()), server);
+    assert_eq!(task.unwrap().summary.status, TaskState::Completed);
+}
+
+#[tokio::test]
+async fn an_answer_that_does_not_come_is_given_up_in_time_and_not_asked_for_again() {
+    // It accepts connections, and nothing more.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let client = OrchestrationClient::new(&url).unwrap().with_timeout(Duration::from_millis(200));
+    let start = Instant::now();
+    let error = client.system_info().await.unwrap_err();
+    assert!(matches!(error, ClientError::Timeout { .. }), "{error:?}");
+    assert_eq!(error.to_string(), format!("{url}/v1/system/info did not answer within 0.2 s"));
+    assert!(start.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn a_problem_document_becomes_a_typed_error() {
+    let server = Server::start(|_, _| {
+        let problem = json!({
+            "type": "/problems/invalid-context", "title": "Invalid context", "status": 422,
+            "detail": "the context fails the template's input_schema",
+            "errors": [{"pointer": "/even_number", "message": "3 is odd"}],
+        });
+        answer(422, "application/problem+json; charset=utf-8", problem.to_string())
+    })
+    .await;
+    let error = server.client().create_task(&create(None)).await.unwrap_err();
+    assert_eq!(error.to_string(), "the context fails the template's input_schema\n  /even_number: 3 is odd");
+    let ClientError::Problem(problem) = error else { panic!("{error:?}") };
+    assert_eq!((problem.status, problem.kind.as_str()), (422, "/problems/invalid-context"));
+}
+
+#[tokio::test]
+async fn an_answer_of_something_else_is_not_taken_for_one_of_tasker() {
+    let server = Server::start(|_, _| answer(200, "text/html", "x".repeat(1000))).await;
+    let error = server.client().system_info().await.unwrap_err().to_string();
+    assert!(error.contains("answered 200, which is not an answer of Tasker: "), "{error}");
+    assert!(error.len() < 500, "{error}");
+}
+
+#[tokio::test]
+async fn waiting_goes_on_until_the_task_is_at_rest() {
+    let server = Server::start(|n, seen| {
+        assert!(seen.line.contains("?wait="), "{}", seen.line);
+        ok(&task(if n < 2 { "in_progress" } else { "blocked_by_failures" }))
+    })
+    .await;
+    let task = server.client().wait_for_task(Uuid::nil(), Duration::from_secs(60)).await.unwrap();
+    assert_eq!(task.summary.status, TaskState::BlockedByFailures);
+    assert_eq!(server.asked(), 3);
+}
+
+#[tokio::test]
+async fn waiting_ends_at_the_limit_with_the_task_as_it_is() {
+    let server = Server::start(|_, _| ok(&task("in_progress"))).await;
+    let error = server.client().wait_for_task(Uuid::nil(), Duration::from_millis(50)).await.unwrap_err();
+    assert!(error.to_string().ends_with("is still in_progress after 0.05 s"), "{error}");
+    let ClientError::NotAtRest { task, .. } = error else { panic!("{error:?}") };
+    assert_eq!(task.summary.status, TaskState::InProgress);
+}
+
+#[tokio::test]
+async fn bad_health_is_an_answer() {
+    let server = Server::start(|_, seen| {
+        assert_eq!(seen.line, "GET /health");
+        let health = json!({"status": "unhealthy", "checks": {"database": {"status": "unhealthy", "message": "down"}}});
+        answer(503, "application/json", health.to_string())
+    })
+    .await;
+    let health = server.client().health().await.unwrap();
+    assert_eq!(health.status, HealthStatus::Unhealthy);
+    let health = WorkerClient::new(&server.url).unwrap().worker_health().await.unwrap();
+    assert_eq!(health.checks["database"].message.as_deref(), Some("down"));
+    assert_eq!(server.asked(), 2);
+}
+
+#[tokio::test]
+async fn a_worker_speaks_of_itself() {
+    let server = Server::start(|_, seen| {
+        assert_eq!(seen.line, "GET /v1/worker/status");
+        ok(&json!({
+            "worker_id": "w", "namespaces": ["n"], "status": "running", "handlers": ["n.h"], "max_concurrent": 1,
+            "running_steps": 0, "completed_steps": 2, "failed_steps": 0, "version": "0.1.0",
+            "started_at": "2030-01-01T00:00:00Z",
+        }))
+    })
+    .await;
+    let client = WorkerClient::new(&server.url).unwrap();
+    assert_eq!(client.get_worker_status().await.unwrap().completed_steps, 2);
+    assert_eq!(client.list_workers().await.unwrap()[0].worker_id, "w");
+}
+
+#[test]
+fn an_address_that_is_none_is_refused() {
+    for url in ["", "localhost:8080", "ftp://host", "http://"] {
+        let error = OrchestrationClient::new(url).unwrap_err();
+        assert!(matches!(error, ClientError::BadUrl { .. }), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_api_key_is_sent_and_never_shown() {
+    let server = Server::start(|_, seen| {
+        assert_eq!(seen.authorization.as_deref(), Some("Bearer s3cret-key"));
+        ok(&json!({ "tasks": [], "next_cursor": null }))
+    })
+    .await;
+    let client = server.client().with_api_key("s3cret-key\n").unwrap();
+    assert_eq!(client.list_tasks(&ListTasks::default()).await.unwrap().tasks.len(), 0);
+    assert!(!format!("{client:?}").contains("s3cret"));
+
+    let unreachable = OrchestrationClient::new("http://127.0.0.1:1").unwrap().with_api_key("s3cret-key").unwrap();
+    let error = unreachable.list_tasks(&ListTasks::default()).await.unwrap_err();
+    assert!(!format!("{error:?} {error}").contains("s3cret"), "{error:?}");
+    for wrong in ["", "s3cret key", "s3cret\u{e9}"] {
+        let error = server.client().with_api_key(wrong).unwrap_err();
+        assert!(matches!(error, ClientError::BadApiKey), "{error:?}");
+    }
+}
