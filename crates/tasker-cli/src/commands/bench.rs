@@ -1,0 +1,267 @@
+//! `tasker-cli bench`
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use serde::Serialize;
+use sqlx::{Connection, PgConnection};
+use tasker_client::{OrchestrationApiClient, OrchestrationClient, WorkerApiClient, WorkerClient};
+use tasker_shared::api::{CreateTask, TaskState};
+use tasker_shared::settings::{LogFormat, Logging, Settings};
+use tasker_shared::{logging, shutdown};
+use tokio::task::JoinSet;
+
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::output::{self, note};
+use crate::stack::Stack;
+
+/// How long a round may take: far more than it needs.
+const LIMIT: Duration = Duration::from_secs(300);
+/// Steps of `benchmark`/`sequential_noop` and `benchmark`/`wide_noop`.
+const SEQUENTIAL_STEPS: usize = 3;
+const WIDE_STEPS: usize = 52;
+
+/// What is measured, each on the same PostgreSQL with its default, durable settings:
+///
+/// - commit: a one-row INSERT of a single client, the yardstick;
+/// - latency: a task of three steps in a row, one at a time, from POST sent to completion known by long poll;
+/// - creation: POST of a task while many clients create tasks at once;
+/// - sequential, wide: steps a second at saturation, in tasks of three steps in a row, and of 50 steps side by side;
+/// - idle: transactions a second while nothing is to do.
+#[derive(Debug, Args)]
+pub(crate) struct Command {
+    /// How many commits and single tasks are timed.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    samples: u32,
+    /// How many rounds of each load; each gives one figure.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    rounds: u32,
+    /// How many tasks of three steps a round has; of tasks with 50 steps side by side, a tenth of it.
+    #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(10..=1_000_000))]
+    tasks: u32,
+    /// How many clients create tasks at once.
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    clients: u32,
+    /// How long the idle stack is watched, in seconds.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    idle: u64,
+}
+
+/// One thing that was measured.
+#[derive(Debug, Serialize)]
+struct Benchmark {
+    name: &'static str,
+    unit: &'static str,
+    /// Which samples are better: `lower` or `higher` ones.
+    better: &'static str,
+    samples: Vec<f64>,
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    benchmarks: Vec<Benchmark>,
+}
+
+impl Command {
+    pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
+        let mut settings = Settings::default();
+        settings.database.url = std::env::var("DATABASE_URL").unwrap_or_default();
+        settings.orchestration.port = 0;
+        settings.worker.port = 0;
+        let quiet = Logging { format: LogFormat::Text, filter: "warn".to_owned() };
+        logging::init(&quiet).map_err(Failure::usage)?;
+
+        let interrupt =
+            shutdown::on_signal().map_err(|error| Failure::failed(format!("cannot catch signals: {error}")))?;
+        let stack = tokio::select! {
+            biased;
+            () = interrupt.cancelled() => return Err(Failure::interrupted()),
+            stack = Stack::start(settings, None) => stack?,
+        };
+        let measured = tokio::select! {
+            biased;
+            () = interrupt.cancelled() => Err(Failure::interrupted()),
+            measured = self.measure(&stack) => measured,
+        };
+        stack.stop().await?;
+        let report = Report { benchmarks: measured? };
+        if context.json { output::print_json(&report) } else { output::print(table(&report)) }
+    }
+
+    async fn measure(&self, stack: &Stack) -> Result<Vec<Benchmark>, Failure> {
+        let api = OrchestrationClient::new(&stack.url)?;
+        let worker = WorkerClient::new(&stack.worker_url)?;
+        let mut session = PgConnection::connect(&stack.database_url).await.map_err(Failure::failed)?;
+
+        note("idle ...");
+        let idle = idle_transactions(&mut session, Duration::from_secs(self.idle)).await?;
+        note("commit ...");
+        let commit = commits(&mut session, self.samples).await?;
+        note("latency ...");
+        let latency = latencies(&api, self.samples).await?;
+        note("load ...");
+        let (mut sequential, mut wide, mut creation) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..self.rounds {
+            let tasks = usize::try_from(self.tasks).unwrap_or(usize::MAX);
+            let load = Load { api: &api, worker: &worker, clients: self.clients };
+            let (rate, took) = load.run("sequential_noop", tasks, SEQUENTIAL_STEPS).await?;
+            sequential.push(rate);
+            creation.extend(took);
+            let (rate, _) = load.run("wide_noop", tasks / 10, WIDE_STEPS).await?;
+            wide.push(rate);
+        }
+        Ok(vec![
+            Benchmark { name: "commit", unit: "ms", better: "lower", samples: commit },
+            Benchmark { name: "latency", unit: "ms", better: "lower", samples: latency },
+            Benchmark { name: "creation", unit: "ms", better: "lower", samples: creation },
+            Benchmark { name: "sequential", unit: "steps/s", better: "higher", samples: sequential },
+            Benchmark { name: "wide", unit: "steps/s", better: "higher", samples: wide },
+            Benchmark { name: "idle", unit: "transactions/s", better: "lower", samples: vec![idle] },
+        ])
+    }
+}
+
+fn milliseconds(since: Instant) -> f64 {
+    since.elapsed().as_secs_f64() * 1e3
+}
+
+/// Times one-row inserts of a single client.
+async fn commits(session: &mut PgConnection, samples: u32) -> Result<Vec<f64>, Failure> {
+    let failed = |error: sqlx::Error| Failure::failed(error);
+    sqlx::query("create table if not exists public.tasker_bench (n bigint)")
+        .execute(&mut *session)
+        .await
+        .map_err(failed)?;
+    let mut took = Vec::new();
+    for n in 0..samples {
+        let begun = Instant::now();
+        sqlx::query("insert into public.tasker_bench values ($1)")
+            .bind(i64::from(n))
+            .execute(&mut *session)
+            .await
+            .map_err(failed)?;
+        took.push(milliseconds(begun));
+    }
+    sqlx::query("drop table public.tasker_bench").execute(&mut *session).await.map_err(failed)?;
+    Ok(took)
+}
+
+/// Times tasks of three steps, one at a time.
+async fn latencies(api: &OrchestrationClient, samples: u32) -> Result<Vec<f64>, Failure> {
+    let mut took = Vec::new();
+    for _ in 0..samples {
+        let begun = Instant::now();
+        let task = api.create_task(&noop("sequential_noop")).await?;
+        let task = api.wait_for_task(task.task_uuid, LIMIT).await?;
+        took.push(milliseconds(begun));
+        if task.summary.status != TaskState::Completed {
+            return Err(Failure::failed(format!("task {} is {}", task.summary.task_uuid, task.summary.status)));
+        }
+    }
+    Ok(took)
+}
+
+/// Transactions a second of the whole stack, those of the measurement itself taken off.
+async fn idle_transactions(session: &mut PgConnection, span: Duration) -> Result<f64, Failure> {
+    let mut counts = [0_i64; 2];
+    // What the start has left over gets counted before.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    for (at, count) in counts.iter_mut().enumerate() {
+        if at == 1 {
+            tokio::time::sleep(span).await;
+        }
+        *count = sqlx::query_scalar(
+            "select xact_commit + xact_rollback from pg_stat_database where datname = current_database()",
+        )
+        .fetch_one(&mut *session)
+        .await
+        .map_err(Failure::failed)?;
+    }
+    // One of them is the first count.
+    let transactions = u32::try_from(counts[1] - counts[0] - 1).unwrap_or(0);
+    Ok(f64::from(transactions) / span.as_secs_f64())
+}
+
+fn noop(name: &str) -> CreateTask {
+    CreateTask {
+        namespace: "benchmark".to_owned(),
+        name: name.to_owned(),
+        version: None,
+        context: serde_json::Map::new(),
+        idempotency_key: None,
+        priority: None,
+        tags: None,
+    }
+}
+
+/// Many clients that create tasks as fast as they are let.
+struct Load<'a> {
+    api: &'a OrchestrationClient,
+    worker: &'a WorkerClient,
+    clients: u32,
+}
+
+impl Load<'_> {
+    /// Creates tasks and waits until all their steps have completed. Returns steps a second, and what each creation took.
+    async fn run(&self, name: &'static str, tasks: usize, steps: usize) -> Result<(f64, Vec<f64>), Failure> {
+        let before = self.worker.get_worker_status().await?.completed_steps;
+        let wanted = before + u64::try_from(tasks * steps).unwrap_or(u64::MAX);
+        let left = Arc::new(AtomicUsize::new(tasks));
+        let begun = Instant::now();
+        let mut clients = JoinSet::new();
+        for _ in 0..self.clients {
+            let (api, left) = (self.api.clone(), Arc::clone(&left));
+            clients.spawn(async move {
+                let mut took = Vec::new();
+                while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
+                    let begun = Instant::now();
+                    api.create_task(&noop(name)).await?;
+                    took.push(milliseconds(begun));
+                }
+                Ok::<_, tasker_client::ClientError>(took)
+            });
+        }
+        let mut took = Vec::new();
+        while let Some(client) = clients.join_next().await {
+            took.extend(client.map_err(Failure::failed)??);
+        }
+        loop {
+            let status = self.worker.get_worker_status().await?;
+            if status.completed_steps >= wanted {
+                break;
+            }
+            if begun.elapsed() > LIMIT {
+                let missing = wanted - status.completed_steps;
+                return Err(Failure::failed(format!("{missing} steps of {name} have not completed within {LIMIT:?}")));
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52 steps")]
+        let steps = (tasks * steps) as f64;
+        Ok((steps / begun.elapsed().as_secs_f64(), took))
+    }
+}
+
+fn table(report: &Report) -> String {
+    let rows = report.benchmarks.iter().map(|benchmark| {
+        let mut samples = benchmark.samples.clone();
+        samples.sort_by(f64::total_cmp);
+        let at = |percent: usize| {
+            let place = samples.len().saturating_sub(1) * percent / 100;
+            samples.get(place).map(|sample| format!("{sample:.2}")).unwrap_or_default()
+        };
+        [
+            benchmark.name.to_owned(),
+            benchmark.unit.to_owned(),
+            at(0),
+            at(50),
+            at(99),
+            at(100),
+            samples.len().to_string(),
+        ]
+    });
+    output::table(["benchmark", "unit", "least", "median", "p99", "most", "samples"], rows)
+}

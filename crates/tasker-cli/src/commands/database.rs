@@ -1,0 +1,46 @@
+//! `tasker-cli db`
+
+use clap::Subcommand;
+use tasker_shared::database::{self, DatabaseError};
+use tasker_shared::settings::Settings;
+
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::output;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Install PGMQ if needed, and bring the schema up to this version. Safe to run at any time.
+    Migrate {
+        /// The database [default: DATABASE_URL, then the settings file that TASKER_CONFIG_PATH names].
+        #[arg(long)]
+        database_url: Option<String>,
+    },
+}
+
+impl Command {
+    pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
+        let Self::Migrate { database_url } = self;
+        let mut settings = Settings::load(None)?;
+        if let Some(url) = database_url {
+            settings.database.url = url;
+        }
+        let pool = database::connect(&settings.database, "tasker-cli db").await?;
+        tasker_orchestration::migrate(&pool).await.map_err(Failure::failed)?;
+        let version = database::schema_version(&pool).await?;
+        if context.json {
+            return output::print_json(&serde_json::json!({"schema_version": version}));
+        }
+        output::print(format!("The database has schema version {version}."))
+    }
+}
+
+impl From<DatabaseError> for Failure {
+    fn from(error: DatabaseError) -> Self {
+        match error {
+            DatabaseError::NoUrl | DatabaseError::BadUrl(_) => Self::usage(error),
+            DatabaseError::Unreachable { .. } => Self::unreachable(error),
+            _ => Self::failed(error),
+        }
+    }
+}

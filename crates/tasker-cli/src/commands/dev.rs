@@ -1,0 +1,79 @@
+//! `tasker-cli dev`
+
+use std::path::PathBuf;
+
+use clap::Args;
+use tasker_shared::settings::Settings;
+use tasker_shared::{logging, shutdown};
+
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::output;
+use crate::stack::Stack;
+
+#[derive(Debug, Args)]
+pub(crate) struct Command {
+    /// The server's port; 0 takes a free one [default: 8080].
+    #[arg(long)]
+    port: Option<u16>,
+    /// The port of the worker's status API; 0 takes a free one [default: 8081].
+    #[arg(long)]
+    worker_port: Option<u16>,
+    /// Where PostgreSQL keeps its data, if neither DATABASE_URL nor the settings name a database.
+    #[arg(long, default_value = ".tasker/postgresql")]
+    data_dir: PathBuf,
+}
+
+impl Command {
+    pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
+        let mut settings = Settings::load(None)?;
+        settings.orchestration.port = self.port.unwrap_or(settings.orchestration.port);
+        settings.worker.port = self.worker_port.unwrap_or(settings.worker.port);
+        logging::init(&settings.logging).map_err(Failure::usage)?;
+
+        let interrupt =
+            shutdown::on_signal().map_err(|error| Failure::failed(format!("cannot catch signals: {error}")))?;
+        let stack = tokio::select! {
+            biased;
+            () = interrupt.cancelled() => return Err(Failure::interrupted()),
+            stack = Stack::start(settings, Some(self.data_dir)) => stack?,
+        };
+        let told = welcome(context, &stack);
+        if told.is_ok() {
+            interrupt.cancelled().await;
+        }
+        stack.stop().await?;
+        told
+    }
+}
+
+fn welcome(context: &Context, stack: &Stack) -> Result<(), Failure> {
+    let Stack { url, worker_url, database_url, .. } = stack;
+    if context.json {
+        return output::print_json(&serde_json::json!({
+            "orchestration_url": url, "worker_url": worker_url, "database_url": database_url,
+        }));
+    }
+    // At the default addresses the commands need no variables.
+    let variables = if url.ends_with(":8080") && worker_url.ends_with(":8081") {
+        String::new()
+    } else {
+        format!("  export TASKER_ORCHESTRATION_URL={url} TASKER_WORKER_URL={worker_url}\n")
+    };
+    output::print(format!(
+        "
+Tasker runs until Ctrl-C.
+
+  server    {url}   (API: {url}/openapi.json, health: {url}/health)
+  worker    {worker_url}
+  database  {database_url}
+
+Try, in another terminal:
+
+{variables}  tasker-cli task create --namespace linear_workflow --name mathematical_sequence --input '{{\"even_number\": 6}}' --wait
+  tasker-cli task list
+  tasker-cli template list
+  tasker-cli system health
+"
+    ))
+}

@@ -1,0 +1,34 @@
+//! What the commands do, one file per resource.
+
+pub(crate) mod bench;
+pub(crate) mod config;
+pub(crate) mod database;
+pub(crate) mod demo;
+pub(crate) mod dev;
+pub(crate) mod namespace;
+pub(crate) mod step;
+pub(crate) mod system;
+pub(crate) mod task;
+pub(crate) mod template;
+pub(crate) mod worker;
+
+use clap::Args;
+use tasker_shared::api::OperatorAction;
+
+/// What an operator can say with an action.
+#[derive(Debug, Args)]
+pub(crate) struct Operator {
+    /// Why; goes into the task's history.
+    #[arg(long)]
+    reason: Option<String>,
+    /// Who acts; goes into the task's history [default: the user's name].
+    #[arg(long)]
+    actor: Option<String>,
+}
+
+impl Operator {
+    fn action(self) -> OperatorAction {
+        let user = || std::env::var("USER").ok().filter(|user| !user.is_empty());
+        OperatorAction { actor: self.actor.or_else(user), reason: self.reason }
+    }
+}

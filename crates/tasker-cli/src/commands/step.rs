@@ -1,0 +1,57 @@
+//! `tasker-cli step`
+
+use clap::{Args, Subcommand};
+use tasker_client::OrchestrationApiClient;
+use tasker_shared::api::{OperatorAction, ResolveStep};
+use uuid::Uuid;
+
+use super::{Operator, task};
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::input;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Let a failed step run again, with all its attempts.
+    Retry {
+        #[command(flatten)]
+        which: Which,
+        #[command(flatten)]
+        operator: Operator,
+    },
+    /// Give a step a result by hand; the steps that wait for it go on.
+    Resolve {
+        #[command(flatten)]
+        which: Which,
+        /// The step's result: JSON, or @FILE, or - for standard input.
+        #[arg(long, default_value = "null")]
+        result: String,
+        #[command(flatten)]
+        operator: Operator,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Which {
+    /// The task's id.
+    #[arg(long)]
+    id: Uuid,
+    /// The step's name.
+    #[arg(long)]
+    step: String,
+}
+
+impl Command {
+    pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
+        let client = context.orchestration()?;
+        let task = match self {
+            Self::Retry { which, operator } => client.retry_step(which.id, &which.step, &operator.action()).await?,
+            Self::Resolve { which, result, operator } => {
+                let OperatorAction { actor, reason } = operator.action();
+                let resolution = ResolveStep { result: input::json("--result", &result)?, actor, reason };
+                client.resolve_step(which.id, &which.step, &resolution).await?
+            }
+        };
+        task::acted(context, &task)
+    }
+}

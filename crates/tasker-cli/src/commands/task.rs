@@ -1,0 +1,296 @@
+//! `tasker-cli task`
+
+use std::time::Duration;
+
+use clap::builder::PossibleValuesParser;
+use clap::{Args, Subcommand};
+use serde_json::Value;
+use tasker_client::OrchestrationApiClient;
+use tasker_shared::api::{CreateTask, ListTasks, StepDetail, TaskDetail, TaskState, TaskSummary};
+use uuid::Uuid;
+
+use super::Operator;
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::progress::{Progress, watch};
+use crate::{input, output};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Create a task from a template.
+    Create(Create),
+    /// Show a task with its steps.
+    Get {
+        /// The task's id.
+        #[arg(long)]
+        id: Uuid,
+    },
+    /// List tasks, newest first.
+    List {
+        /// Only tasks of this namespace.
+        #[arg(long)]
+        namespace: Option<String>,
+        /// Only tasks in this state.
+        #[arg(long, value_parser = PossibleValuesParser::new(TaskState::ALL.iter().map(|state| state.as_str())))]
+        status: Option<String>,
+        /// How many tasks at most, 1 to 500.
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..=500))]
+        limit: i64,
+        /// Where to go on: the cursor that the page before printed.
+        #[arg(long)]
+        cursor: Option<String>,
+    },
+    /// Watch a task until it is at rest; exit code 0 if it completed, else 1.
+    Watch {
+        /// The task's id.
+        #[arg(long)]
+        id: Uuid,
+        #[command(flatten)]
+        limit: Limit,
+    },
+    /// Show every change of state of a task and its steps.
+    History {
+        /// The task's id.
+        #[arg(long)]
+        id: Uuid,
+    },
+    /// End a task: no step of it will start any more.
+    Cancel {
+        /// The task's id.
+        #[arg(long)]
+        id: Uuid,
+        #[command(flatten)]
+        operator: Operator,
+    },
+    /// Give up a task that is blocked by failures.
+    Fail {
+        /// The task's id.
+        #[arg(long)]
+        id: Uuid,
+        #[command(flatten)]
+        operator: Operator,
+    },
+    /// Let all failed steps of a task run again.
+    Retry {
+        /// The task's id.
+        #[arg(long)]
+        id: Uuid,
+        #[command(flatten)]
+        operator: Operator,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Create {
+    /// The template's namespace.
+    #[arg(long)]
+    namespace: String,
+    /// The template's name.
+    #[arg(long)]
+    name: String,
+    /// The template's version [default: the newest].
+    #[arg(long)]
+    version: Option<String>,
+    /// The task's input: a JSON object, or @FILE, or - for standard input.
+    #[arg(long, default_value = "{}")]
+    input: String,
+    /// Makes the request safe to repeat: the same key with the same request gives the same task.
+    #[arg(long)]
+    idempotency_key: Option<String>,
+    /// 0 (the default) to 100; every point counts like ten seconds of waiting.
+    #[arg(long, value_parser = clap::value_parser!(i16).range(0..=100))]
+    priority: Option<i16>,
+    /// A mark of your own; may be repeated.
+    #[arg(long = "tag", value_name = "TAG")]
+    tags: Vec<String>,
+    /// Watch the task until it is at rest; exit code 0 if it completed, else 1.
+    #[arg(long)]
+    wait: bool,
+    #[command(flatten)]
+    limit: Limit,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Limit {
+    /// How long to wait at most, such as 90s or 5m [default: for ever].
+    #[arg(long, value_name = "DURATION", value_parser = input::duration)]
+    timeout: Option<Duration>,
+}
+
+impl Limit {
+    fn duration(&self) -> Duration {
+        self.timeout.unwrap_or(Duration::MAX)
+    }
+}
+
+impl Command {
+    pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
+        let client = context.orchestration()?;
+        match self {
+            Self::Create(create) => return create.run(context).await,
+            Self::Get { id } => show(context, &client.get_task(id).await?),
+            Self::List { namespace, status, limit, cursor } => {
+                let tasks = client.list_tasks(&ListTasks { namespace, status, limit: Some(limit), cursor }).await?;
+                if context.json {
+                    return output::print_json(&tasks);
+                }
+                output::print(list(&tasks.tasks))?;
+                match tasks.next_cursor {
+                    Some(cursor) => output::print(format!("There are more: --cursor {cursor}")),
+                    None => Ok(()),
+                }
+            }
+            Self::Watch { id, limit } => watch_one(context, &client, id, &limit).await,
+            Self::History { id } => {
+                let history = client.list_transitions(id).await?;
+                if context.json {
+                    return output::print_json(&history);
+                }
+                let rows = history.transitions.into_iter().map(|change| {
+                    [
+                        change.at.format("%Y-%m-%d %H:%M:%S%.3f").to_string(),
+                        change.step.unwrap_or_else(|| "(task)".to_owned()),
+                        change.attempt.map(|attempt| attempt.to_string()).unwrap_or_default(),
+                        change.from.unwrap_or_default(),
+                        change.to,
+                        change.actor.unwrap_or_default(),
+                        change.reason.unwrap_or_default(),
+                    ]
+                });
+                output::print(output::table(["at (UTC)", "step", "attempt", "from", "to", "by", "why"], rows))
+            }
+            Self::Cancel { id, operator } => acted(context, &client.cancel_task(id, &operator.action()).await?),
+            Self::Fail { id, operator } => acted(context, &client.fail_task(id, &operator.action()).await?),
+            Self::Retry { id, operator } => acted(context, &client.retry_task(id, &operator.action()).await?),
+        }
+    }
+}
+
+impl Create {
+    async fn run(self, context: &Context) -> Result<(), Failure> {
+        let task = CreateTask {
+            namespace: self.namespace,
+            name: self.name,
+            version: self.version,
+            context: input::object("--input", &self.input)?,
+            idempotency_key: self.idempotency_key,
+            priority: self.priority,
+            tags: (!self.tags.is_empty()).then(|| Value::from(self.tags)),
+        };
+        let client = context.orchestration()?;
+        let task = client.create_task(&task).await?;
+        if self.wait {
+            return watch_one(context, &client, task.task_uuid, &self.limit).await;
+        }
+        if context.json {
+            return output::print_json(&task);
+        }
+        let TaskSummary { namespace, name, version, task_uuid, status, .. } = task;
+        output::print(format!(
+            "{namespace}/{name} {version} is task {task_uuid}: {status}\nWatch it: tasker-cli task watch --id {task_uuid}"
+        ))
+    }
+}
+
+/// Watches a task to its end and shows it; fails if it did not complete.
+async fn watch_one(
+    context: &Context,
+    client: &impl OrchestrationApiClient,
+    task_uuid: Uuid,
+    limit: &Limit,
+) -> Result<(), Failure> {
+    let task = watch(client, task_uuid, limit.duration(), Progress::default().task(0)).await?;
+    show(context, &task)?;
+    match task.summary.status {
+        TaskState::Completed => Ok(()),
+        TaskState::BlockedByFailures => Err(not_completed(&task).hint(format!(
+            "once the cause is gone, run `tasker-cli task retry --id {task_uuid}`; or give it up with `task fail`"
+        ))),
+        _ => Err(not_completed(&task)),
+    }
+}
+
+/// Why a task that is at rest did not complete.
+pub(crate) fn not_completed(task: &TaskDetail) -> Failure {
+    let TaskSummary { task_uuid, status, .. } = task.summary;
+    let errors: Vec<_> =
+        task.steps.iter().filter_map(|step| Some(format!("{}: {}", step.name, error(step)?))).collect();
+    let why = if errors.is_empty() { String::new() } else { format!(" ({})", errors.join("; ")) };
+    Failure::failed(output::clean(&format!("task {task_uuid} is {status}{why}")))
+}
+
+/// A task after an operator's action.
+pub(super) fn acted(context: &Context, task: &TaskSummary) -> Result<(), Failure> {
+    if context.json {
+        return output::print_json(task);
+    }
+    output::print(format!("Task {} is {}.", task.task_uuid, task.status))
+}
+
+fn list(tasks: &[TaskSummary]) -> String {
+    let rows = tasks.iter().map(|task| {
+        [
+            task.task_uuid.to_string(),
+            format!("{}/{}", task.namespace, task.name),
+            task.version.clone(),
+            task.status.to_string(),
+            format!("{} of {}", task.completed_steps, task.total_steps),
+            output::time(task.created_at),
+            output::between(task.started_at, task.completed_at).unwrap_or_default(),
+        ]
+    });
+    output::table(["task", "template", "version", "status", "steps", "created (UTC)", "took"], rows)
+}
+
+fn show(context: &Context, task: &TaskDetail) -> Result<(), Failure> {
+    if context.json {
+        return output::print_json(task);
+    }
+    let summary = &task.summary;
+    output::print(output::facts([
+        ("task", Some(summary.task_uuid.to_string())),
+        ("template", Some(format!("{}/{} {}", summary.namespace, summary.name, summary.version))),
+        (
+            "status",
+            Some(format!(
+                "{}, {} % ({} of {} steps)",
+                summary.status, summary.completion_percentage, summary.completed_steps, summary.total_steps
+            )),
+        ),
+        ("created", Some(format!("{} UTC", output::time(summary.created_at)))),
+        ("took", output::between(summary.started_at, summary.completed_at)),
+        ("priority", (summary.priority != 0).then(|| summary.priority.to_string())),
+        ("tags", summary.tags.as_ref().map(Value::to_string)),
+        ("context", Some(output::short(&task.context))),
+    ]))?;
+    output::print(steps(&task.steps))
+}
+
+fn steps(steps: &[StepDetail]) -> String {
+    let rows = steps.iter().map(|step| {
+        [
+            step.name.clone(),
+            step.status.to_string(),
+            format!("{} of {}", step.attempts, step.max_attempts),
+            step.dependencies.join(", "),
+            output::between(step.started_at, step.completed_at).unwrap_or_default(),
+            outcome(step),
+        ]
+    });
+    output::table(["step", "status", "attempts", "waits for", "took", "result"], rows)
+}
+
+/// A step's result, or why its last attempt failed.
+pub(crate) fn outcome(step: &StepDetail) -> String {
+    match (&step.result, error(step)) {
+        (Some(result), _) => output::short(result),
+        (None, Some(error)) => format!("error: {error}"),
+        (None, None) => String::new(),
+    }
+}
+
+/// Why a step's last attempt failed, in short.
+fn error(step: &StepDetail) -> Option<String> {
+    let error = step.error.as_ref()?;
+    Some(output::short(error.get("message").unwrap_or(error)))
+}

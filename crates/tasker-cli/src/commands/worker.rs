@@ -1,0 +1,179 @@
+//! `tasker-cli worker`
+
+use clap::Subcommand;
+use serde::Serialize;
+use tasker_client::{OrchestrationApiClient, WorkerApiClient};
+use tasker_shared::api::{Health, HealthStatus, WorkerState, WorkerSummary};
+
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::output;
+
+/// What to do if a worker cannot be reached.
+const HINT: &str =
+    "is the worker running? `tasker-cli dev` starts one; --worker-url or TASKER_WORKER_URL names another";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// List the workers that the server knows.
+    List {
+        /// Only workers that serve this namespace.
+        #[arg(long)]
+        namespace: Option<String>,
+    },
+    /// Show what the worker at --worker-url is doing, or what the server knows of another.
+    Status {
+        /// The worker's id [default: the one at --worker-url].
+        #[arg(long)]
+        id: Option<String>,
+    },
+    /// Ask the worker at --worker-url whether it is healthy; exit code 1 if it is not.
+    Health {
+        /// Judge all workers that the server knows, too, by their heartbeats.
+        #[arg(long)]
+        all: bool,
+    },
+}
+
+impl Command {
+    pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
+        match self {
+            Self::List { namespace } => {
+                let list = context.orchestration()?.list_workers(namespace.as_deref()).await?;
+                if context.json { output::print_json(&list) } else { output::print(table(&list.workers)) }
+            }
+            Self::Status { id: None } => own_status(context).await,
+            Self::Status { id: Some(id) } => {
+                let workers = context.orchestration()?.list_workers(None).await?.workers;
+                match workers.iter().find(|worker| worker.worker_id == id) {
+                    Some(worker) if context.json => output::print_json(worker),
+                    Some(worker) => output::print(table(std::slice::from_ref(worker))),
+                    None => {
+                        let known: Vec<_> = workers.iter().map(|worker| worker.worker_id.as_str()).collect();
+                        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+                        Err(Failure::failed(format!("the server knows no worker '{id}'; it knows: {known}")))
+                    }
+                }
+            }
+            Self::Health { all } => {
+                let workers = if all { every(context).await? } else { vec![at_url(context).await?] };
+                if context.json {
+                    output::print_json(&workers)?;
+                } else {
+                    output::print(health_table(&workers))?;
+                }
+                judge(&workers)
+            }
+        }
+    }
+}
+
+/// What is known of a worker's health.
+#[derive(Debug, Serialize)]
+pub(super) struct WorkerHealth {
+    /// Its id, or its address if it was asked itself.
+    worker: String,
+    status: HealthStatus,
+    /// Why.
+    detail: String,
+}
+
+/// Fails if there is no worker, or one is not healthy.
+pub(super) fn judge(workers: &[WorkerHealth]) -> Result<(), Failure> {
+    let sick: Vec<_> = workers.iter().filter(|worker| worker.status == HealthStatus::Unhealthy).collect();
+    match sick.as_slice() {
+        [] if workers.is_empty() => Err(Failure::failed("no worker is known").hint(HINT)),
+        [] => Ok(()),
+        [worker] => Err(Failure::failed(format!("worker {} is unhealthy: {}", worker.worker, worker.detail))),
+        _ => Err(Failure::failed(format!("{} of {} workers are unhealthy", sick.len(), workers.len()))),
+    }
+}
+
+pub(super) fn health_table(workers: &[WorkerHealth]) -> String {
+    let rows = workers.iter().map(|worker| {
+        let status = match worker.status {
+            HealthStatus::Healthy => "healthy",
+            HealthStatus::Unhealthy => "unhealthy",
+        };
+        [worker.worker.clone(), status.to_owned(), worker.detail.clone()]
+    });
+    output::table(["worker", "health", "detail"], rows)
+}
+
+/// The workers that the server knows, and the one at the worker's address if that is more than the default. Workers that have
+/// ended in order are not counted.
+pub(super) async fn every(context: &Context) -> Result<Vec<WorkerHealth>, Failure> {
+    let known = context.orchestration()?.list_workers(None).await?.workers;
+    let mut workers: Vec<_> =
+        known.iter().filter(|worker| worker.status != WorkerState::Stopped).map(by_heartbeat).collect();
+    match at_url(context).await {
+        Ok(worker) => workers.push(worker),
+        // Nobody said that there is a worker at the default address.
+        Err(failure) if failure.is_unreachable() && context.named_worker_url()?.is_none() => {}
+        Err(failure) if failure.is_unreachable() => workers.push(WorkerHealth {
+            worker: context.worker()?.1,
+            status: HealthStatus::Unhealthy,
+            detail: failure.message().to_owned(),
+        }),
+        Err(failure) => return Err(failure),
+    }
+    Ok(workers)
+}
+
+fn by_heartbeat(worker: &WorkerSummary) -> WorkerHealth {
+    let status = if worker.status == WorkerState::Lost { HealthStatus::Unhealthy } else { HealthStatus::Healthy };
+    let ago = output::length(chrono::Utc::now() - worker.last_heartbeat_at);
+    let detail = format!("{}, last heartbeat {ago} ago", worker.status.as_str());
+    WorkerHealth { worker: worker.worker_id.clone(), status, detail }
+}
+
+/// The worker at its address.
+async fn at_url(context: &Context) -> Result<WorkerHealth, Failure> {
+    let (client, url) = context.worker()?;
+    let health = client.worker_health().await.map_err(|error| Failure::from(error).hint_if_unreachable(HINT))?;
+    Ok(WorkerHealth { worker: url, status: health.status, detail: checks(&health) })
+}
+
+/// The checks of a health in words.
+pub(super) fn checks(health: &Health) -> String {
+    let checks = health.checks.iter().map(|(name, check)| match (check.status, &check.message) {
+        (HealthStatus::Healthy, _) => format!("{name}: healthy"),
+        (HealthStatus::Unhealthy, None) => format!("{name}: unhealthy"),
+        (HealthStatus::Unhealthy, Some(message)) => format!("{name}: {message}"),
+    });
+    checks.collect::<Vec<_>>().join(", ")
+}
+
+async fn own_status(context: &Context) -> Result<(), Failure> {
+    let (client, _) = context.worker()?;
+    let status = client.get_worker_status().await.map_err(|error| Failure::from(error).hint_if_unreachable(HINT))?;
+    if context.json {
+        return output::print_json(&status);
+    }
+    output::print(output::facts([
+        ("worker", Some(status.worker_id)),
+        ("status", Some(status.status.as_str().to_owned())),
+        ("version", Some(status.version)),
+        ("started", Some(format!("{} UTC", output::time(status.started_at)))),
+        ("namespaces", Some(status.namespaces.join(", "))),
+        ("running steps", Some(format!("{} of {} at most", status.running_steps, status.max_concurrent))),
+        ("completed steps", Some(status.completed_steps.to_string())),
+        ("failed steps", Some(status.failed_steps.to_string())),
+        ("handlers", Some(status.handlers.join(", "))),
+    ]))
+}
+
+fn table(workers: &[WorkerSummary]) -> String {
+    let rows = workers.iter().map(|worker| {
+        [
+            worker.worker_id.clone(),
+            worker.status.as_str().to_owned(),
+            worker.namespaces.join(", "),
+            worker.max_concurrent.to_string(),
+            worker.version.clone(),
+            worker.host.clone(),
+            output::time(worker.last_heartbeat_at),
+        ]
+    });
+    output::table(["worker", "status", "namespaces", "steps at once", "version", "host", "last heartbeat (UTC)"], rows)
+}

@@ -1,0 +1,102 @@
+//! PostgreSQL, a server and the sample worker in this process, for `dev` and `demo`.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use local_postgres::{LocalPostgres, Options, StopMode};
+use sqlx::PgPool;
+use tasker_orchestration::Server;
+use tasker_shared::database;
+use tasker_shared::settings::Settings;
+use tasker_worker::Worker;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::failure::Failure;
+use crate::output::{self, note};
+
+/// A running stack. [`stop`](Self::stop) it in the end.
+pub(crate) struct Stack {
+    /// The server's address.
+    pub(crate) url: String,
+    /// The worker's address.
+    pub(crate) worker_url: String,
+    /// The database's address, password included.
+    pub(crate) database_url: String,
+    worker: Worker,
+    worker_pool: PgPool,
+    server: JoinHandle<()>,
+    shutdown: CancellationToken,
+    postgres: Option<LocalPostgres>,
+}
+
+impl Stack {
+    /// Starts everything and tells about it. Where the settings name no database, a private PostgreSQL is started: on the folder
+    /// `data_dir`, or on a throw-away one.
+    pub(crate) async fn start(mut settings: Settings, data_dir: Option<PathBuf>) -> Result<Self, Failure> {
+        let begun = Instant::now();
+        let postgres = if settings.database.url.is_empty() {
+            let postgres = LocalPostgres::start(Options { data_dir, settings: Vec::new() }).await?;
+            settings.database.url = postgres.url();
+            note(format!("PostgreSQL listens on port {} ({})", postgres.port(), output::seconds(begun.elapsed())));
+            Some(postgres)
+        } else {
+            note("PostgreSQL is the one that DATABASE_URL or the settings name");
+            None
+        };
+
+        let begun = Instant::now();
+        let pool = database::connect(&settings.database, "tasker-cli").await?;
+        tasker_orchestration::migrate(&pool).await.map_err(Failure::failed)?;
+        pool.close().await;
+        note(format!("The database is migrated ({})", output::seconds(begun.elapsed())));
+
+        let server = Server::bind(&settings).await.map_err(|error| match error {
+            tasker_orchestration::StartError::Database(error) => error.into(),
+            error => Failure::failed(error),
+        })?;
+        let pool = database::connect(&settings.database, "tasker-cli worker").await?;
+        let worker = tasker_worker_rust::worker(settings.worker, pool.clone());
+        let worker = worker.start().await.map_err(|error| match error {
+            tasker_worker::StartError::Database(error) => error.into(),
+            tasker_worker::StartError::Bind { address, source } => Failure::failed(format!(
+                "the worker cannot listen on {address}: {source}; choose another with --worker-port"
+            )),
+            error => Failure::failed(error),
+        })?;
+        let url = format!("http://{}", server.address());
+        let worker_url = worker.url();
+        note(format!("The server answers at {url}, the worker at {worker_url}"));
+
+        let shutdown = CancellationToken::new();
+        let server = tokio::spawn(server.run(shutdown.clone()));
+        Ok(Self {
+            url,
+            worker_url,
+            database_url: settings.database.url,
+            worker,
+            worker_pool: pool,
+            server,
+            shutdown,
+            postgres,
+        })
+    }
+
+    /// Ends everything in order, the worker first.
+    pub(crate) async fn stop(self) -> Result<(), Failure> {
+        self.worker.stop().await;
+        self.worker_pool.close().await;
+        self.shutdown.cancel();
+        self.server.await.map_err(|error| Failure::failed(format!("the server broke: {error}")))?;
+        match self.postgres {
+            Some(postgres) => Ok(postgres.stop(StopMode::Fast).await?),
+            None => Ok(()),
+        }
+    }
+}
+
+impl From<local_postgres::Error> for Failure {
+    fn from(error: local_postgres::Error) -> Self {
+        Self::failed(error)
+    }
+}
