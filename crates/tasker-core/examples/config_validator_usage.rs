@@ -1,0 +1,29 @@
+//! Merges the settings of this repository for the environment `test`, checks them and prints them; then shows how a wrong
+//! setting is reported.
+//!
+//! ```text
+//! cargo run --example config_validator_usage
+//! ```
+
+use std::path::Path;
+
+use tasker_core::shared::settings::{Settings, build, contexts};
+
+fn main() -> anyhow::Result<()> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config/tasker");
+
+    // The same as `config-builder --environment test`.
+    let built = build(&folder, &contexts(&folder)?, "test")?;
+    println!("The settings of environment `test` are valid:\n\n{}", built.toml);
+    anyhow::ensure!(built.settings.validate().is_ok(), "what was built is valid");
+
+    let mut settings = Settings::default();
+    settings.worker.max_concurrent = 0;
+    settings.logging.filter = "tasker=loud".to_owned();
+    let Err(problems) = settings.validate() else { anyhow::bail!("wrong settings were taken for valid") };
+    println!("Wrong settings are refused, all at once:\n");
+    for problem in problems {
+        println!("  {problem}");
+    }
+    Ok(())
+}

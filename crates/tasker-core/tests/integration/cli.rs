@@ -1,0 +1,171 @@
+//! The command line against a real stack.
+
+use std::process::{Command, Output};
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+use tasker_client::OrchestrationApiClient;
+use uuid::Uuid;
+
+use crate::support::{Stack, binary, complete, fault_step, fault_template, run, task};
+
+struct Cli<'a>(&'a Stack);
+
+impl Cli<'_> {
+    fn call(&self, arguments: &[&str]) -> Result<Output> {
+        Ok(Command::new(binary("tasker-cli")?)
+            .args(arguments)
+            .env("TASKER_ORCHESTRATION_URL", &self.0.orchestration_url)
+            .env("TASKER_WORKER_URL", &self.0.worker_url)
+            .output()?)
+    }
+
+    /// What a call that succeeds prints.
+    fn text(&self, arguments: &[&str]) -> Result<String> {
+        let output = self.call(arguments)?;
+        anyhow::ensure!(output.status.success(), "{arguments:?}: {output:?}");
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    /// What a call with `--json` prints.
+    fn json(&self, arguments: &[&str]) -> Result<Value> {
+        let text = self.text(&[&["--json"], arguments].concat())?;
+        serde_json::from_str(&text).with_context(|| format!("not JSON: {text}"))
+    }
+
+    /// Exit code and message of a call that fails.
+    fn refusal(&self, arguments: &[&str]) -> Result<(i32, String)> {
+        let output = self.call(arguments)?;
+        anyhow::ensure!(!output.status.success(), "{arguments:?} succeeded");
+        Ok((output.status.code().context("killed")?, String::from_utf8(output.stderr)?))
+    }
+}
+
+#[tokio::test]
+async fn a_task_is_created_watched_shown_and_listed() -> Result<()> {
+    let stack = Stack::start().await?;
+    let cli = Cli(&stack);
+    let created = cli.json(&[
+        "task",
+        "create",
+        "--namespace",
+        "linear_workflow",
+        "--name",
+        "mathematical_sequence",
+        "--input",
+        r#"{"even_number": 6}"#,
+    ])?;
+    let id = created["task_uuid"].as_str().context("no id")?;
+    cli.text(&["task", "watch", "--id", id])?;
+    let shown = cli.json(&["task", "get", "--id", id])?;
+    assert_eq!(shown["status"], "completed");
+    // 6^16, in the table for people too.
+    assert_eq!(shown["steps"][3]["result"]["value"], json!(2_821_109_907_456_u64));
+    let table = cli.text(&["task", "get", "--id", id])?;
+    for words in ["completed", "linear_step_4", "2821109907456"] {
+        assert!(table.contains(words), "no {words} in\n{table}");
+    }
+    let listed = cli.json(&["task", "list", "--namespace", "linear_workflow", "--status", "completed"])?;
+    assert!(listed["tasks"].as_array().is_some_and(|tasks| tasks.iter().any(|task| task["task_uuid"] == id)));
+    let history = cli.text(&["task", "history", "--id", id])?;
+    assert!(history.contains("in_progress") && history.contains("linear_step_1"), "{history}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_goes_wrong_has_its_exit_code_and_says_why() -> Result<()> {
+    let stack = Stack::start().await?;
+    let cli = Cli(&stack);
+    let create = |input: &'static str| {
+        ["task", "create", "--namespace", "linear_workflow", "--name", "mathematical_sequence", "--input", input]
+    };
+    let unknown = Uuid::now_v7().to_string();
+    for (arguments, code, words) in [
+        (&create("{")[..], 2, "input"),
+        (&create(r#"{"even_number": "six"}"#)[..], 2, "/even_number"),
+        (&["task", "create", "--namespace", "no", "--name", "such"], 1, "no template"),
+        (&["task", "get", "--id", "7"], 2, "--id"),
+        (&["task", "get", "--id", &unknown], 1, &unknown),
+        (&["task", "list", "--status", "done"], 2, "in_progress"),
+        (&["task", "fly"], 2, "fly"),
+        (&["--url", "http://127.0.0.1:1", "task", "list"], 3, "127.0.0.1:1"),
+    ] {
+        let (found, message) = cli.refusal(arguments)?;
+        assert_eq!(found, code, "{arguments:?}: {message}");
+        assert!(message.contains(words), "{arguments:?}: {message}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_operator_frees_a_blocked_task() -> Result<()> {
+    let stack = Stack::start().await?;
+    let api = stack.api()?;
+    let cli = Cli(&stack);
+    let mut doomed = fault_step("doomed", "faults.permanent", json!({}));
+    doomed["retry"]["limit"] = json!(1);
+    let name = fault_template(&api, &json!([doomed])).await?;
+    let blocked = run(&api, &task("faults", &name, json!({}))).await?;
+    let id = blocked.summary.task_uuid.to_string();
+    assert_eq!(cli.call(&["task", "watch", "--id", &id])?.status.code(), Some(1));
+    cli.text(&[
+        "step",
+        "resolve",
+        "--id",
+        &id,
+        "--step",
+        "doomed",
+        "--result",
+        r#"{"ok": true}"#,
+        "--reason",
+        "checked by hand",
+    ])?;
+    assert_eq!(cli.json(&["task", "get", "--id", &id])?["status"], "completed");
+    assert!(cli.text(&["task", "history", "--id", &id])?.contains("checked by hand"));
+    let (code, message) = cli.refusal(&["task", "cancel", "--id", &id])?;
+    assert!(code == 1 && message.contains("completed"), "{message}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_system_the_workers_and_the_templates_are_shown() -> Result<()> {
+    let stack = Stack::start().await?;
+    let cli = Cli(&stack);
+    cli.text(&["system", "health", "--orchestration", "--workers"])?;
+    assert!(cli.json(&["system", "info"])?["schema_version"].as_i64().is_some_and(|version| version > 0));
+    let workers = cli.json(&["worker", "list", "--namespace", "linear_workflow"])?;
+    assert!(workers["workers"].as_array().is_some_and(|workers| !workers.is_empty()));
+    cli.text(&["worker", "status"])?;
+    cli.text(&["worker", "health", "--all"])?;
+    let templates = cli.text(&["template", "list"])?;
+    for name in ["mathematical_sequence", "diamond_pattern", "hierarchical_tree", "complex_dag", "business_workflow"] {
+        assert!(templates.contains(name), "no {name} in\n{templates}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_template_file_is_checked_stored_and_run() -> Result<()> {
+    let stack = Stack::start().await?;
+    let cli = Cli(&stack);
+    let folder = tempfile::tempdir()?;
+    let name = crate::support::unique("from_file");
+    let good = folder.path().join("good.yaml");
+    let text = format!(
+        "name: {name}\nnamespace_name: faults\nversion: 1.0.0\nsteps:\n  - name: only\n    handler: {{ callable: faults.echo }}\n"
+    );
+    std::fs::write(&good, &text)?;
+    let bad = folder.path().join("bad.yaml");
+    std::fs::write(&bad, text.replace("callable", "calable"))?;
+    let (good, bad) = (good.to_str().context("a path")?, bad.to_str().context("a path")?);
+
+    cli.text(&["template", "validate", good])?;
+    let refused = cli.call(&["template", "validate", good, bad])?;
+    let said = format!("{}{}", String::from_utf8_lossy(&refused.stdout), String::from_utf8_lossy(&refused.stderr));
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(said.contains("bad.yaml:6:"), "{said}");
+    cli.text(&["template", "apply", good])?;
+    assert_eq!(complete(&stack.api()?, &task("faults", &name, json!({}))).await?.summary.version, "1.0.0");
+    assert!(stack.api()?.list_templates(Some("faults")).await?.templates.iter().any(|template| template.name == name));
+    Ok(())
+}

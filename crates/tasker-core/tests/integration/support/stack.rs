@@ -1,0 +1,100 @@
+//! The stack under test.
+
+use anyhow::{Context, Result};
+use local_postgres::{LocalPostgres, Options};
+use serde_json::{Value, json};
+use tasker_client::{OrchestrationClient, WorkerClient};
+use tempfile::TempDir;
+
+use super::Process;
+
+/// A stack: the one that the environment names, or one of our own.
+#[derive(Debug)]
+pub(crate) struct Stack {
+    pub(crate) orchestration_url: String,
+    pub(crate) worker_url: String,
+    _own: Option<OwnStack>,
+}
+
+impl Stack {
+    /// The stack that the environment names, else a new one.
+    pub(crate) async fn start() -> Result<Self> {
+        let named = |name| std::env::var(name).ok().filter(|url| !url.is_empty());
+        match (named("TASKER_TEST_ORCHESTRATION_URL"), named("TASKER_TEST_WORKER_URL")) {
+            (Some(orchestration_url), Some(worker_url)) => Ok(Self { orchestration_url, worker_url, _own: None }),
+            (None, None) => {
+                let mut own = OwnStack::start().await?;
+                let orchestration_url = own.start_server()?.url();
+                let worker_url = own.start_worker()?.url();
+                Ok(Self { orchestration_url, worker_url, _own: Some(own) })
+            }
+            _ => anyhow::bail!("set both TASKER_TEST_ORCHESTRATION_URL and TASKER_TEST_WORKER_URL, or neither"),
+        }
+    }
+
+    /// A client of the server.
+    pub(crate) fn api(&self) -> Result<OrchestrationClient> {
+        Ok(OrchestrationClient::new(&self.orchestration_url)?)
+    }
+
+    /// A client of the worker.
+    pub(crate) fn worker(&self) -> Result<WorkerClient> {
+        Ok(WorkerClient::new(&self.worker_url)?)
+    }
+}
+
+/// A PostgreSQL of our own, and as many servers and workers as a test wants.
+#[derive(Debug)]
+pub(crate) struct OwnStack {
+    // In the order in which they end.
+    pub(crate) workers: Vec<Process>,
+    pub(crate) servers: Vec<Process>,
+    pub(crate) postgres: LocalPostgres,
+    settings: TempDir,
+}
+
+impl OwnStack {
+    /// A migrated database, no server and no worker yet.
+    pub(crate) async fn start() -> Result<Self> {
+        Self::start_with(json!({})).await
+    }
+
+    /// The same, with some settings of section `worker`.
+    pub(crate) async fn start_with(worker: Value) -> Result<Self> {
+        // What is committed survives a kill of PostgreSQL; only the machine must not stop. Tests need no more.
+        let settings = [("fsync", "off"), ("synchronous_commit", "on")];
+        let postgres = LocalPostgres::start(Options {
+            settings: settings.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
+            ..Options::default()
+        })
+        .await?;
+        let settings = TempDir::new()?;
+        let mut text =
+            format!("[database]\nurl = {}\n\n[logging]\nformat = \"json\"\n\n[worker]\n", json!(postgres.url()));
+        for (name, value) in worker.as_object().context("settings are an object")? {
+            text += &format!("{name} = {value}\n");
+        }
+        std::fs::write(settings.path().join("settings.toml"), text)?;
+        Ok(Self { workers: Vec::new(), servers: Vec::new(), postgres, settings })
+    }
+
+    /// Starts one more server.
+    pub(crate) fn start_server(&mut self) -> Result<&Process> {
+        let server = Process::start("tasker-server", &self.settings.path().join("settings.toml"), &["--migrate"])?;
+        self.servers.push(server);
+        self.servers.last().context("just started")
+    }
+
+    /// Starts one more worker. A server must have been started before: it migrates the database.
+    pub(crate) fn start_worker(&mut self) -> Result<&Process> {
+        let worker = Process::start("rust-worker", &self.settings.path().join("settings.toml"), &[])?;
+        self.workers.push(worker);
+        self.workers.last().context("just started")
+    }
+
+    /// A client of a server.
+    pub(crate) fn api(&self, server: usize) -> Result<OrchestrationClient> {
+        let server = self.servers.get(server).context("no such server")?;
+        Ok(OrchestrationClient::new(&server.url())?)
+    }
+}
