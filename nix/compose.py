@@ -1,0 +1,79 @@
+"""Makes the containers' compose file from process-compose.yaml: compose.py process-compose.yaml TAG
+
+A process whose program is in an image becomes a service with the same arguments, environment and start order; the
+others (the tests) stay outside. Both files write variables as ${NAME:-default}, so the same settings work for both.
+"""
+
+import shlex
+import sys
+
+import yaml
+
+IMAGES = {
+    "tasker-server": "tasker-orchestration",
+    "rust-worker": "tasker-worker",
+    "scripts/stack-postgres": "tasker-postgres",
+}
+CONDITIONS = {
+    "process_healthy": "service_healthy",
+    "process_completed_successfully": "service_completed_successfully",
+}
+# What differs between one machine and a network of containers: where services listen and where PostgreSQL is.
+HOSTS = {
+    "${TASKER_LISTEN:-127.0.0.1}": "0.0.0.0",
+    "${TASKER_PG_HOST:-127.0.0.1}": "postgres",
+}
+
+
+def environment(entries):
+    for entry in entries:
+        for native, contained in HOSTS.items():
+            entry = entry.replace(native, contained)
+        yield entry.split("=", 1)
+
+
+def service(process, shared, tag):
+    words = shlex.split(process["command"])
+    program, *arguments = words[1:] if words[0] == "exec" else words
+    if program not in IMAGES:
+        return None
+    own = dict(environment(process.get("environment", [])))
+    result = {
+        "image": f"{IMAGES[program]}:{tag}",
+        "command": arguments,
+        "environment": dict(environment(shared)) | own,
+        "depends_on": {
+            name: {"condition": CONDITIONS[dependency["condition"]]}
+            for name, dependency in process.get("depends_on", {}).items()
+        },
+        # A service's own *_PORT is the one it listens on.
+        "ports": [f"127.0.0.1:{value}:{value}" for name, value in own.items() if name.endswith("_PORT")],
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges"],
+        "read_only": True,
+        "tmpfs": ["/tmp"],
+    }
+    if program == "tasker-server":
+        # Ports are published on the machine's loopback only, so no key is asked for there, as natively.
+        result["environment"]["TASKER_ORCHESTRATION_INSECURE"] = "true"
+    if program == "scripts/stack-postgres":
+        result["volumes"] = ["data:/var/lib/tasker"]
+    if signal := process.get("shutdown", {}).get("signal"):
+        result["stop_signal"] = str(signal)
+    return {key: value for key, value in result.items() if value}
+
+
+def main(stack, tag):
+    with open(stack, encoding="utf-8") as file:
+        project = yaml.safe_load(file)
+    services = {
+        name: made
+        for name, process in project["processes"].items()
+        if (made := service(process, project["environment"], tag))
+    }
+    print("# Made from process-compose.yaml.")
+    compose = {"name": "tasker", "services": services, "volumes": {"data": {}}}
+    yaml.safe_dump(compose, sys.stdout, sort_keys=False)
+
+
+main(*sys.argv[1:])

@@ -1,0 +1,82 @@
+# The images in a container engine: loading them, and the integration suite against them.
+{
+  cargo-nextest,
+  coreutils,
+  docker-client,
+  docker-compose,
+  images,
+  jq,
+  lib,
+  procps,
+  tests,
+  workspace,
+  writeShellApplication,
+}:
+let
+  source = workspace.sourcesAnd [
+    ../.config/nextest.toml
+    ../scripts
+  ];
+
+  app = name: description: runtimeInputs: text: {
+    type = "app";
+    program = lib.getExe (writeShellApplication {
+      inherit name text runtimeInputs;
+    });
+    meta = { inherit description; };
+  };
+
+  load = ''
+    engine=''${CONTAINER_ENGINE:-$(type -P docker || type -P podman)}
+    jq -r '.[].file' ${images}/manifest.json | while read -r file; do
+      "$engine" load --input "${images}/$file"
+    done
+  '';
+in
+{
+  load-images = app "load-images" "Loads the images into docker or podman" [
+    coreutils
+    jq
+  ] load;
+
+  integration-containers =
+    app "integration-containers" "Runs the integration suite against the images"
+      [
+        cargo-nextest
+        coreutils
+        docker-client
+        docker-compose
+        jq
+        procps
+      ]
+      ''
+        ${load}
+        stack=$(mktemp -d "''${TMPDIR:-/tmp}/tasker-containers.XXXXXX")
+        eval "$(${source}/scripts/stack-ports)"
+        # COMPOSE_FILE adds files to the project's own, for what a machine wants differently.
+        export COMPOSE_FILE=${images}/compose.yaml''${COMPOSE_FILE:+:$COMPOSE_FILE} COMPOSE_PROJECT_NAME=tasker-$$
+
+        finish() {
+          status=$?
+          if [ "$status" != 0 ]; then
+            docker-compose logs --no-color >"$stack/containers.log" 2>&1 || true
+            tail -n 200 "$stack/containers.log"
+            echo "The suite has failed with exit code $status. The containers' logs: $stack/containers.log"
+          fi
+          docker-compose down --volumes --timeout 20 >"$stack/down.log" 2>&1 || cat "$stack/down.log"
+          if [ "$status" = 0 ]; then rm -rf "$stack"; fi
+        }
+        trap finish EXIT
+        trap 'exit 130' INT TERM
+
+        docker-compose up --detach --wait orchestration worker
+        export TASKER_TEST_ORCHESTRATION_URL=http://127.0.0.1:$TASKER_ORCHESTRATION_PORT
+        export TASKER_TEST_WORKER_URL=http://127.0.0.1:$TASKER_WORKER_PORT
+        export DATABASE_URL=postgres://tasker:''${TASKER_PG_PASSWORD:-tasker}@127.0.0.1:$TASKER_PG_PORT/tasker
+        export TASKER_STACK_DIR=$stack TASKER_NEXTEST_ARCHIVE=${tests.archive.file}
+        export TASKER_BIN_DIR=${workspace.binaries}/bin TASKER_NEXTEST_ARGS=
+        if [ $# -gt 0 ]; then TASKER_NEXTEST_ARGS=$(printf '%q ' "$@"); fi
+        cd ${source}
+        scripts/stack-tests
+      '';
+}

@@ -1,0 +1,149 @@
+# The OCI images, without Dockerfiles. `nix build .#images` yields all of them with a manifest and a compose file;
+# `nix build .#images.orchestration` one.
+#
+# The store paths that a program needs are the lower layers, the program itself is the last one, so a change of the code
+# moves only that. Everything comes from pinned inputs and the commit's date: two builds are identical.
+{
+  bash,
+  coreutils,
+  dockerTools,
+  jq,
+  lib,
+  postgresql,
+  python3,
+  runCommand,
+  self,
+  workspace,
+}:
+let
+  inherit (workspace.commonArgs) version;
+  date = self.lastModifiedDate;
+  part = from: length: builtins.substring from length date;
+  created = "${part 0 4}-${part 4 2}-${part 6 2}T${part 8 2}:${part 10 2}:${part 12 2}Z";
+
+  # Neither root nor a user of the host. Both have a name inside by fakeNss.
+  nobody = "65534:65534";
+
+  image =
+    {
+      name,
+      description,
+      entrypoint,
+      # How the image knows its own health.
+      healthCommand,
+      # Made in the last layer.
+      install,
+      contents ? [ ],
+      config ? { },
+      ...
+    }@args:
+    dockerTools.buildLayeredImage (
+      removeAttrs args [
+        "description"
+        "entrypoint"
+        "healthCommand"
+        "install"
+      ]
+      // {
+        name = "tasker-${name}";
+        tag = version;
+        inherit created;
+        mtime = created;
+        contents = contents ++ [
+          dockerTools.caCertificates
+          dockerTools.fakeNss
+        ];
+        extraCommands = install;
+        config = {
+          Entrypoint = entrypoint;
+          User = nobody;
+          Healthcheck = {
+            Test = [ "CMD" ] ++ healthCommand;
+            Interval = 2 * 1000 * 1000 * 1000;
+            Timeout = 15 * 1000 * 1000 * 1000;
+            Retries = 15;
+          };
+          Labels = {
+            "org.opencontainers.image.title" = "tasker-${name}";
+            "org.opencontainers.image.description" = description;
+            "org.opencontainers.image.version" = version;
+            "org.opencontainers.image.revision" = self.rev or self.dirtyRev or "unknown";
+            "org.opencontainers.image.created" = created;
+            "org.opencontainers.image.licenses" = "MIT";
+          };
+        }
+        // config;
+      }
+    );
+
+  # One program and nothing to start another with.
+  service =
+    name: program:
+    image {
+      inherit name;
+      inherit (program.meta) description;
+      entrypoint = [ "/bin/${program.meta.mainProgram}" ];
+      healthCommand = [
+        "/bin/${program.meta.mainProgram}"
+        "health"
+      ];
+      install = "install -D --target-directory=bin ${lib.getExe program}";
+    };
+
+  images = {
+    orchestration = service "orchestration" workspace.packages.tasker-server;
+    worker = service "worker" workspace.packages.rust-worker;
+    postgres = image {
+      name = "postgres";
+      description = "PostgreSQL with PGMQ, as Tasker's stack runs it";
+      contents = [
+        bash
+        coreutils
+        (lib.getBin postgresql)
+      ];
+      entrypoint = [ "/bin/stack-postgres" ];
+      healthCommand = [
+        "/bin/stack-postgres"
+        "ready"
+      ];
+      install = ''
+        install -D ${../scripts/stack-postgres} bin/stack-postgres
+        sed -i '1s|.*|#!/bin/bash|' bin/stack-postgres
+      '';
+      # PostgreSQL wants its folder for itself.
+      fakeRootCommands = ''
+        install -d -o 65534 -g 65534 var/lib/tasker
+        install -d -m 1777 tmp
+      '';
+      config = {
+        Cmd = [ "serve" ];
+        Env = [
+          "PATH=/bin"
+          "TASKER_STACK_DIR=/var/lib/tasker"
+        ];
+        Volumes."/var/lib/tasker" = { };
+      };
+    };
+  };
+in
+runCommand "tasker-images-${version}"
+  {
+    nativeBuildInputs = [
+      jq
+      (python3.withPackages (packages: [ packages.pyyaml ]))
+    ];
+    passthru = images;
+  }
+  ''
+    mkdir $out
+    add() {
+      ln -s "$2" "$out/$1.tar.gz"
+      jq --null-input --arg name "$3" --arg tag "$4" --arg file "$1.tar.gz" --argjson bytes "$(stat -L -c %s "$2")" \
+        --arg sha256 "$(sha256sum "$2" | cut -d' ' -f1)" '$ARGS.named' >>manifest
+    }
+    ${lib.concatMapAttrsStringSep "" (name: image: ''
+      add ${name} ${image} ${image.imageName} ${image.imageTag}
+    '') images}
+    jq --slurp . manifest >$out/manifest.json
+    python3 ${./compose.py} ${../process-compose.yaml} ${version} >$out/compose.yaml
+  ''

@@ -1,0 +1,34 @@
+# The Rust toolchain: rust-toolchain.toml names the channel and the components, Cargo.toml the oldest release that will
+# do, and fenix's pin in flake.lock the release. Of fenix's functions `fromToolchainFile` would do, were it not for its
+# import from derivation.
+{
+  fenix,
+  lib,
+}:
+let
+  wanted = (lib.importTOML ../rust-toolchain.toml).toolchain;
+  oldest = (lib.importTOML ../Cargo.toml).workspace.package.rust-version;
+
+  channel =
+    fenix.${wanted.channel}
+      or (throw "rust-toolchain.toml: fenix has no channel `${wanted.channel}`; it has stable and beta");
+
+  # A manifest gives its release number only in its addresses: .../rustc-1.97.1-x86_64-unknown-linux-gnu.tar.gz
+  release = lib.head (
+    builtins.match ".*/rustc-([0-9.]+)-.*" channel.manifest.pkg.rustc.target.x86_64-unknown-linux-gnu.url
+  );
+
+  components = [
+    "cargo"
+    "rustc"
+    "rust-std"
+  ]
+  ++ wanted.components or [ ];
+  missing = lib.filter (component: !channel ? ${component}) components;
+in
+if lib.versionOlder release oldest then
+  throw "Cargo.toml asks for Rust ${oldest} or newer, but fenix's ${wanted.channel} is ${release}: run `nix flake update fenix`"
+else if missing != [ ] then
+  throw "rust-toolchain.toml: Rust ${release} has no component ${lib.concatStringsSep ", " missing}"
+else
+  channel.withComponents components
