@@ -1,0 +1,297 @@
+"""Tells whether this tree is slower than another revision, measured on the same machine in turns.
+
+    python3 ci/benchmark.py against origin/main                   builds both, measures in turns, compares
+    python3 ci/benchmark.py against origin/main -- --rounds 2     what is after -- goes to `tasker-cli bench`
+    python3 ci/benchmark.py compare base.json head.json           compares two results
+
+A result is the JSON that `tasker-cli bench --json` prints:
+
+    {"benchmarks": [{"name": "sequential", "unit": "steps/s", "better": "higher", "samples": [5400.1, 5513.0]}]}
+
+How it decides. For each benchmark all ratios of a sample of head to a sample of base are sorted. Their median is the
+estimate; the interval is that of the rank test of Mann and Whitney, turned round: it holds the true ratio with the
+stated confidence, whatever the distribution of the noise. The confidence is 99 %, divided among the benchmarks, so that
+all of them together give a false alarm in less than 1 of 200 runs. It is a regression when the whole interval is worse
+than the margin (5 %); when the interval only reaches beyond, the runs do not tell. The runs of both sides must take
+turns, so that a machine that slows down or warms up hits both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import report
+from report import Problem
+
+ROOT = Path(__file__).parent.parent
+CONFIDENCE = 0.99
+MARGIN = 0.05
+# For more pairs than these the normal distribution is as good as the exact one.
+EXACT = 40 * 40
+
+
+@dataclass
+class Benchmark:
+    name: str
+    unit: str
+    better: str
+    samples: list[float]
+
+
+@dataclass
+class Comparison:
+    name: str
+    unit: str
+    base: float
+    head: float
+    # Of head to base, and over 1 if head is worse.
+    worse: float
+    low: float
+    high: float
+
+    @property
+    def verdict(self) -> str:
+        if self.low > 1 + MARGIN:
+            return "regression"
+        if self.high < 1 / (1 + MARGIN):
+            return "faster"
+        if self.high <= 1 + MARGIN:
+            return "no regression"
+        return "within noise"
+
+
+def parse(text: str, source: str) -> dict[str, Benchmark]:
+    """The benchmarks of a result, by name."""
+    try:
+        listed = json.loads(text)["benchmarks"]
+        found = [Benchmark(entry["name"], entry["unit"], entry["better"], entry["samples"]) for entry in listed]
+    except (json.JSONDecodeError, LookupError, TypeError) as error:
+        raise Problem(f"{source}: is not a result of `tasker-cli bench --json`: {error!r}") from error
+    if not found:
+        raise Problem(f"{source}: has no benchmarks")
+    for benchmark in found:
+        where = f"{source}: {benchmark.name}"
+        if benchmark.better not in ("higher", "lower"):
+            raise Problem(f"{where}: better is {benchmark.better!r}; wanted higher or lower")
+        samples = benchmark.samples
+        if not isinstance(samples, list) or not samples or not all(_amount(sample) for sample in samples):
+            raise Problem(f"{where}: samples: wanted a list of numbers, none below 0")
+    by_name = {benchmark.name: benchmark for benchmark in found}
+    if len(by_name) < len(found):
+        raise Problem(f"{source}: two benchmarks have the same name")
+    return by_name
+
+
+def _amount(sample: Any) -> bool:
+    return isinstance(sample, int | float) and not isinstance(sample, bool) and math.isfinite(sample) and sample >= 0
+
+
+def depth(count: int, other: int, error: float) -> int:
+    """How many of the sorted ratios may be cut off at one end: the most for which the chance that the true ratio is
+    among them is at most `error`. That chance is the distribution of Mann and Whitney's U."""
+    if count * other > EXACT:
+        spread = math.sqrt(count * other * (count + other + 1) / 12)
+        return max(0, math.floor(count * other / 2 + statistics.NormalDist().inv_cdf(error) * spread))
+    # ways[n][u]: the ways to give n of the ranks so far to the first sample so that U is u.
+    limit = count * other
+    ways = [[0] * (limit + 1) for _ in range(count + 1)]
+    ways[0][0] = 1
+    for rank in range(1, count + other + 1):
+        for chosen in range(min(rank, count), 0, -1):
+            # The n-th chosen of ascending ranks adds what lies below it of the other sample.
+            add = rank - chosen
+            if add > other:
+                continue
+            for total in range(limit, add - 1, -1):
+                ways[chosen][total] += ways[chosen - 1][total - add]
+    all_ways = math.comb(count + other, count)
+    below = 0
+    for cut in range(limit + 1):
+        below += ways[count][cut]
+        if below > error * all_ways:
+            return cut
+    return limit
+
+
+def compare(base: dict[str, Benchmark], head: dict[str, Benchmark]) -> list[Comparison]:
+    """Compares what both have. What only one of them has cannot be compared: see `unpaired`."""
+    names = [name for name in head if name in base]
+    if not names:
+        raise Problem("the two results have no benchmark in common")
+    error = (1 - CONFIDENCE) / 2 / len(names)
+    comparisons = []
+    for name in names:
+        ours, theirs = head[name], base[name]
+        if (ours.unit, ours.better) != (theirs.unit, theirs.better):
+            raise Problem(
+                f"{name}: base says {theirs.unit}, {theirs.better} is better; head says {ours.unit}, {ours.better}"
+            )
+        pairs = [ratio(h, b) if ours.better == "lower" else ratio(b, h) for h in ours.samples for b in theirs.samples]
+        pairs.sort()
+        cut = depth(len(ours.samples), len(theirs.samples), error)
+        if cut == 0:
+            raise Problem(
+                f"{name}: {len(theirs.samples)} and {len(ours.samples)} samples are too few to tell anything with this"
+                f" confidence for {len(names)} benchmarks: measure more rounds (8 are enough for up to 50 benchmarks)"
+            )
+        comparisons.append(
+            Comparison(
+                name,
+                ours.unit,
+                median(theirs.samples),
+                median(ours.samples),
+                median(pairs),
+                pairs[cut - 1],
+                pairs[-cut],
+            )
+        )
+    return comparisons
+
+
+def ratio(one: float, other: float) -> float:
+    """An idle stack may really cost nothing: then the same is 1, and anything more is beyond all measure."""
+    if other == 0:
+        return 1.0 if one == 0 else math.inf
+    return one / other
+
+
+def unpaired(base: dict[str, Benchmark], head: dict[str, Benchmark]) -> list[str]:
+    gone = [f"{name}: only in base" for name in base if name not in head]
+    return gone + [f"{name}: only in head" for name in head if name not in base]
+
+
+def median(values: list[float]) -> float:
+    ordered = sorted(values)
+    middle = len(ordered) // 2
+    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
+
+
+def judge(base: dict[str, Benchmark], head: dict[str, Benchmark]) -> int:
+    comparisons = compare(base, head)
+    rows = [
+        (c.name, f"{c.base:.4g}", f"{c.head:.4g}", c.unit, f"{c.worse:.3f}", f"{c.low:.3f} to {c.high:.3f}", c.verdict)
+        for c in comparisons
+    ]
+    report.show(report.table(("benchmark", "base", "head", "unit", "ratio", "interval", "verdict"), rows))
+    report.show(
+        f"Ratio: over 1 means that head is worse. Interval: {CONFIDENCE:.0%} for all benchmarks together, by the rank"
+        f" test of Mann and Whitney. Regression: the whole interval is over {1 + MARGIN:g}.\n"
+    )
+    for line in unpaired(base, head):
+        report.show(f"Not compared: {line}.")
+    return 1 if any(comparison.verdict == "regression" for comparison in comparisons) else 0
+
+
+def merge(runs: list[dict[str, Benchmark]]) -> dict[str, Benchmark]:
+    """One result of several runs: each gives one sample a benchmark, the median of its own. Samples of one run share
+    its luck; samples of different runs do not."""
+    names = {name: benchmark for one in runs for name, benchmark in one.items()}
+    return {
+        name: Benchmark(name, first.unit, first.better, [median(one[name].samples) for one in runs if name in one])
+        for name, first in names.items()
+    }
+
+
+def run(command: list[str], folder: Path, capture: bool = False) -> str:
+    try:
+        done = subprocess.run(
+            command, cwd=folder, stdout=subprocess.PIPE if capture else sys.stderr, text=True, check=False
+        )
+    except FileNotFoundError as error:
+        raise Problem(f"{command[0]} is not on the PATH") from error
+    if done.returncode != 0:
+        raise Problem(f"`{' '.join(command)}` in {folder} has failed with exit code {done.returncode}: see above")
+    return done.stdout or ""
+
+
+def build(source: Path, target: Path, profile: str, binary: Path) -> None:
+    """Builds the CLI of a tree. Both trees use one target folder, so dependencies that they share are built once."""
+    run(
+        ["cargo", "build", "--locked", "--package", "tasker-cli", "--profile", profile, "--target-dir", str(target)],
+        source,
+    )
+    shutil.copy2(target / ("debug" if profile == "dev" else profile) / "tasker-cli", binary)
+
+
+def can_measure(binary: Path) -> bool:
+    return (
+        subprocess.run(
+            [binary, "bench", "--help"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False
+        ).returncode
+        == 0
+    )
+
+
+def against(revision: str, rounds: int, profile: str, results: Path, more: list[str]) -> int:
+    results.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="tasker-benchmark-") as name:
+        folder = Path(name)
+        tree, binaries = folder / "tree", {"base": folder / "base", "head": folder / "head"}
+        run(["git", "worktree", "add", "--quiet", "--detach", str(tree), revision], ROOT)
+        try:
+            build(tree, ROOT / "target" / "benchmark", profile, binaries["base"])
+        finally:
+            run(["git", "worktree", "remove", "--force", str(tree)], ROOT)
+        build(ROOT, ROOT / "target" / "benchmark", profile, binaries["head"])
+        if not can_measure(binaries["head"]):
+            raise Problem("this tree's tasker-cli has no `bench`")
+        if not can_measure(binaries["base"]):
+            report.show(f"Nothing to compare with: tasker-cli of {revision} has no `bench`.")
+            return 0
+        runs: dict[str, list[dict[str, Benchmark]]] = {"base": [], "head": []}
+        for number in range(rounds):
+            # Who goes first changes from round to round.
+            for side in ("base", "head") if number % 2 == 0 else ("head", "base"):
+                print(f"round {number + 1} of {rounds}: {side}", file=sys.stderr, flush=True)
+                text = run([str(binaries[side]), "bench", "--json", *more], folder, capture=True)
+                runs[side].append(parse(text, f"{side}: tasker-cli bench --json"))
+    merged = {side: merge(each) for side, each in runs.items()}
+    for side, result in merged.items():
+        content = {"benchmarks": [vars(benchmark) for benchmark in result.values()]}
+        (results / f"{side}.json").write_text(json.dumps(content, indent=2) + "\n")
+    return judge(merged["base"], merged["head"])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    other = commands.add_parser("against", help="build, measure and compare with a revision")
+    other.add_argument("revision")
+    other.add_argument("--rounds", type=int, default=10, help="runs of each side (default: 10, at least 8)")
+    other.add_argument("--profile", default="release", help="cargo's profile (default: release)")
+    other.add_argument(
+        "--results",
+        type=Path,
+        default=ROOT / "target" / "benchmark-results",
+        metavar="FOLDER",
+        help="for base.json and head.json (default: target/benchmark-results)",
+    )
+    two = commands.add_parser("compare", help="compare two results, each with 8 samples or more of every benchmark")
+    two.add_argument("base")
+    two.add_argument("head")
+    # What is after -- is for `tasker-cli bench`.
+    end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    more = sys.argv[end + 1 :]
+    arguments = parser.parse_args(sys.argv[1:end])
+
+    if arguments.command == "compare":
+        return judge(
+            parse(report.read(arguments.base), arguments.base), parse(report.read(arguments.head), arguments.head)
+        )
+    if arguments.rounds < 8:
+        raise Problem(f"{arguments.rounds} rounds are too few to tell anything: 8 or more")
+    return against(arguments.revision, arguments.rounds, arguments.profile, arguments.results, more)
+
+
+if __name__ == "__main__":
+    report.run(main)

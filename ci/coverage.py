@@ -1,0 +1,137 @@
+"""Measures the coverage of the tests, and fails if a crate has less than ci/coverage.toml asks for.
+
+    python3 ci/coverage.py                       runs all tests; writes target/coverage/{html,lcov.info,coverage.json}
+    python3 ci/coverage.py --report FILE.json    judges a report of `cargo llvm-cov --json` and runs nothing
+
+It needs cargo-llvm-cov, cargo-nextest, and the component llvm-tools of the toolchain.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import subprocess
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+import report
+from report import Problem
+
+ROOT = Path(__file__).parent.parent
+THRESHOLDS = Path(__file__).with_name("coverage.toml")
+FOLDER = ROOT / "target" / "coverage"
+
+
+@dataclass
+class Lines:
+    covered: int = 0
+    total: int = 0
+
+    @property
+    def percent(self) -> float:
+        return 100 * self.covered / self.total if self.total else 100.0
+
+
+@dataclass
+class Verdict:
+    crate: str
+    lines: Lines
+    least: float | None
+
+    @property
+    def good(self) -> bool:
+        return self.least is not None and self.lines.percent >= self.least
+
+
+def parse_thresholds(text: str, source: str) -> dict[str, float]:
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise Problem(f"{source}: {error}") from error
+    least = data.get("lines")
+    if set(data) != {"lines"} or not isinstance(least, dict):
+        raise Problem(f"{source}: wanted one table, [lines]")
+    for crate, percent in least.items():
+        if isinstance(percent, bool) or not isinstance(percent, int | float) or not 0 <= percent <= 100:
+            raise Problem(f"{source}: {crate}: {percent!r} is not a percentage from 0 to 100")
+    return least
+
+
+def parse_report(text: str, source: str) -> dict[str, Lines]:
+    """The lines of each crate, from the JSON of `cargo llvm-cov`."""
+    crates: dict[str, Lines] = {}
+    try:
+        for file in json.loads(text)["data"][0]["files"]:
+            if found := re.search(r"(?:^|/)crates/([^/]+)/", file["filename"].removeprefix(str(ROOT))):
+                lines = crates.setdefault(found[1], Lines())
+                lines.covered += file["summary"]["lines"]["covered"]
+                lines.total += file["summary"]["lines"]["count"]
+    except (json.JSONDecodeError, LookupError, TypeError, AttributeError) as error:
+        raise Problem(f"{source}: is not a report of `cargo llvm-cov --json`: {error!r}") from error
+    if not crates:
+        raise Problem(f"{source}: has no file of a crate in crates/")
+    return crates
+
+
+def judge(crates: dict[str, Lines], thresholds: dict[str, float], source: str) -> list[Verdict]:
+    if missing := sorted(set(thresholds) - set(crates)):
+        raise Problem(f"{source}: {', '.join(missing)}: not in the coverage report; is it still in crates/?")
+    return [Verdict(crate, lines, thresholds.get(crate)) for crate, lines in sorted(crates.items())]
+
+
+def measure() -> Path:
+    """Runs the tests and writes the reports. Returns the JSON report."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    result = FOLDER / "coverage.json"
+    for command in [
+        ["cargo", "llvm-cov", "clean", "--workspace"],
+        # The integration suite starts this one, and cargo builds the binaries only of packages that have such tests.
+        ["cargo", "llvm-cov", "run", "--locked", "--no-report", "--bin", "rust-worker", "--", "--help"],
+        # All of them: the default profile of .config/nextest.toml.
+        ["cargo", "llvm-cov", "nextest", "--workspace", "--locked", "--no-report", "--no-fail-fast"],
+        ["cargo", "llvm-cov", "report", "--json", "--output-path", str(result)],
+        ["cargo", "llvm-cov", "report", "--lcov", "--output-path", str(FOLDER / "lcov.info")],
+        ["cargo", "llvm-cov", "report", "--html", "--output-dir", str(FOLDER)],
+    ]:
+        try:
+            done = subprocess.run(command, cwd=ROOT, check=False)
+        except FileNotFoundError as error:
+            raise Problem("cargo is not on the PATH") from error
+        if done.returncode != 0:
+            raise Problem(f"`{' '.join(command)}` has failed with exit code {done.returncode}: see above")
+    return result
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--report", metavar="FILE", help="judge this report and run nothing")
+    parser.add_argument("--thresholds", metavar="FILE", default=str(THRESHOLDS), help="default: ci/coverage.toml")
+    arguments = parser.parse_args()
+
+    thresholds = parse_thresholds(report.read(arguments.thresholds), arguments.thresholds)
+    path = arguments.report or str(measure())
+    verdicts = judge(parse_report(report.read(path), path), thresholds, arguments.thresholds)
+    rows = [
+        (
+            "" if v.good else "✗",
+            v.crate,
+            f"{v.lines.percent:.1f} %",
+            "not listed" if v.least is None else f"{v.least:g} %",
+            f"{v.lines.covered} of {v.lines.total}",
+        )
+        for v in verdicts
+    ]
+    report.show(report.table(("", "crate", "lines covered", "at least", "lines"), rows))
+    bad = [verdict.crate for verdict in verdicts if not verdict.good]
+    report.show(
+        f"Below the threshold of {arguments.thresholds}, or not listed there: {', '.join(bad)}."
+        if bad
+        else "Every crate has the coverage that is asked for."
+    )
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    report.run(main)

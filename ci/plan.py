@@ -1,0 +1,266 @@
+"""Says which jobs a change needs, and why, by the rules in ci/paths.toml.
+
+    python3 ci/plan.py --base main              what the work since it left main needs
+    git diff --name-only -z | python3 ci/plan.py --files -
+    python3 ci/plan.py --event push --payload event.json        as in ci.yml
+
+Prints a table; --json prints the plan that the workflows read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import report
+from report import Problem
+
+RULES = Path(__file__).with_name("paths.toml")
+NO_COMMIT = "0" * 40
+
+
+@dataclass
+class Rule:
+    name: str
+    patterns: list[re.Pattern[str]]
+    jobs: list[str]
+
+
+@dataclass
+class Rules:
+    jobs: list[str]
+    # Label of a pull request to the jobs that it asks for.
+    labels: dict[str, list[str]]
+    rules: list[Rule]
+
+    def match(self, path: str) -> Rule | None:
+        """The first rule with a pattern that matches the file."""
+        return next((rule for rule in self.rules if any(p.fullmatch(path) for p in rule.patterns)), None)
+
+
+@dataclass
+class Decision:
+    needed: bool
+    why: str
+
+
+@dataclass
+class Change:
+    """What there is to judge. `files` is None if it is unknown what has changed: then everything is needed."""
+
+    files: list[str] | None
+    # Why it is unknown.
+    reason: str = ""
+    labels: list[str] = field(default_factory=list)
+    # Jobs that whoever started the run does not want.
+    without: list[str] = field(default_factory=list)
+    # The commit to compare with, if there is one.
+    base: str = ""
+
+
+def pattern(glob: str) -> re.Pattern[str]:
+    """`*` and `?` stay within a folder, `**` does not."""
+    parts = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    tokens = re.split(r"(\*\*/|\*\*|\*|\?)", glob)
+    return re.compile("".join(parts.get(token) or re.escape(token) for token in tokens), re.DOTALL)
+
+
+def parse_rules(text: str, source: str) -> Rules:
+    """Reads a rule file, and refuses what would make a job be skipped by mistake."""
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise Problem(f"{source}: {error}") from error
+    _only_keys(data, {"jobs", "rule"}, source)
+    jobs = data.get("jobs")
+    if not isinstance(jobs, dict) or not jobs:
+        raise Problem(f"{source}: has no [jobs]")
+    labels: dict[str, list[str]] = {}
+    for job, options in jobs.items():
+        if not isinstance(options, dict):
+            raise Problem(f"{source}: job {job}: wanted a table, for example {{}}")
+        _only_keys(options, {"label"}, f"{source}: job {job}")
+        if "label" in options:
+            labels.setdefault(str(options["label"]), []).append(job)
+    listed = data.get("rule", [])
+    if not isinstance(listed, list) or not all(isinstance(entry, dict) for entry in listed):
+        raise Problem(f"{source}: wanted rules as [[rule]] tables")
+    rules = []
+    for number, entry in enumerate(listed, 1):
+        where = f"{source}: rule {number} ({entry.get('name', 'without a name')})"
+        _only_keys(entry, {"name", "paths", "jobs"}, where)
+        if not isinstance(entry.get("name"), str):
+            raise Problem(f"{where}: has no name")
+        globs, wanted = _words(entry, "paths", where), _words(entry, "jobs", where)
+        if unknown := [job for job in wanted if job not in jobs]:
+            raise Problem(f"{where}: {', '.join(unknown)}: no such job in [jobs]")
+        rules.append(Rule(entry["name"], [pattern(glob) for glob in globs], wanted))
+    return Rules(list(jobs), labels, rules)
+
+
+def _only_keys(entry: dict[str, Any], known: set[str], where: str) -> None:
+    if unknown := sorted(set(entry) - known):
+        raise Problem(f"{where}: unknown {', '.join(unknown)}; known are {', '.join(sorted(known))}")
+
+
+def _words(entry: dict[str, Any], key: str, where: str) -> list[str]:
+    words = entry.get(key)
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise Problem(f"{where}: {key}: wanted a list of words")
+    return words
+
+
+def decide(rules: Rules, change: Change) -> dict[str, Decision]:
+    """For every job whether it is needed, and the reason: the first file that needs it, or what made it unneeded."""
+    reasons: dict[str, str] = {}
+    if change.files is None:
+        reasons = dict.fromkeys(rules.jobs, change.reason)
+    for path in change.files or []:
+        rule = rules.match(path)
+        for job in rule.jobs if rule else rules.jobs:
+            reasons.setdefault(job, f"{path} ({rule.name if rule else 'no rule knows it'})")
+    for label in change.labels:
+        for job in rules.labels.get(label, []):
+            reasons.setdefault(job, f"label {label}")
+    if unknown := [job for job in change.without if job not in rules.jobs]:
+        raise Problem(f"--without {' '.join(unknown)}: no such job; there are {', '.join(rules.jobs)}")
+    decisions = {}
+    for job in rules.jobs:
+        if job in change.without:
+            decisions[job] = Decision(False, "left out on request")
+        elif job in reasons:
+            decisions[job] = Decision(True, reasons[job])
+        else:
+            count = len(change.files or [])
+            decisions[job] = Decision(
+                False, f"none of the {count} changed files needs it" if count else "nothing has changed"
+            )
+    return decisions
+
+
+def changed_files(*revisions: str) -> list[str] | None:
+    """The files that differ, a moved one under both names; None if git does not know one of the commits."""
+    command = ["git", "diff", "--name-only", "--no-renames", "-z", *revisions, "--"]
+    try:
+        # A name need not be UTF-8. Such a one is shown with its bytes, and a rule for all of a folder still knows it.
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="backslashreplace", check=False)
+    except FileNotFoundError as error:
+        raise Problem("git is not on the PATH") from error
+    if done.returncode != 0:
+        print(f"{' '.join(command)}: {done.stderr.strip()}", file=sys.stderr)
+        return None
+    return split(done.stdout)
+
+
+def split(text: str) -> list[str]:
+    """File names that end with NUL (`git diff -z`), else one a line."""
+    return [name for name in text.split("\0" if "\0" in text else "\n") if name]
+
+
+def between(base: str, head: str | None = None) -> Change:
+    """What has changed between two commits; without the second, in the files here since they left the first."""
+    files = changed_files(base, head) if head else changed_files("--merge-base", base)
+    return Change(files, reason=f"git cannot compare with {base}", base="" if files is None else base)
+
+
+def from_event(name: str, payload: Any) -> Change:
+    """What a run on GitHub has to judge, from the event that started it."""
+    try:
+        match name:
+            case "pull_request":
+                # The commit that is checked out merges the change into its base, which is the first parent.
+                change = between("HEAD^1", "HEAD")
+                if change.base:
+                    change.base = commit(change.base)
+                change.labels = [label["name"] for label in payload["pull_request"]["labels"]]
+                return change
+            case "merge_group":
+                group = payload["merge_group"]
+                return between(group["base_sha"], group["head_sha"])
+            case "push":
+                if payload["before"] == NO_COMMIT:
+                    return Change(None, reason="the branch is new")
+                return between(payload["before"], payload["after"])
+            case "workflow_dispatch":
+                wants = (payload.get("inputs") or {}).get("containers", "true")
+                without = [] if str(wants).lower() == "true" else ["test-containers"]
+                return Change(None, reason="started by hand", without=without)
+            case _:
+                return Change(None, reason=f"started by {name}")
+    except (KeyError, TypeError, AttributeError) as error:
+        raise Problem(f"the payload of event {name} is not as expected: {error!r}") from error
+
+
+def commit(revision: str) -> str:
+    """The hash of a revision that git knows."""
+    return subprocess.run(["git", "rev-parse", revision], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def parse_payload(text: str, source: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise Problem(f"{source}: is not JSON: {error}") from error
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument(
+        "--base",
+        metavar="REVISION",
+        help="judge what has changed since HEAD left this revision, committed or not (new files: once git knows them)",
+    )
+    what.add_argument(
+        "--files",
+        metavar="FILE",
+        help="judge the files named in FILE (one a line, or each ended by NUL); - is standard input",
+    )
+    what.add_argument("--event", metavar="NAME", help="judge the event of GitHub with this name")
+    parser.add_argument(
+        "--payload",
+        metavar="FILE",
+        default=os.environ.get("GITHUB_EVENT_PATH"),
+        help="the event's JSON (default: $GITHUB_EVENT_PATH)",
+    )
+    parser.add_argument("--label", action="append", default=[], help="judge as if the pull request had this label")
+    parser.add_argument("--without", action="append", default=[], metavar="JOB", help="leave this job out")
+    parser.add_argument("--rules", default=str(RULES), metavar="FILE", help="the rule file (default: ci/paths.toml)")
+    parser.add_argument("--json", action="store_true", help="print the plan as JSON and no table")
+    arguments = parser.parse_args()
+
+    rules = parse_rules(report.read(arguments.rules), arguments.rules)
+    if arguments.base:
+        change = between(arguments.base)
+    elif arguments.files:
+        change = Change(split(report.read(arguments.files)))
+    elif not arguments.payload:
+        raise Problem("--event needs --payload or GITHUB_EVENT_PATH")
+    else:
+        change = from_event(arguments.event, parse_payload(report.read(arguments.payload), arguments.payload))
+    change.labels += arguments.label
+    change.without += arguments.without
+    decisions = decide(rules, change)
+
+    plan = json.dumps({"base": change.base, "jobs": {job: vars(decision) for job, decision in decisions.items()}})
+    report.output("plan", plan)
+    if arguments.json:
+        print(plan)
+    else:
+        rows = [
+            (job, "needed" if decision.needed else "not needed", decision.why) for job, decision in decisions.items()
+        ]
+        report.show(report.table(("job", "plan", "why"), rows))
+    return 0
+
+
+if __name__ == "__main__":
+    report.run(main)

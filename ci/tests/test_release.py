@@ -1,0 +1,136 @@
+"""Crates go out in an order that works, archives are the same twice, and a release may be resumed."""
+
+import subprocess
+import tarfile
+import tempfile
+import unittest
+from pathlib import Path
+from unittest import mock
+
+import release
+from release import Crate, check, order, pack, parse
+from report import Problem
+from tests.program import calls, stub
+
+
+def crates(*listed: str) -> list[Crate]:
+    """From "name: what it needs"; an exclamation mark says that it is not published."""
+    made = []
+    for line in listed:
+        name, _, needs = line.partition(":")
+        made.append(Crate(name.strip("!"), "1.0.0", needs.split(), not name.endswith("!")))
+    return made
+
+
+class Order(unittest.TestCase):
+    CASES = [
+        (["a"], ["a"]),
+        (["c: b", "b: a", "a"], ["a", "b", "c"]),
+        (["z", "y", "x"], ["x", "y", "z"]),
+        (["top: left right", "left: low", "right: low", "low"], ["low", "left", "right", "top"]),
+        (["a", "tool!: a"], ["a"]),
+    ]
+
+    def test_order(self) -> None:
+        for listed, expected in self.CASES:
+            with self.subTest(listed):
+                self.assertEqual([crate.name for crate in order(crates(*listed))], expected)
+
+    def test_what_has_none(self) -> None:
+        for listed, message in [
+            (["a: b", "b: a"], "a → b → a|b → a → b"),
+            (["a: tool", "tool!"], "a is published, but needs tool, which is not"),
+        ]:
+            with self.subTest(listed), self.assertRaisesRegex(Problem, message):
+                order(crates(*listed))
+
+    def test_metadata(self) -> None:
+        local = {"name": "b", "path": "/b", "kind": "dev"}
+        found = parse(
+            {
+                "packages": [
+                    {
+                        "name": "a",
+                        "version": "1.0.0",
+                        "publish": None,
+                        "dependencies": [local, local, {"name": "serde"}],
+                    },
+                    {"name": "c", "version": "1.0.0", "publish": [], "dependencies": []},
+                ]
+            }
+        )
+        self.assertEqual(found, [Crate("a", "1.0.0", ["b"], True), Crate("c", "1.0.0", [], False)])
+
+
+class Tags(unittest.TestCase):
+    def test_tags(self) -> None:
+        self.assertEqual(check(crates("a", "b"), "v1.0.0"), "1.0.0")
+        self.assertEqual(check(crates("a"), None), "1.0.0")
+        for tag in ("1.0.0", "v1.0", "v1.0.1", "", "v1.0.0 "):
+            with self.subTest(tag), self.assertRaisesRegex(Problem, "does not fit"):
+                check(crates("a"), tag)
+        with self.assertRaisesRegex(Problem, "different versions: 1.0.0, 2.0.0"):
+            check([*crates("a"), Crate("b", "2.0.0", [], True)], None)
+
+
+class WithPrograms(unittest.TestCase):
+    """On programs that say what the test wants."""
+
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+        path = mock.patch.dict("os.environ", {"PATH": f"{folder.name}:/usr/bin:/bin"})
+        path.start()
+        self.addCleanup(path.stop)
+
+    def test_publication_goes_on_where_it_ended(self) -> None:
+        stub(
+            self.folder,
+            "cargo",
+            'case "$*" in *"package a") echo "error: crate a@1.0.0 already exists on the index" >&2; exit 101 ;; esac',
+        )
+        release.publish(crates("b: a", "a"), dry=False)
+        self.assertEqual(calls(self.folder, "cargo"), ["publish --locked --package a", "publish --locked --package b"])
+
+    def test_publication_ends_at_a_failure(self) -> None:
+        stub(self.folder, "cargo", "echo 'error: no token found' >&2; exit 101")
+        with self.assertRaisesRegex(Problem, "exit code 101:\nerror: no token found"):
+            release.publish(crates("b: a", "a"), dry=False)
+        self.assertEqual(len(calls(self.folder, "cargo")), 1)
+
+    def test_a_dry_run_uploads_nothing(self) -> None:
+        stub(self.folder, "cargo", "")
+        release.publish(crates("a"), dry=True)
+        self.assertEqual(calls(self.folder, "cargo"), ["publish --workspace --locked --dry-run"])
+
+    def test_archives_are_the_same_twice_and_have_a_checksum(self) -> None:
+        for binary in release.BINARIES:
+            (self.folder / binary).write_text(binary)
+        first, second = (pack(self.folder, self.folder / name, "1.0.0") for name in ("one", "two"))
+        self.assertEqual(first.read_bytes(), second.read_bytes())
+        subprocess.run(["sha256sum", "--quiet", "--check", f"{first.name}.sha256"], cwd=first.parent, check=True)
+        with tarfile.open(first) as archive:
+            top = first.name.removesuffix(".tar.gz")
+            self.assertEqual(archive.getnames(), [f"{top}/{binary}" for binary in release.BINARIES])
+        (self.folder / "rust-worker").unlink()
+        with self.assertRaisesRegex(Problem, "rust-worker: No such file"):
+            pack(self.folder, self.folder / "three", "1.0.0")
+
+    def test_images_are_pushed_by_digest_under_one_index(self) -> None:
+        digest = "sha256:" + "a" * 64
+        stub(self.folder, "skopeo", f'if [ "$1" = copy ]; then echo {digest} > "$3"; else printf "{{}}"; fi')
+        stub(self.folder, "docker", "")
+        index = release.push("worker", ["x.tar.gz", "y.tar.gz"], "registry.example/Owner", "1.0.0")
+        name = "registry.example/owner/tasker-worker"
+        self.assertEqual(index, "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a")
+        self.assertEqual(
+            calls(self.folder, "docker"),
+            [f"buildx imagetools create --tag {name}:1.0.0 {name}@{digest} {name}@{digest}"],
+        )
+        self.assertIn(f"docker-archive:y.tar.gz docker://{name}:1.0.0-1", calls(self.folder, "skopeo")[1])
+
+    def test_a_push_without_a_digest_is_refused(self) -> None:
+        stub(self.folder, "skopeo", 'echo nonsense > "$3"')
+        with self.assertRaisesRegex(Problem, "for a digest"):
+            release.push("worker", ["x.tar.gz"], "registry.example/owner", "1.0.0")

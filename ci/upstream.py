@@ -1,0 +1,276 @@
+"""Compares the versions in upstream-versions.json with the newest releases, as each registry's own client tells them.
+
+    python3 ci/upstream.py                                      a table of how far behind we are
+    python3 ci/upstream.py --only rust --fail-on error          fails if a Rust pin is 2 minor versions behind or more
+    python3 ci/upstream.py --json lag.json --issue issue.md     also for machines, and as the text of an issue
+
+Grades: info (the newest, ahead of it, or 1 patch behind), notice (2 or more patches), warning (1 minor), error (2 or
+more minors), critical (a major). A registry that does not answer, an unknown package and a malformed version are
+problems: reported, and an error only with --fail-on-problems.
+
+The clients: cargo info, gem list, pip index, npm view. The file: {"rust": {"axum": "0.8.9"}, "ruby": {}, ...}
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import subprocess
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import report
+from report import Problem
+
+PINS = Path(__file__).parent.parent / "upstream-versions.json"
+GRADES = ["info", "notice", "warning", "error", "critical"]
+SECONDS = 60
+
+
+class Failure(Exception):
+    """A problem with one package."""
+
+
+@dataclass
+class Answer:
+    """What a client has said."""
+
+    code: int
+    out: str
+    err: str
+
+
+@dataclass
+class Lag:
+    """How far one pin is behind. `grade` is None if `problem` says why it is not known."""
+
+    ecosystem: str
+    package: str
+    pinned: str
+    latest: str | None = None
+    grade: str | None = None
+    problem: str | None = None
+
+
+def parse(version: str) -> tuple[int, int, int, bool, str]:
+    """Major, minor, patch, whether it is a release, and the name of the pre-release: in the order of versions."""
+    # 1.0.0-rc.1 as of cargo and npm; 1.0.0.rc1 and 1.0.0rc1 as of gem and pip.
+    pre_release = r"(?:-([0-9A-Za-z.-]+)|\.?([a-z]+\.?\d[0-9a-z.]*))"
+    found = re.fullmatch(rf"[v=]?(\d+)(?:\.(\d+))?(?:\.(\d+))?{pre_release}?(?:\+[0-9A-Za-z.-]+)?", version)
+    if not found:
+        raise Failure(f"malformed version {version!r}; wanted for example 1.2.3")
+    major, minor, patch = (int(part or 0) for part in found.groups()[:3])
+    name = found[4] or found[5] or ""
+    return major, minor, patch, not name, name
+
+
+def grade(pinned: str, latest: str) -> str:
+    """The grade of a pin, by the first number in which it differs."""
+    ours, newest = parse(pinned), parse(latest)
+    if ours >= newest:
+        return "info"
+    if newest[0] > ours[0]:
+        return "critical"
+    if newest[1] > ours[1]:
+        return "warning" if newest[1] - ours[1] == 1 else "error"
+    return "info" if newest[2] - ours[2] <= 1 else "notice"
+
+
+def ask(command: list[str], folder: str) -> Answer:
+    """Runs a client in an empty folder, so that no project of ours has a say in its answer."""
+    try:
+        done = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, timeout=SECONDS, stdin=subprocess.DEVNULL, check=False
+        )
+    except FileNotFoundError as error:
+        raise Failure(f"{command[0]} is not on the PATH: install it, or leave its ecosystem out with --only") from error
+    except subprocess.TimeoutExpired as error:
+        raise Failure(f"registry unreachable: {' '.join(command)} took more than {SECONDS} s") from error
+    return Answer(done.returncode, done.stdout, done.stderr)
+
+
+def unanswered(answer: Answer) -> Failure:
+    """What the client complained about, in its first line that is not a mere remark."""
+    lines = [line.strip() for line in answer.err.splitlines() if line.strip()]
+    lines = [line for line in lines if "experimental command" not in line and not line.startswith("npm warn")] or lines
+    return Failure(
+        f"registry unreachable: {lines[0][:200] if lines else f'the client said nothing (exit code {answer.code})'}"
+    )
+
+
+UNKNOWN = "unknown package: the registry does not have it"
+
+Ask = Callable[[list[str]], Answer]
+
+
+def cargo(package: str, asking: Ask) -> str:
+    newest = _cargo(package, asking)
+    if newest is None:
+        raise Failure(UNKNOWN)
+    # The newest may be a pre-release, but of a major version cargo names the newest release.
+    major, _, _, released, _ = parse(newest)
+    while not released and major >= 0:
+        if (found := _cargo(f"{package}@{major}", asking)) and parse(found)[3]:
+            return found
+        major -= 1
+    return newest
+
+
+def _cargo(package: str, asking: Ask) -> str | None:
+    answer = asking(["cargo", "info", "--quiet", "--color", "never", package])
+    found = re.search(r"^version: (\S+)(?: \(latest (\S+?)[ )])?", answer.out, re.MULTILINE)
+    if found:
+        return found[1] if "@" in package else found[2] or found[1]
+    if "could not find" in answer.err:
+        return None
+    raise unanswered(answer)
+
+
+def npm(package: str, asking: Ask) -> str:
+    answer = asking(["npm", "view", package, "dist-tags.latest", "--json", "--fetch-retries=0"])
+    try:
+        said = json.loads(answer.out)
+    except json.JSONDecodeError:
+        said = None
+    if isinstance(said, str):
+        return said
+    raise Failure(UNKNOWN) if "E404" in answer.out + answer.err else unanswered(answer)
+
+
+def pip(package: str, asking: Ask) -> str:
+    answer = asking(["pip", "--disable-pip-version-check", "--retries", "1", "index", "versions", package])
+    if found := re.search(r"^\S+ \((\S+)\)", answer.out, re.MULTILINE):
+        return found[1]
+    # It says "No matching distribution" in both cases, but only a broken connection is tried again.
+    known_missing = "No matching distribution" in answer.err and "Retrying" not in answer.err
+    raise Failure(UNKNOWN) if known_missing else unanswered(answer)
+
+
+def gem(package: str, asking: Ask) -> str:
+    if version := _gem(package, asking):
+        return version
+    # An empty list is all it says in both cases. A registry that has not even the client's own package did not answer.
+    raise Failure(
+        UNKNOWN
+        if _gem("rubygems-update", asking)
+        else "registry unreachable: gem lists nothing, not even rubygems-update"
+    )
+
+
+def _gem(package: str, asking: Ask) -> str | None:
+    answer = asking(["gem", "list", "--remote", "--exact", package])
+    found = re.search(rf"^{re.escape(package)} \(([^\s,)]+)", answer.out, re.MULTILINE)
+    if not found and answer.code != 0:
+        raise unanswered(answer)
+    return found[1] if found else None
+
+
+CLIENTS: dict[str, Callable[[str, Ask], str]] = {"rust": cargo, "ruby": gem, "python": pip, "typescript": npm}
+NAME = re.compile(r"@?[A-Za-z0-9][A-Za-z0-9._/-]*")
+
+
+def load(text: str, source: str) -> list[Lag]:
+    """The pins of a file, not yet compared with anything."""
+    try:
+        data = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise Problem(f"{source}: is not JSON: {error}") from error
+    if not isinstance(data, dict):
+        raise Problem(f"{source}: wanted an object of ecosystems")
+    lags = []
+    for ecosystem, packages in data.items():
+        if ecosystem not in CLIENTS:
+            raise Problem(f"{source}: unknown ecosystem {ecosystem!r}; known are {', '.join(CLIENTS)}")
+        if not isinstance(packages, dict):
+            raise Problem(f"{source}: {ecosystem}: wanted an object of packages and versions")
+        for package, version in packages.items():
+            # The name becomes a word of a command.
+            if not NAME.fullmatch(package):
+                raise Problem(f"{source}: {ecosystem}: {package!r} is not the name of a package")
+            lags.append(Lag(ecosystem, package, str(version)))
+    return lags
+
+
+def compare(lag: Lag, asking: Ask) -> Lag:
+    """The pin with its grade or its problem."""
+    try:
+        parse(lag.pinned)
+        lag.latest = CLIENTS[lag.ecosystem](lag.package, asking)
+        lag.grade = grade(lag.pinned, lag.latest)
+    except Failure as failure:
+        lag.problem = str(failure)
+    return lag
+
+
+def rows(lags: list[Lag]) -> str:
+    """The table, the worst first."""
+    worst = sorted(lags, key=lambda lag: GRADES.index(lag.grade) if lag.grade else len(GRADES), reverse=True)
+    cells = [
+        (lag.grade or "problem", lag.ecosystem, lag.package, lag.pinned, lag.latest or lag.problem or "")
+        for lag in worst
+    ]
+    return report.table(("grade", "ecosystem", "package", "pinned", "latest"), cells)
+
+
+def issue(lags: list[Lag]) -> str:
+    """The text of an issue; its first line is the title."""
+    behind = [lag for lag in lags if lag.problem or lag.grade not in (None, "info")]
+    counts = [f"{count} {name}" for name in reversed(GRADES[1:]) if (count := sum(lag.grade == name for lag in lags))]
+    if problems := sum(bool(lag.problem) for lag in lags):
+        counts.append(f"{problems} unknown")
+    if not behind:
+        return "Upstream versions: all up to date\n\nNothing to do.\n"
+    return (
+        f"Upstream versions: {', '.join(counts)}\n\n{rows(behind)}\n"
+        "To catch up: raise the version where it is used (Cargo.toml, then `cargo update`), run the tests, and write\n"
+        "the new version into upstream-versions.json. To see this table again: `python3 ci/upstream.py`.\n"
+    )
+
+
+def write(path: str, text: str) -> None:
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise Problem(f"{path}: {error.strerror}") from error
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pins", metavar="FILE", default=str(PINS), help="the pins (default: upstream-versions.json)")
+    parser.add_argument(
+        "--only", action="append", choices=list(CLIENTS), help="ask for this ecosystem only; may be repeated"
+    )
+    parser.add_argument("--json", metavar="FILE", help="write the result as JSON")
+    parser.add_argument("--issue", metavar="FILE", help="write the text of an issue: a title, an empty line, Markdown")
+    parser.add_argument(
+        "--fail-on",
+        metavar="GRADE",
+        choices=GRADES[1:],
+        help=f"exit with 1 if a pin has this grade or worse: {', '.join(GRADES[1:])}",
+    )
+    parser.add_argument("--fail-on-problems", action="store_true", help="exit with 1 if a pin could not be compared")
+    arguments = parser.parse_args()
+
+    pins = [
+        lag for lag in load(report.read(arguments.pins), arguments.pins) if lag.ecosystem in (arguments.only or CLIENTS)
+    ]
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(4) as pool:
+        lags = list(pool.map(lambda lag: compare(lag, lambda command: ask(command, folder)), pins))
+
+    report.show(rows(lags))
+    if arguments.json:
+        write(arguments.json, json.dumps([asdict(lag) for lag in lags], indent=2) + "\n")
+    if arguments.issue:
+        write(arguments.issue, issue(lags))
+    limit = GRADES.index(arguments.fail_on) if arguments.fail_on else len(GRADES)
+    too_old = any(lag.grade and GRADES.index(lag.grade) >= limit for lag in lags)
+    unknown = arguments.fail_on_problems and any(lag.problem for lag in lags)
+    return 1 if too_old or unknown else 0
+
+
+if __name__ == "__main__":
+    report.run(main)
