@@ -8,13 +8,14 @@ use axum::serve::ListenerExt;
 use chrono::{DateTime, Utc};
 use tasker_shared::database::{self, DatabaseError};
 use tasker_shared::engine::Engine;
-use tasker_shared::settings::{Orchestration, Settings, SettingsError};
+use tasker_shared::settings::{Orchestration, Retention, Settings, SettingsError};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::rest;
 use crate::rest::access::{Access, BadKey};
 use crate::services::creator::Creator;
+use crate::services::housekeeping;
 use crate::services::metrics::Metrics;
 use crate::services::templates::Templates;
 use crate::services::waiters::Waiters;
@@ -67,6 +68,7 @@ pub(crate) struct State {
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
+    retention: Retention,
     state: Arc<State>,
 }
 
@@ -102,7 +104,7 @@ impl Server {
             started_at: Utc::now(),
             shutdown: CancellationToken::new(),
         });
-        Ok(Self { listener, address, state })
+        Ok(Self { listener, address, retention: settings.retention.clone(), state })
     }
 
     /// The address that it listens on.
@@ -113,10 +115,11 @@ impl Server {
     /// Answers requests until `shutdown` is cancelled. Then it takes no new ones, answers those that wait for tasks with what is
     /// known, and gives the others the shutdown timeout of the settings.
     pub async fn run(self, shutdown: CancellationToken) {
-        let Self { listener, address, state } = self;
+        let Self { listener, address, retention, state } = self;
         tracing::info!(%address, version = tasker_shared::VERSION, "tasker-server listens");
         let ending = state.shutdown.clone();
         let waiters = tokio::spawn(Arc::clone(&state.waiters).run(state.engine.clone(), ending.clone()));
+        let housekeeping = tokio::spawn(housekeeping::run(Arc::clone(&state), retention));
         let app = rest::router(Arc::clone(&state));
         // Small answers go out at once, not when the client has acknowledged the last one.
         let listener = listener.tap_io(|stream| {
@@ -134,8 +137,9 @@ impl Server {
             serving.abort();
             tracing::warn!("some requests did not finish in time and were cut off");
         }
-        // It ends by itself with the token.
+        // They end by themselves with the token.
         let _ = waiters.await;
+        let _ = housekeeping.await;
         let _ = tokio::time::timeout(Duration::from_secs(1), state.engine.pool().close()).await;
         tracing::info!("tasker-server has ended");
     }

@@ -24,12 +24,19 @@ pub(crate) struct TemplateLabels {
     pub(crate) template: String,
 }
 
+/// Labels of rows that housekeeping deleted.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DeletedLabels {
+    table: &'static str,
+}
+
 /// The server's figures.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     registry: Registry,
     requests: Family<RequestLabels, Histogram>,
     created: Family<TemplateLabels, Counter>,
+    deleted: Family<DeletedLabels, Counter>,
 }
 
 impl Metrics {
@@ -45,7 +52,9 @@ impl Metrics {
         );
         let created = Family::default();
         registry.register("tasks_created", "Tasks created by this server", created.clone());
-        Self { registry, requests, created }
+        let deleted = Family::default();
+        registry.register("rows_deleted", "Rows that were over age, deleted by this server", deleted.clone());
+        Self { registry, requests, created, deleted }
     }
 
     pub(crate) fn request(&self, labels: &RequestLabels, took: Duration) {
@@ -54,6 +63,10 @@ impl Metrics {
 
     pub(crate) fn created(&self, labels: &TemplateLabels) {
         self.created.get_or_create(labels).inc();
+    }
+
+    pub(crate) fn deleted(&self, table: &'static str, rows: i64) {
+        self.deleted.get_or_create(&DeletedLabels { table }).inc_by(u64::try_from(rows).unwrap_or(0));
     }
 
     /// The figures in the OpenMetrics text format.

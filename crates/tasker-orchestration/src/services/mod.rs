@@ -1,6 +1,7 @@
 //! What the server does behind its API.
 
 pub(crate) mod creator;
+pub(crate) mod housekeeping;
 pub(crate) mod metrics;
 pub(crate) mod templates;
 pub(crate) mod waiters;

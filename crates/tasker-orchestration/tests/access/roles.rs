@@ -33,7 +33,8 @@ async fn connect(url: &str, user: &str, database: &str) -> Result<PgPool> {
     Ok(PgPoolOptions::new().max_connections(2).connect_with(options).await?)
 }
 
-/// Stores a template in a namespace and runs a task of it: one step fails and is retried, one is resolved by hand.
+/// Stores a template in a namespace and runs a task of it: one step fails and is retried, one is resolved by hand. In the end
+/// the task is deleted.
 async fn use_engine(engine: &Engine, namespace: &str) -> Result<()> {
     let step = |name: &str, dependencies: Value| json!({ "name": name, "handler": { "callable": "c" }, "dependencies": dependencies, "retry": { "limit": 1 } });
     let source = json!({
@@ -72,6 +73,8 @@ async fn use_engine(engine: &Engine, namespace: &str) -> Result<()> {
     engine.complete_steps("w", &namespaces, 0, LEASE, &result(&c, StepOutcome::Completed(json!(3)))).await?;
     let status = engine.get_task_summary(task_id).await?.map(|task| task.status);
     ensure!(status == Some(TaskState::Completed), "{status:?}");
+    ensure!(engine.delete_finished_tasks(namespace, Duration::ZERO, None, 10).await?.tasks == 1);
+    engine.delete_rejected_messages(Duration::ZERO, 10).await?;
     Ok(())
 }
 

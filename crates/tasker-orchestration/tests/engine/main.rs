@@ -2,6 +2,7 @@
 
 mod bench;
 mod claims;
+mod housekeeping;
 mod invariants;
 mod plans;
 mod queue;

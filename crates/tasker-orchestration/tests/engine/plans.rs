@@ -121,5 +121,21 @@ async fn what_a_batch_reads_does_not_grow_with_history() -> Result<()> {
         assert_eq!(after.0, before.0, "a list by {namespace:?} and {status:?} scans a table");
         assert!(after.1 - before.1 < 1_000, "a list by {namespace:?} and {status:?} read {} rows", after.1 - before.1);
     }
+
+    // Housekeeping: where nothing is over age, and where all is.
+    for (age, rows, deleted) in [("1 day", 500 * 3, 0), ("-1 day", 500 * 20, 500)] {
+        let mut transaction = bench.pool.begin().await?;
+        let before = rows_read(&mut transaction).await?;
+        let tasks: i64 =
+            sqlx::query_scalar("select tasks from tasker.delete_finished_tasks('bench', $1::interval, null, 500)")
+                .bind(age)
+                .fetch_one(&mut *transaction)
+                .await?;
+        assert_eq!(tasks, deleted);
+        let after = rows_read(&mut transaction).await?;
+        assert_eq!(after.0, before.0, "housekeeping scans a table");
+        assert!(after.1 - before.1 < rows, "housekeeping fetched {} rows to delete {tasks} tasks", after.1 - before.1);
+        transaction.rollback().await?;
+    }
     Ok(())
 }

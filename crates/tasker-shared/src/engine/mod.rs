@@ -3,6 +3,7 @@
 //! The database decides everything; this module only carries arguments and rows. See `migrations/0001_schema.sql` for the
 //! life of a task.
 
+mod housekeeping;
 mod operate;
 mod steps;
 mod system;
@@ -10,6 +11,7 @@ mod tasks;
 mod templates;
 mod workers;
 
+pub use housekeeping::DeletedTasks;
 pub use operate::{Operation, OperationOutcome};
 pub use steps::{ClaimedStep, Completion, StepOutcome, StepRef, StepResult};
 pub use tasks::{CreateOutcome, NewTask, TaskFilter};

@@ -235,10 +235,10 @@ impl<'r> FromRow<'r, sqlx::postgres::PgRow> for CompletionRow {
     }
 }
 
-fn count(n: u32) -> i32 {
+pub(super) fn count(n: u32) -> i32 {
     i32::try_from(n).unwrap_or(i32::MAX)
 }
 
-fn interval(duration: Duration) -> PgInterval {
+pub(super) fn interval(duration: Duration) -> PgInterval {
     PgInterval { months: 0, days: 0, microseconds: i64::try_from(duration.as_micros()).unwrap_or(i64::MAX) }
 }

@@ -29,6 +29,8 @@ pub struct Settings {
     pub logging: Logging,
     /// The server.
     pub orchestration: Orchestration,
+    /// How long the server keeps what is finished.
+    pub retention: Retention,
     /// The worker.
     pub worker: Worker,
 }
@@ -110,6 +112,24 @@ impl Default for Orchestration {
     }
 }
 
+/// How long the server keeps what is finished. It looks once a minute and deletes in small batches; of several servers one at a time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Retention {
+    /// How many days a completed, failed or cancelled task is kept after its end, with its steps and its history: 0 to 36,500, 0
+    /// for ever. Tasks that are blocked by failures are kept in any case. A deleted task frees its idempotency key: the
+    /// same request, sent again, makes a new task then.
+    pub finished_tasks_days: u32,
+    /// How many days a message of somebody else's that named no step is kept in `tasker.rejected_messages`: 0 to 36,500, 0 for ever.
+    pub rejected_messages_days: u32,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { finished_tasks_days: 30, rejected_messages_days: 30 }
+    }
+}
+
 /// The worker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -165,6 +185,22 @@ impl Orchestration {
     pub fn shutdown_timeout(&self) -> Duration {
         Duration::from_millis(self.shutdown_timeout_ms)
     }
+}
+
+impl Retention {
+    /// How long finished tasks are kept; none: for ever.
+    pub fn finished_tasks(&self) -> Option<Duration> {
+        days(self.finished_tasks_days)
+    }
+
+    /// How long rejected messages are kept; none: for ever.
+    pub fn rejected_messages(&self) -> Option<Duration> {
+        days(self.rejected_messages_days)
+    }
+}
+
+fn days(number: u32) -> Option<Duration> {
+    (number > 0).then(|| Duration::from_secs(u64::from(number) * 24 * 3600))
 }
 
 impl Worker {

@@ -14,7 +14,7 @@ impl Settings {
     /// All values that are not allowed.
     pub fn validate(&self) -> Result<(), Vec<SettingProblem>> {
         let mut problems = Problems::default();
-        let Self { database, logging, orchestration, worker } = self;
+        let Self { database, logging, orchestration, retention, worker } = self;
 
         let url = database.url.as_str();
         problems.require(
@@ -37,6 +37,9 @@ impl Settings {
         problems.range("orchestration.max_wait_ms", orchestration.max_wait_ms, 0..=300_000);
         problems.range("orchestration.shutdown_timeout_ms", orchestration.shutdown_timeout_ms, 0..=600_000);
         problems.0.extend(orchestration.access.problems());
+
+        problems.range("retention.finished_tasks_days", retention.finished_tasks_days, 0..=36_500);
+        problems.range("retention.rejected_messages_days", retention.rejected_messages_days, 0..=36_500);
 
         problems.require(
             worker.worker_id.chars().count() <= 255 && !worker.worker_id.chars().any(char::is_control),
@@ -98,6 +101,7 @@ mod tests {
         settings.database.max_connections = 1;
         settings.logging.filter = "tasker=loud".to_owned();
         settings.orchestration.max_body_bytes = 0;
+        settings.retention.finished_tasks_days = 36_501;
         settings.worker.worker_id = "a\nb".to_owned();
         settings.worker.namespaces = vec!["a".to_owned(), " b".to_owned()];
         settings.worker.poll_interval_ms = 0;
@@ -110,6 +114,7 @@ mod tests {
                 "database.max_connections",
                 "logging.filter",
                 "orchestration.max_body_bytes",
+                "retention.finished_tasks_days",
                 "worker.worker_id",
                 "worker.namespaces",
                 "worker.poll_interval_ms",

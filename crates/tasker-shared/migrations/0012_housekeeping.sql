@@ -1,0 +1,101 @@
+-- What is kept no longer: tasks that finished long ago, and messages that were set aside long ago.
+--
+-- Deleting is nobody's hurry. A call deletes a small batch in a short transaction, waits for no task that somebody has locked, and
+-- does not wait for the disk: a batch that a crash undoes is deleted again. One call at a time does it, whoever calls: the
+-- others return at once.
+--
+-- Not touched: tasks that are not final (those blocked by failures wait for an operator, however long), templates, and PGMQ's
+-- archives, into which the engine writes nothing.
+
+-- Deletes tasks of a namespace that became final (completed, failed, cancelled) more than `p_age` ago, with their steps and history.
+-- Their idempotency keys are free then. Looks at up to `p_limit` final tasks after the task `p_after`, in the order of their creation.
+--
+-- `next` is where to look on; null where nothing is left to see. Who asks on from there, and not from the beginning, does not
+-- step over the index entries of deleted tasks, which stay until the next vacuum.
+--
+-- Nothing is indexed for this. Ids are UUIDv7, so they tell the time of creation, and what was created after the limit cannot
+-- have finished before it: the index of the lists, which every change of state writes anyway, ends the search in time.
+create function tasker.delete_finished_tasks(
+    p_namespace text, p_age interval, p_after uuid, p_limit integer,
+    out tasks bigint, out steps bigint, out transitions bigint, out next uuid
+)
+language plpgsql
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set jit = off set plan_cache_mode = force_generic_plan
+as $$
+declare
+    v_before timestamptz := tasker.now() - p_age;
+    -- The smallest UUIDv7 of that time: 48 bits of milliseconds, and zeros.
+    v_created_before uuid := rpad(lpad(to_hex(greatest(extract(epoch from v_before) * 1000, 0)::bigint), 12, '0'), 32, '0')::uuid;
+    v_seen uuid[];
+    v_old uuid[];
+begin
+    perform set_config('synchronous_commit', 'off', true);
+    tasks := 0;
+    steps := 0;
+    transitions := 0;
+    if not pg_try_advisory_xact_lock(hashtext('tasker.housekeeping')) then
+        return;
+    end if;
+
+    select array_agg(f.task_id order by f.task_id) into v_seen
+    from (
+        select oldest.task_id
+        from unnest('{completed,failed,cancelled}'::tasker.state[]) s(state)
+        cross join lateral (
+            select t.task_id from tasker.tasks t
+            where t.namespace = p_namespace and t.state = s.state
+              and t.task_id > coalesce(p_after, '00000000-0000-0000-0000-000000000000') and t.task_id < v_created_before
+            order by t.task_id limit p_limit
+        ) oldest
+        order by oldest.task_id limit p_limit
+    ) f;
+    if cardinality(v_seen) = p_limit then
+        next := v_seen[p_limit];
+    end if;
+
+    select array_agg(o.task_id) into v_old
+    from (
+        select t.task_id from tasker.tasks t
+        where t.task_id = any (v_seen) and t.completed_at < v_before
+        order by t.task_id for update skip locked
+    ) o;
+    if v_old is null then
+        return;
+    end if;
+
+    -- Steps are locked in the order that everybody keeps: a worker may still ask for a lease of theirs.
+    perform from tasker.steps s where s.task_id = any (v_old) order by s.task_id, s.step_no for update;
+    delete from tasker.steps s where s.task_id = any (v_old);
+    get diagnostics steps = row_count;
+    delete from tasker.transitions r where r.task_id = any (v_old);
+    get diagnostics transitions = row_count;
+    delete from tasker.tasks t where t.task_id = any (v_old);
+    get diagnostics tasks = row_count;
+end
+$$;
+
+-- Deletes messages that were set aside more than `p_age` ago, oldest first, `p_limit` at most. Returns how many; fewer than
+-- `p_limit` where no more are that old.
+create function tasker.delete_rejected_messages(p_age interval, p_limit integer) returns bigint
+language plpgsql
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set jit = off set plan_cache_mode = force_generic_plan
+as $$
+declare
+    v_before timestamptz := tasker.now() - p_age;
+    v_deleted bigint;
+begin
+    perform set_config('synchronous_commit', 'off', true);
+    if not pg_try_advisory_xact_lock(hashtext('tasker.housekeeping')) then
+        return 0;
+    end if;
+    -- Numbered as they came, so the first ones are the oldest.
+    delete from tasker.rejected_messages r
+    where r.rejected_at < v_before and r.rejected_message_id = any (array(
+        select o.rejected_message_id from tasker.rejected_messages o order by o.rejected_message_id limit p_limit));
+    get diagnostics v_deleted = row_count;
+    return v_deleted;
+end
+$$;
+
+-- The history shrinks now: like the tables that it tells of, it is vacuumed by what has changed, in small parts.
+alter table tasker.transitions set (autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
