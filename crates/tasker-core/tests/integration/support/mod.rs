@@ -11,7 +11,7 @@ use tasker_client::OrchestrationApiClient;
 use tasker_shared::api::{CreateTask, StepDetail, TaskDetail, TaskState};
 use uuid::Uuid;
 
-pub(crate) use process::{Process, binary};
+pub(crate) use process::{Process, binary, send_signal};
 pub(crate) use stack::{OwnStack, Stack};
 
 /// How long anything in a test may take. Far more than it does: only a failure is meant to meet it.

@@ -28,6 +28,13 @@ pub(crate) fn binary(name: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// Sends a signal, by its name or number, to a process.
+pub(crate) fn send_signal(pid: u32, signal: &str) -> Result<()> {
+    let status = Command::new("kill").args([&format!("-{signal}"), &pid.to_string()]).status()?;
+    anyhow::ensure!(status.success(), "kill -{signal} {pid} failed");
+    Ok(())
+}
+
 /// A running binary. Killed, and its last log lines shown if the test has failed, when dropped.
 #[derive(Debug)]
 pub(crate) struct Process {
@@ -96,9 +103,7 @@ impl Process {
 
     /// Sends a signal by its name, such as `TERM`.
     pub(crate) fn signal(&self, signal: &str) -> Result<()> {
-        let status = Command::new("kill").args([&format!("-{signal}"), &self.child.id().to_string()]).status()?;
-        anyhow::ensure!(status.success(), "kill -{signal} failed");
-        Ok(())
+        send_signal(self.child.id(), signal)
     }
 
     /// Asks it to end, and waits until it has.

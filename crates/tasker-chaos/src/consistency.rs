@@ -1,0 +1,244 @@
+//! What must be true of the tables whatever has happened: each check is one query that finds what is wrong.
+//!
+//! - [`violations`]: what is true at every moment, of all tasks that there ever were;
+//! - [`violations_of_open_tasks`]: the same, of tasks that still have something to do: cheap enough for a running system;
+//! - [`left_over`]: what may not be left when everything has come to rest.
+//!
+//! Each returns one line for each thing that is wrong, beginning with what it offends. All queries of a call see the same moment.
+
+use sqlx::{AssertSqlSafe, PgConnection, PgPool};
+
+/// Lines of one check, at most: a broken engine breaks the same rule many times.
+const LINES: i32 = 20;
+
+/// What must be true, and the query that finds where it is not.
+type Check = (&'static str, &'static str);
+
+/// What is true of tasks and their history at every moment. `scope` are the tasks to look at.
+const CHECKS: &[Check] = &[
+    (
+        // A step that waits for others is not in the history until its turn comes.
+        "each change of state begins where the one before it ended",
+        "select format('task %s, step %s: was %s, but goes from %s to %s', h.task_id, h.step_no, h.before, h.from_state, h.to_state)
+         from (
+             select t.*, lag(t.to_state) over (partition by t.task_id, t.step_no order by t.transition_id) as before
+             from tasker.transitions t join scope using (task_id)
+         ) h
+         where h.before is distinct from h.from_state
+           and not (h.step_no is not null and h.before is null and h.from_state = 'pending')",
+    ),
+    (
+        "each change of state of a step is legal",
+        "select format('task %s, step %s: from %s to %s', t.task_id, t.step_no, t.from_state, t.to_state)
+         from tasker.transitions t join scope using (task_id)
+         where t.step_no is not null and not coalesce(t.to_state::text = any (case coalesce(t.from_state::text, '')
+             when '' then array['enqueued']
+             when 'pending' then array['enqueued', 'resolved_manually', 'cancelled']
+             when 'enqueued' then array['in_progress', 'resolved_manually', 'cancelled']
+             when 'waiting_for_retry' then array['in_progress', 'resolved_manually', 'cancelled']
+             when 'in_progress' then array['in_progress', 'completed', 'waiting_for_retry', 'failed', 'enqueued',
+                                           'resolved_manually', 'cancelled']
+             when 'failed' then array['enqueued', 'resolved_manually']
+         end), false)",
+    ),
+    (
+        // From pending straight to completed: an operator resolved its only step before it ran.
+        "each change of state of a task is legal",
+        "select format('task %s: from %s to %s', t.task_id, t.from_state, t.to_state)
+         from tasker.transitions t join scope using (task_id)
+         where t.step_no is null and not coalesce(t.to_state::text = any (case coalesce(t.from_state::text, '')
+             when '' then array['pending']
+             when 'pending' then array['in_progress', 'completed', 'cancelled']
+             when 'in_progress' then array['completed', 'blocked_by_failures', 'cancelled']
+             when 'blocked_by_failures' then array['in_progress', 'completed', 'failed', 'cancelled']
+         end), false)",
+    ),
+    (
+        "no step has two recorded results",
+        "select format('task %s, step %s: %s results', t.task_id, t.step_no, count(*))
+         from tasker.transitions t join scope using (task_id)
+         where t.step_no is not null and t.to_state in ('completed', 'resolved_manually')
+         group by t.task_id, t.step_no having count(*) > 1",
+    ),
+    (
+        "steps are in the state to which their history leads",
+        "select format('task %s, step %s: is %s, its history leads to %s', s.task_id, s.step_no, s.state, h.to_state)
+         from tasker.steps s join scope using (task_id)
+         left join (
+             select distinct on (t.task_id, t.step_no) t.task_id, t.step_no, t.to_state
+             from tasker.transitions t join scope using (task_id)
+             where t.step_no is not null order by t.task_id, t.step_no, t.transition_id desc
+         ) h using (task_id, step_no)
+         where s.state <> coalesce(h.to_state, 'pending')",
+    ),
+    (
+        "tasks are in the state to which their history leads",
+        "select format('task %s: is %s, its history leads to %s', k.task_id, k.state, h.to_state)
+         from scope k
+         left join (
+             select distinct on (t.task_id) t.task_id, t.to_state
+             from tasker.transitions t join scope using (task_id)
+             where t.step_no is null order by t.task_id, t.transition_id desc
+         ) h using (task_id)
+         where k.state is distinct from h.to_state",
+    ),
+    (
+        // Of a task that an operator ended, the counter of active steps is set to zero.
+        "tasks count their steps right",
+        "select format('task %s (%s): total %s, completed %s, failed %s, active %s, but its steps say %s, %s, %s, %s',
+                k.task_id, k.state, k.total_steps, k.completed_steps, k.failed_steps, k.active_steps,
+                n.total, n.completed, n.failed, n.active)
+         from scope k
+         left join (
+             select s.task_id, count(*) as total,
+                    count(*) filter (where s.state in ('completed', 'resolved_manually')) as completed,
+                    count(*) filter (where s.state = 'failed') as failed,
+                    count(*) filter (where s.state in ('enqueued', 'in_progress', 'waiting_for_retry')) as active
+             from tasker.steps s join scope using (task_id) group by s.task_id
+         ) n using (task_id)
+         where (k.total_steps, k.completed_steps, k.failed_steps, k.active_steps)
+               is distinct from (n.total, n.completed, n.failed, n.active)",
+    ),
+    (
+        "tasks are what their steps make of them",
+        "select format('task %s is %s, with %s of %s steps completed, %s failed and %s active',
+                k.task_id, k.state, k.completed_steps, k.total_steps, k.failed_steps, k.active_steps)
+         from scope k
+         where (k.state = 'completed') <> (k.completed_steps = k.total_steps)
+            or k.state not in ('completed', 'failed', 'cancelled')
+               and (k.state = 'blocked_by_failures') <> (k.active_steps = 0 and k.failed_steps > 0)
+            or k.state in ('pending', 'in_progress') and k.active_steps = 0",
+    ),
+    (
+        "nothing runs or waits in a task that is over",
+        "select format('task %s is %s, but step %s is %s', k.task_id, k.state, s.step_no, s.state)
+         from scope k join tasker.steps s using (task_id)
+         where k.state in ('completed', 'failed', 'cancelled')
+           and s.state in ('pending', 'enqueued', 'in_progress', 'waiting_for_retry')",
+    ),
+    (
+        "steps have a result exactly when they are done",
+        "select format('task %s, step %s: is %s, result %s', s.task_id, s.step_no, s.state, coalesce(s.result::text, 'none'))
+         from tasker.steps s join scope using (task_id)
+         where (s.result is not null) <> (s.state in ('completed', 'resolved_manually'))",
+    ),
+    (
+        "steps wait exactly for the dependencies that have no result",
+        "select format('task %s, step %s: is %s and waits for %s, but %s have no result',
+                s.task_id, s.step_no, s.state, s.pending_dependencies, d.open)
+         from tasker.steps s join scope k using (task_id)
+         join tasker.template_steps ts on ts.template_id = k.template_id and ts.step_no = s.step_no,
+         lateral (
+             select count(*) as open from tasker.steps b
+             where b.task_id = s.task_id and b.step_no = any (ts.dependencies)
+               and b.state not in ('completed', 'resolved_manually')
+         ) d
+         where s.state not in ('resolved_manually', 'cancelled') and s.pending_dependencies <> d.open",
+    ),
+    (
+        // Since an operator last let the step run again; what was handed back does not count.
+        "attempts are those of the history, and not too many",
+        "select format('task %s, step %s: %s of %s attempts, but %s in its history',
+                s.task_id, s.step_no, s.attempts, ts.max_attempts, h.n)
+         from tasker.steps s join scope k using (task_id)
+         join tasker.template_steps ts on ts.template_id = k.template_id and ts.step_no = s.step_no
+         left join (
+             select t.task_id, t.step_no,
+                    count(*) filter (where t.to_state = 'in_progress')
+                    - count(*) filter (where t.from_state = 'in_progress' and t.to_state = 'enqueued') as n
+             from (
+                 select t.*, max(case when t.from_state = 'failed' and t.to_state = 'enqueued' then t.transition_id else 0 end)
+                                 over (partition by t.task_id, t.step_no) as begun
+                 from tasker.transitions t join scope using (task_id) where t.step_no is not null
+             ) t
+             where t.transition_id > t.begun
+             group by t.task_id, t.step_no
+         ) h on h.task_id = s.task_id and h.step_no = s.step_no
+         where s.attempts <> coalesce(h.n, 0) or s.attempts > ts.max_attempts",
+    ),
+];
+
+/// No step waits for a turn that nobody will give it. `messages` are those of all queues.
+const CALLED: Check = (
+    "a message calls each active step as soon as it can start",
+    "select format('task %s, step %s: is %s, due %s', s.task_id, s.step_no, s.state, s.due_at)
+     from scope k join tasker.steps s using (task_id)
+     where k.state not in ('completed', 'failed', 'cancelled')
+       and s.state in ('enqueued', 'in_progress', 'waiting_for_retry')
+       and not exists (
+           select from messages m
+           where m.message ->> 'task_id' = s.task_id::text and m.message ->> 'step_no' = s.step_no::text
+             and m.vt <= greatest(s.due_at, now()))",
+);
+
+/// What may not be left when everything has come to rest.
+const LEFT_OVER: &[Check] = &[
+    (
+        "every task comes to rest",
+        "select format('task %s is %s', k.task_id, k.state) from scope k where k.state in ('pending', 'in_progress')",
+    ),
+    (
+        "no message is left in a queue",
+        "select format('%s: message %s, visible at %s: %s', m.queue, m.msg_id, m.vt, m.message) from messages m",
+    ),
+];
+
+/// What is wrong with any task, at this moment. Nothing should be.
+///
+/// # Errors
+/// When the database fails.
+pub async fn violations(pool: &PgPool) -> sqlx::Result<Vec<String>> {
+    found(pool, "true", CHECKS.iter().chain([&CALLED])).await
+}
+
+/// What is wrong with tasks that are not over, at this moment. Nothing should be.
+///
+/// # Errors
+/// When the database fails.
+pub async fn violations_of_open_tasks(pool: &PgPool) -> sqlx::Result<Vec<String>> {
+    let open = "state in ('pending', 'in_progress', 'blocked_by_failures')";
+    found(pool, open, CHECKS.iter().chain([&CALLED])).await
+}
+
+/// Tasks that are not at rest, and messages in queues. There are none when the work is done and the workers have had the time
+/// to look at every message; while workers run, this may take as long as a lease.
+///
+/// # Errors
+/// When the database fails.
+pub async fn left_over(pool: &PgPool) -> sqlx::Result<Vec<String>> {
+    found(pool, "true", LEFT_OVER).await
+}
+
+/// What the checks find. One snapshot for all of them, so that they do not see a change half done.
+async fn found(
+    pool: &PgPool,
+    scope: &str,
+    checks: impl IntoIterator<Item = &'static Check>,
+) -> sqlx::Result<Vec<String>> {
+    let mut transaction = pool.begin_with("begin isolation level repeatable read read only").await?;
+    let messages = all_messages(&mut transaction).await?;
+    let mut found = Vec::new();
+    for (rule, query) in checks {
+        let statement = format!(
+            "with scope as materialized (select * from tasker.tasks where {scope}), messages as materialized ({messages})
+             select line from ({query}) found(line) order by line limit {LINES}"
+        );
+        // Made of constants, and of names that PostgreSQL has quoted.
+        let lines: Vec<String> = sqlx::query_scalar(AssertSqlSafe(statement)).fetch_all(&mut *transaction).await?;
+        found.extend(lines.into_iter().map(|line| format!("{rule}: {line}")));
+    }
+    transaction.commit().await?;
+    Ok(found)
+}
+
+/// A query for the messages of all queues.
+async fn all_messages(connection: &mut PgConnection) -> sqlx::Result<String> {
+    sqlx::query_scalar(
+        "select concat_ws(' union all ',
+             'select null::text as queue, null::bigint as msg_id, null::timestamptz as vt, null::jsonb as message where false',
+             string_agg(format('select %L, msg_id, vt, message from pgmq.%I', queue, 'q_' || queue), ' union all '))
+         from tasker.namespaces",
+    )
+    .fetch_one(connection)
+    .await
+}
