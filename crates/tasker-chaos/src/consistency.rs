@@ -231,8 +231,8 @@ async fn found(
     Ok(found)
 }
 
-/// A query for the messages of all queues.
-async fn all_messages(connection: &mut PgConnection) -> sqlx::Result<String> {
+/// A query for the messages of all queues: `queue`, `msg_id`, `vt`, `message`.
+pub(crate) async fn all_messages(connection: &mut PgConnection) -> sqlx::Result<String> {
     sqlx::query_scalar(
         "select concat_ws(' union all ',
              'select null::text as queue, null::bigint as msg_id, null::timestamptz as vt, null::jsonb as message where false',

@@ -1,0 +1,175 @@
+//! A campaign, from its start to its report.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use fastrand::Rng;
+use tempfile::TempDir;
+use tokio::task::{JoinSet, LocalSet, spawn_local};
+use tokio::time::{sleep, timeout};
+
+use crate::clock::ClockLibrary;
+use crate::consistency;
+use crate::faults;
+use crate::field::Field;
+use crate::ledger::Ledger;
+use crate::load::{self, Acknowledged};
+use crate::plan::{Kind, Plan};
+use crate::report::Report;
+use crate::stack::{LEASE, Stack};
+use crate::workflows;
+
+/// How long everything may take to come to rest after the last fault.
+const SETTLE_LIMIT: Duration = Duration::from_secs(90);
+/// How often the open tasks are checked while faults are injected.
+const WATCH_INTERVAL: Duration = Duration::from_secs(5);
+const POLL: Duration = Duration::from_millis(200);
+
+/// What campaign to run.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Decides kinds, targets and pauses of the faults.
+    pub seed: u64,
+    /// How long faults are injected.
+    pub duration: Duration,
+    /// How many tasks are open at once.
+    pub tasks: usize,
+    /// How many workers run.
+    pub workers: usize,
+    /// How many servers run.
+    pub servers: usize,
+    /// Only faults of these [`kinds`]; of all if it is empty. Those that are left are those of the whole plan.
+    pub only: Vec<String>,
+}
+
+/// The names of the kinds of faults.
+pub fn kinds() -> impl Iterator<Item = &'static str> {
+    Kind::WEIGHTS.iter().map(|(kind, _)| kind.name())
+}
+
+/// Runs a campaign on a stack of its own.
+///
+/// # Errors
+/// When there is nothing to report: the stack could not be started, or the database could not be asked in the end.
+pub async fn run(options: &Options) -> Result<Report> {
+    // One thread is plenty: it is the others that work.
+    LocalSet::new().run_until(run_here(options)).await
+}
+
+async fn run_here(options: &Options) -> Result<Report> {
+    let ledger = Arc::new(Ledger::new());
+    let scratch = TempDir::new()?;
+    let clocks = ClockLibrary::find(scratch.path());
+    if let Err(why) = &clocks {
+        ledger.not_run(Kind::JumpClock, why.clone());
+    }
+    let named = |kind: Kind| options.only.is_empty() || options.only.iter().any(|name| name == kind.name());
+    let possible = |kind: Kind| kind != Kind::JumpClock || clocks.is_ok();
+    let kinds = Kind::WEIGHTS.iter().map(|(kind, _)| *kind);
+    let plan = Plan::new(options.seed, kinds.filter(|&kind| named(kind) && possible(kind)).collect());
+
+    let stack = Stack::start(options.servers, options.workers, clocks.as_ref().ok(), &ledger).await?;
+    let field = Arc::new(Field::new(stack, Arc::clone(&ledger))?);
+    workflows::store(&field.stack.api(0)?).await?;
+
+    let acknowledged = Arc::new(Acknowledged::default());
+    let mut clients = JoinSet::new();
+    let mut rng = Rng::with_seed(options.seed);
+    for number in 0..options.tasks {
+        clients.spawn_local(load::client(Arc::clone(&field), Arc::clone(&acknowledged), number, rng.u64(..)));
+    }
+    let watch = spawn_local(watch(Arc::clone(&field)));
+
+    let begun = Instant::now();
+    faults::inject(&field, plan, options.duration).await?;
+    let seconds = begun.elapsed().as_secs_f64();
+
+    let calm = Instant::now();
+    field.stack.mend().await?;
+    field.closing.cancel();
+    let all_done = async { while clients.join_next().await.is_some() {} };
+    let patience = SETTLE_LIMIT.saturating_sub(calm.elapsed());
+    if timeout(patience, all_done).await.is_err() {
+        ledger.violation(format!("after {SETTLE_LIMIT:?} without faults, {} clients still wait", clients.len()));
+        field.over.cancel();
+        while clients.join_next().await.is_some() {}
+    }
+    watch.abort();
+    check(&field, &acknowledged).await?;
+    // None has ended by itself meanwhile.
+    field.stack.mend().await?;
+    report(options, &field, seconds, calm.elapsed()).await
+}
+
+/// Checks the open tasks again and again. PostgreSQL may be away.
+async fn watch(field: Arc<Field>) {
+    loop {
+        sleep(WATCH_INTERVAL).await;
+        if let Ok(violations) = consistency::violations_of_open_tasks(field.pool()).await {
+            violations.into_iter().for_each(|violation| field.ledger.violation(violation));
+        }
+    }
+}
+
+/// Checks everything, after the queues have had the time to become empty.
+async fn check(field: &Field, acknowledged: &Acknowledged) -> Result<()> {
+    let begun = Instant::now();
+    let left_over = loop {
+        let left_over = consistency::left_over(field.pool()).await?;
+        // Messages too many are hidden as long as a lease at most; some in turn.
+        if left_over.is_empty() || begun.elapsed() > 5 * LEASE {
+            break left_over;
+        }
+        sleep(POLL).await;
+    };
+    let violations = consistency::violations(field.pool()).await?;
+    violations.into_iter().chain(left_over).for_each(|violation| field.ledger.violation(violation));
+
+    let ids = acknowledged.ids();
+    let lost: Vec<String> = sqlx::query_scalar(
+        "select a.id::text from unnest($1) a(id) where not exists (select from tasker.tasks t where t.task_id = a.id)",
+    )
+    .bind(&ids)
+    .fetch_all(field.pool())
+    .await?;
+    if !lost.is_empty() {
+        field.ledger.violation(format!("tasks were acknowledged and are not there: {}", lost.join(", ")));
+    }
+    let stored: i64 = sqlx::query_scalar("select count(*) from tasker.tasks").fetch_one(field.pool()).await?;
+    if usize::try_from(stored)? != ids.len() && !field.over.is_cancelled() {
+        field.ledger.violation(format!("{} tasks were acknowledged, and {stored} are there", ids.len()));
+    }
+    Ok(())
+}
+
+async fn report(options: &Options, field: &Field, seconds: f64, settled_after: Duration) -> Result<Report> {
+    let (steps, attempts, rejected_messages) = sqlx::query_as(
+        "select (select count(*) from tasker.steps),
+                (select count(*) from tasker.transitions where step_no is not null and to_state = 'in_progress'),
+                (select count(*) from tasker.rejected_messages)",
+    )
+    .fetch_one(field.pool())
+    .await?;
+    let entries = field.ledger.entries();
+    let recoveries = entries.recoveries.iter().map(|(kind, time)| (kind.clone(), time.as_secs_f64()));
+    Ok(Report {
+        seed: options.seed,
+        seconds,
+        settled_after_seconds: settled_after.as_secs_f64(),
+        faults: entries.faults.values().sum(),
+        faults_by_kind: entries.faults.clone(),
+        missed_faults: entries.missed.clone(),
+        not_run: entries.not_run.clone(),
+        tasks: entries.tasks.clone(),
+        steps,
+        attempts,
+        exhausted_steps: entries.exhausted,
+        refused_results: entries.refused,
+        rejected_messages,
+        error_answers: entries.answers.clone(),
+        longest_recovery_seconds: entries.recoveries.values().max().map_or(0.0, Duration::as_secs_f64),
+        longest_recovery_seconds_by_kind: recoveries.collect(),
+        violations: entries.violations.clone(),
+    })
+}

@@ -1,0 +1,70 @@
+//! PostgreSQL: a session killed, which makes it restart all of them, and a crash of the whole.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use chrono::{DateTime, Utc};
+use fastrand::Rng;
+use local_postgres::StopMode;
+use nix::sys::signal::Signal;
+use sqlx::{Connection, PgConnection};
+use tokio::time::sleep;
+
+use crate::field::Field;
+use crate::plan::Kind;
+use crate::{process, recovery};
+
+/// How long PostgreSQL may take to notice, and to be back.
+const LIMIT: Duration = Duration::from_secs(30);
+const POLL: Duration = Duration::from_millis(20);
+
+/// `kill -9` of a session of a worker or a server.
+pub(super) async fn kill(field: &Arc<Field>, kind: Kind, rng: &mut Rng) -> Result<bool> {
+    let back_at = {
+        let _postgres = field.stack.postgres.lock().await;
+        let mut witness = PgConnection::connect(field.stack.database_url()).await?;
+        let pids: Vec<i32> = sqlx::query_scalar(
+            "select pid from pg_stat_activity where application_name in ('rust-worker', 'tasker-server') order by pid",
+        )
+        .fetch_all(&mut witness)
+        .await?;
+        let Some(pid) = rng.choice(pids) else { return Ok(false) };
+        let _away = field.ledger.away();
+        process::send(pid, Signal::SIGKILL)?;
+        let begun = Instant::now();
+        while sqlx::query("select 1").execute(&mut witness).await.is_ok() {
+            ensure!(begun.elapsed() < LIMIT, "PostgreSQL does not notice that a session was killed");
+            sleep(POLL).await;
+        }
+        back(field).await?
+    };
+    recovery::of_postgres(field, kind, back_at).await;
+    Ok(true)
+}
+
+/// PostgreSQL stops without a word, and is started again.
+pub(super) async fn crash(field: &Arc<Field>, kind: Kind, rng: &mut Rng) -> Result<bool> {
+    let back_at = {
+        let mut postgres = field.stack.postgres.lock().await;
+        let _away = field.ledger.away();
+        postgres.interrupt(StopMode::Immediate).await?;
+        sleep(Duration::from_millis(rng.u64(0..1_500))).await;
+        postgres.resume().await?;
+        back(field).await?
+    };
+    recovery::of_postgres(field, kind, back_at).await;
+    Ok(true)
+}
+
+/// Waits until PostgreSQL answers; returns its time then.
+async fn back(field: &Field) -> Result<DateTime<Utc>> {
+    let begun = Instant::now();
+    loop {
+        match field.now().await {
+            Ok(now) => return Ok(now),
+            Err(error) => ensure!(begun.elapsed() < LIMIT, "PostgreSQL does not come back: {error}"),
+        }
+        sleep(POLL).await;
+    }
+}

@@ -1,0 +1,86 @@
+//! Servers and workers: killed, ended in order, suspended, and with clocks that jump.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use fastrand::Rng;
+use nix::sys::signal::Signal;
+use tokio::time::sleep;
+
+use crate::field::Field;
+use crate::plan::Kind;
+use crate::recovery::{self, Leases};
+use crate::stack::{LEASE, Place};
+
+fn one<'a>(places: &'a [Place], rng: &mut Rng) -> Result<&'a Place> {
+    rng.choice(places).context("there is no such process")
+}
+
+/// `kill -9` of a worker. Its steps must go on.
+pub(super) async fn kill_worker(field: &Arc<Field>, kind: Kind, rng: &mut Rng) -> Result<bool> {
+    let place = one(&field.stack.workers, rng)?;
+    let mut process = place.enter().await?;
+    let worker_id = place.worker_id();
+    process.kill().await?;
+    // PostgreSQL may be away; then nobody knows whose the steps are.
+    let leases = recovery::leases(field, &worker_id).await;
+    let refilled = async {
+        let refilled = place.refill(&mut process).await;
+        drop(process);
+        refilled
+    };
+    tokio::join!(refilled, go_on(field, kind, leases)).0?;
+    Ok(true)
+}
+
+/// Waits until the steps of a lost worker have gone on.
+async fn go_on(field: &Field, kind: Kind, leases: sqlx::Result<Leases>) {
+    if let Ok(leases) = leases {
+        recovery::of_leases(field, kind, leases).await;
+    }
+}
+
+/// `kill -9` of a server.
+pub(super) async fn kill_server(field: &Arc<Field>, rng: &mut Rng) -> Result<bool> {
+    let place = one(&field.stack.servers, rng)?;
+    let mut process = place.enter().await?;
+    process.kill().await?;
+    place.refill(&mut process).await?;
+    Ok(true)
+}
+
+/// SIGTERM: the process must end in order.
+pub(super) async fn restart(field: &Arc<Field>, places: &[Place], rng: &mut Rng) -> Result<bool> {
+    let place = one(places, rng)?;
+    let mut process = place.enter().await?;
+    let status = process.stop().await?;
+    if !status.success() {
+        field.ledger.violation(format!("after SIGTERM: {status}:\n{}", process.log()));
+    }
+    place.refill(&mut process).await?;
+    Ok(true)
+}
+
+/// SIGSTOP past the leases: others take the steps, and its results come too late.
+pub(super) async fn suspend_worker(field: &Arc<Field>, kind: Kind, rng: &mut Rng) -> Result<bool> {
+    let place = one(&field.stack.workers, rng)?;
+    let process = place.enter().await?;
+    process.signal(Signal::SIGSTOP)?;
+    let leases = recovery::leases(field, &place.worker_id()).await;
+    let suspended = async {
+        sleep(LEASE + Duration::from_millis(rng.u64(500..2_000))).await;
+        let resumed = process.signal(Signal::SIGCONT);
+        drop(process);
+        resumed
+    };
+    tokio::join!(suspended, go_on(field, kind, leases)).0?;
+    Ok(true)
+}
+
+/// The clock of a worker jumps, forth or back.
+pub(super) fn jump_clock(field: &Arc<Field>, rng: &mut Rng) -> Result<bool> {
+    let clock = one(&field.stack.workers, rng)?.clock.as_ref().context("the clock cannot be moved")?;
+    clock.set(rng.i64(-86_400..=86_400))?;
+    Ok(true)
+}

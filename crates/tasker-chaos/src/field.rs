@@ -1,0 +1,47 @@
+//! What the parts of a campaign share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use chrono::{DateTime, Utc};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use tasker_shared::engine::Engine;
+use tokio_util::sync::CancellationToken;
+
+use crate::ledger::Ledger;
+use crate::stack::Stack;
+
+/// What the parts of a campaign share.
+#[derive(Debug)]
+pub(crate) struct Field {
+    pub(crate) stack: Stack,
+    /// Sessions of our own, for those who lie and those who check.
+    pub(crate) engine: Engine,
+    pub(crate) ledger: Arc<Ledger>,
+    /// No new tasks.
+    pub(crate) closing: CancellationToken,
+    /// Who still waits, waits in vain.
+    pub(crate) over: CancellationToken,
+}
+
+impl Field {
+    pub(crate) fn new(stack: Stack, ledger: Arc<Ledger>) -> Result<Self> {
+        let options: PgConnectOptions = stack.database_url().parse()?;
+        let pool = PgPoolOptions::new()
+            .max_connections(10)
+            .acquire_timeout(Duration::from_secs(3))
+            .connect_lazy_with(options.application_name("tasker-chaos"));
+        let (closing, over) = (CancellationToken::new(), CancellationToken::new());
+        Ok(Self { stack, engine: Engine::new(pool), ledger, closing, over })
+    }
+
+    pub(crate) fn pool(&self) -> &PgPool {
+        self.engine.pool()
+    }
+
+    /// The time by PostgreSQL's clock. Also tells that it is there.
+    pub(crate) async fn now(&self) -> sqlx::Result<DateTime<Utc>> {
+        sqlx::query_scalar("select clock_timestamp()").fetch_one(self.pool()).await
+    }
+}

@@ -1,0 +1,154 @@
+//! Which faults, in which order, after which pauses: a seed decides, and nothing else.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::Duration;
+
+use fastrand::Rng;
+
+/// One fault of a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Fault {
+    /// How long to wait before it.
+    pub(crate) pause: Duration,
+    pub(crate) kind: Kind,
+    /// Says which process or row, and how: what the fault draws, it draws from this.
+    pub(crate) seed: u64,
+}
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal, $weight:literal;)*) => {
+        /// What goes wrong.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub(crate) enum Kind { $($(#[$doc])* $variant,)* }
+
+        impl Kind {
+            /// Every kind, with how often it comes.
+            pub(crate) const WEIGHTS: &[(Self, u32)] = &[$((Self::$variant, $weight),)*];
+
+            /// The name in reports and on the command line.
+            pub(crate) fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// `kill -9`, and a new one.
+    KillWorker = "kill_worker", 3;
+    KillServer = "kill_server", 3;
+    /// SIGTERM, and a new one when it has ended.
+    RestartWorker = "restart_worker", 2;
+    RestartServer = "restart_server", 2;
+    /// `kill -9` of a session of a worker or a server: PostgreSQL restarts all its backends.
+    KillBackend = "kill_backend", 3;
+    /// PostgreSQL stops at once, and is started again.
+    CrashPostgres = "crash_postgres", 2;
+    /// Somebody else's transaction stays open, with a snapshot.
+    ForeignSnapshot = "foreign_snapshot", 2;
+    /// The same, with locks on a few of our rows.
+    ForeignLocks = "foreign_locks", 3;
+    /// SIGSTOP past the leases, then SIGCONT.
+    SuspendWorker = "suspend_worker", 3;
+    /// The clock of a worker jumps, by up to a day.
+    JumpClock = "jump_clock", 6;
+    /// Results with tokens that nobody has given.
+    WrongToken = "lie_wrong_token", 10;
+    /// Results with tokens that are over.
+    OldToken = "lie_old_token", 8;
+    /// Results with the token of another step.
+    ForeignToken = "lie_foreign_token", 8;
+    /// A claim without a result.
+    Vanish = "lie_claim_and_vanish", 6;
+    /// A step handed back, and handed back again.
+    HandBackTwice = "lie_hand_back_twice", 8;
+    /// Leases extended that are over.
+    ExtendLost = "lie_extend_lost_lease", 8;
+    /// Messages in our queues that are none of ours.
+    Junk = "lie_junk_messages", 8;
+    /// A true result, twice in one batch, and again.
+    DuplicateResult = "duplicate_result", 8;
+    /// A true result and an error of the same attempt, at the same time.
+    RacingResults = "racing_results", 8;
+    /// True results in reverse order, each after an error of the same attempt.
+    ReorderedResults = "reordered_results", 8;
+    /// A true result after the end of its lease.
+    LateResult = "late_result", 8;
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// Faults without end.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    rng: Rng,
+    wanted: BTreeSet<Kind>,
+}
+
+impl Plan {
+    /// The plan of a seed. The kinds that are not wanted are left out, and the others stay as they are.
+    pub(crate) fn new(seed: u64, wanted: BTreeSet<Kind>) -> Self {
+        Self { rng: Rng::with_seed(seed), wanted }
+    }
+}
+
+impl Iterator for Plan {
+    type Item = Fault;
+
+    fn next(&mut self) -> Option<Fault> {
+        if self.wanted.is_empty() {
+            return None;
+        }
+        loop {
+            let pause = Duration::from_millis(self.rng.u64(50..=750));
+            let mut ticket = self.rng.u32(0..Kind::WEIGHTS.iter().map(|(_, weight)| weight).sum());
+            let seed = self.rng.u64(..);
+            for &(kind, weight) in Kind::WEIGHTS {
+                if ticket < weight {
+                    if !self.wanted.contains(&kind) {
+                        break;
+                    }
+                    return Some(Fault { pause, kind, seed });
+                }
+                ticket -= weight;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all() -> BTreeSet<Kind> {
+        Kind::WEIGHTS.iter().map(|(kind, _)| *kind).collect()
+    }
+
+    fn first(seed: u64) -> Vec<Fault> {
+        Plan::new(seed, all()).take(1_000).collect()
+    }
+
+    #[test]
+    fn the_seed_alone_decides() {
+        assert_eq!(first(1), first(1));
+        assert_ne!(first(1), first(2));
+        let mut wanted = all();
+        wanted.remove(&Kind::JumpClock);
+        let without_clocks: Vec<_> = Plan::new(1, wanted).take(900).collect();
+        let rest: Vec<_> = first(1).into_iter().filter(|fault| fault.kind != Kind::JumpClock).take(900).collect();
+        assert_eq!(without_clocks, rest);
+    }
+
+    #[test]
+    fn a_thousand_faults_are_of_every_kind_and_fit_into_ten_minutes() {
+        let faults = first(7);
+        let kinds: BTreeSet<_> = faults.iter().map(|fault| fault.kind).collect();
+        assert_eq!(kinds.len(), Kind::WEIGHTS.len());
+        assert!(faults.iter().map(|fault| fault.pause).sum::<Duration>() < Duration::from_secs(450));
+    }
+}

@@ -1,0 +1,159 @@
+//! What the tasks of a campaign do, and where they must come to.
+//!
+//! The sample workflows, and some of namespace `faults`, all with as many attempts as a template may have: a campaign is
+//! there to lose attempts, and not to run out of them.
+
+use anyhow::{Context, Result};
+use fastrand::Rng;
+use serde_json::{Map, Value, json};
+use tasker_client::OrchestrationApiClient;
+use tasker_shared::api::{CreateTask, TaskDetail, TaskState};
+use tasker_shared::template;
+use uuid::Uuid;
+
+/// The version of the campaign's templates. Not the newest one by chance: the worker stores its own at every start.
+const VERSION: &str = "1000.0.0";
+/// The step that an operator has to resolve.
+pub(crate) const DOOMED: &str = "doomed";
+
+/// What is asked of a task besides to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Plot {
+    /// Nothing: it completes.
+    Completes,
+    /// Its step [`DOOMED`] fails for good; an operator lets it run again, in vain, and then resolves it.
+    NeedsOperator,
+    /// It is cancelled while it runs.
+    IsCancelled,
+}
+
+/// A task to be created.
+#[derive(Debug, Clone)]
+pub(crate) struct Work {
+    pub(crate) request: CreateTask,
+    pub(crate) plot: Plot,
+    /// The last step and its result, where they can be foretold.
+    outcome: Option<(&'static str, Value)>,
+}
+
+/// Stores the templates.
+pub(crate) async fn store(api: &impl OrchestrationApiClient) -> Result<()> {
+    for source in tasker_worker_rust::TEMPLATES {
+        let mut template = serde_json::to_value(template::parse(source, None)?.template)?;
+        template["version"] = json!(VERSION);
+        for step in template["steps"].as_array_mut().context("a template has steps")? {
+            step["retry"] = patience();
+        }
+        api.apply_template(&template.to_string()).await?;
+    }
+    let slow = json!([
+        step("begin", "faults.sleep", json!({}), &[]),
+        step("sleep", "faults.sleep", json!({ "ms": 300 }), &["begin"]),
+        step("fail", "faults.fail_times", json!({ "failures": 2 }), &["begin"]),
+        step("echo", "faults.echo", json!({}), &["begin"]),
+        step("end", "faults.echo", json!({}), &["sleep", "fail", "echo"]),
+    ]);
+    let doomed = json!([
+        step("begin", "faults.sleep", json!({ "ms": 500 }), &[]),
+        step(DOOMED, "faults.permanent", json!({}), &["begin"]),
+        step("end", "faults.echo", json!({}), &[DOOMED]),
+    ]);
+    for (name, steps) in [("campaign_slow", slow), ("campaign_doomed", doomed)] {
+        let template = json!({ "name": name, "namespace_name": "faults", "version": VERSION, "steps": steps });
+        api.apply_template(&template.to_string()).await?;
+    }
+    Ok(())
+}
+
+fn step(name: &str, callable: &str, initialization: Value, dependencies: &[&str]) -> Value {
+    json!({
+        "name": name,
+        "handler": { "callable": callable, "initialization": initialization },
+        "dependencies": dependencies,
+        "retry": patience(),
+    })
+}
+
+fn patience() -> Value {
+    json!({ "limit": template::MAX_ATTEMPTS, "backoff": "exponential", "backoff_base_ms": 50, "max_backoff_ms": 500 })
+}
+
+impl Work {
+    /// Some task.
+    pub(crate) fn draw(rng: &mut Rng) -> Self {
+        let even = |namespace, name, last, power: &Value| {
+            let request = request(namespace, name, json!({ "even_number": 6 }));
+            Self { request, plot: Plot::Completes, outcome: Some((last, json!({ "value": power }))) }
+        };
+        // 6^16 and 6^64.
+        let (p16, p64) = (json!(2_821_109_907_456_u64), json!("63340286662973277706162286946811886609896461828096"));
+        match rng.u32(0..100) {
+            0..6 => even("linear_workflow", "mathematical_sequence", "linear_step_4", &p16),
+            6..12 => even("diamond_workflow", "diamond_pattern", "diamond_end", &p16),
+            12..18 => even("tree_workflow", "hierarchical_tree", "tree_final_convergence", &p64),
+            18..24 => even("mixed_dag_workflow", "complex_dag", "dag_finalize", &p64),
+            24..30 => Self { request: order(), plot: Plot::Completes, outcome: None },
+            30..32 => {
+                Self { request: request("benchmark", "wide_noop", json!({})), plot: Plot::Completes, outcome: None }
+            }
+            32..38 => Self {
+                request: request("faults", "campaign_doomed", json!({ "n": rng.u32(..) })),
+                plot: Plot::NeedsOperator,
+                outcome: None,
+            },
+            38..42 => {
+                let context = json!({ "ms": 10_000 });
+                Self { request: request("faults", "campaign_slow", context), plot: Plot::IsCancelled, outcome: None }
+            }
+            _ => {
+                let context = json!({ "ms": rng.u32(1_000..8_000) });
+                let mut request = request("faults", "campaign_slow", context.clone());
+                // Ahead of others that are older.
+                request.priority = (rng.u8(0..4) == 0).then(|| rng.i16(1..=100));
+                Self { request, plot: Plot::Completes, outcome: Some(("end", context)) }
+            }
+        }
+    }
+
+    /// What is wrong with a task that has come to rest, if anything is.
+    pub(crate) fn wrong(&self, task: &TaskDetail) -> Option<String> {
+        let state = task.summary.status;
+        let right = match self.plot {
+            Plot::Completes | Plot::NeedsOperator => state == TaskState::Completed,
+            Plot::IsCancelled => matches!(state, TaskState::Cancelled | TaskState::Completed),
+        };
+        let result = |name| task.steps.iter().find(|step| step.name == name).and_then(|step| step.result.as_ref());
+        match &self.outcome {
+            _ if !right => Some(format!("came to the wrong state: {task:?}")),
+            Some((step, wanted)) if result(*step) != Some(wanted) => {
+                Some(format!("has the wrong result, not {wanted} of step {step}: {task:?}"))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Every task has a key, so that asking again is safe.
+fn request(namespace: &str, name: &str, context: Value) -> CreateTask {
+    CreateTask {
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+        version: Some(VERSION.to_owned()),
+        context: context.as_object().cloned().unwrap_or_else(Map::new),
+        idempotency_key: Some(Uuid::now_v7().to_string()),
+        priority: None,
+        tags: None,
+    }
+}
+
+fn order() -> CreateTask {
+    let context = json!({
+        "customer": { "id": 1, "email": "ada@example.org" },
+        "items": [{ "sku": "A", "quantity": 2, "unit_price_cents": 1_250 }],
+        "payment": { "method": "card", "token": "tok_1" },
+        "shipping": {
+            "address": { "street": "Main Street 1", "city": "Springfield", "postal_code": "12345", "country": "US" },
+        },
+    });
+    request("order_fulfillment", "business_workflow", context)
+}

@@ -1,0 +1,160 @@
+//! The checks find what is planted: each rule is broken once, in a database of its own.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use local_postgres::{LocalPostgres, Options};
+use serde_json::{Value, json};
+use sqlx::postgres::PgPoolOptions;
+use sqlx::{AssertSqlSafe, PgPool};
+use tasker_chaos::consistency;
+use tasker_shared::engine::{ClaimedStep, Engine, NewTask, StepOutcome, StepResult};
+use tasker_shared::template;
+use uuid::Uuid;
+
+const LEASE: Duration = Duration::from_secs(60);
+const NAMESPACE: &str = "planted";
+
+/// A rule, and what breaks it: `done` is a completed task, `open` one whose second step runs and whose third one waits. Where two
+/// rules are broken at once, the first one that is found is meant.
+const PLANTED: &[(&str, &str)] = &[
+    (
+        "each change of state begins where the one before it ended",
+        "update tasker.transitions set from_state = 'enqueued' where task_id = $done and step_no = 0 and to_state = 'completed'",
+    ),
+    (
+        "each change of state begins where the one before it ended",
+        "delete from tasker.transitions where task_id = $done and step_no = 1 and to_state = 'in_progress'",
+    ),
+    (
+        "each change of state of a step is legal",
+        "insert into tasker.transitions (task_id, at, step_no, from_state, to_state)
+         values ($done, now(), 0, 'completed', 'in_progress')",
+    ),
+    (
+        "each change of state of a task is legal",
+        "insert into tasker.transitions (task_id, at, from_state, to_state) values ($done, now(), 'completed', 'cancelled')",
+    ),
+    (
+        "no step has two recorded results",
+        "insert into tasker.transitions (task_id, at, step_no, from_state, to_state)
+         values ($done, now(), 0, 'in_progress', 'completed')",
+    ),
+    (
+        "steps are in the state to which their history leads",
+        "update tasker.steps set state = 'enqueued', token = null, due_at = null where task_id = $open and state = 'in_progress'",
+    ),
+    (
+        "tasks are in the state to which their history leads",
+        "update tasker.tasks set state = 'pending' where task_id = $open",
+    ),
+    ("tasks count their steps right", "update tasker.tasks set active_steps = 2 where task_id = $open"),
+    ("tasks count their steps right", "delete from tasker.steps where task_id = $done and step_no = 2"),
+    ("tasks are what their steps make of them", "update tasker.tasks set active_steps = 0 where task_id = $open"),
+    (
+        "nothing runs or waits in a task that is over",
+        "update tasker.tasks set state = 'cancelled', completed_at = now() where task_id = $open",
+    ),
+    (
+        "steps have a result exactly when they are done",
+        "update tasker.steps set result = null where task_id = $done and step_no = 0",
+    ),
+    (
+        "steps wait exactly for the dependencies that have no result",
+        "update tasker.steps set pending_dependencies = 2 where task_id = $open and state = 'pending'",
+    ),
+    (
+        "attempts are those of the history, and not too many",
+        "update tasker.steps set attempts = attempts + 1 where task_id = $done and step_no = 0",
+    ),
+    ("a message calls each active step as soon as it can start", "delete from pgmq.q_planted"),
+    (
+        "a message calls each active step as soon as it can start",
+        "update pgmq.q_planted set vt = vt + interval '1 hour'",
+    ),
+];
+
+#[tokio::test]
+async fn what_is_planted_is_found() -> Result<()> {
+    let postgres = postgres().await?;
+    let (done, open) = {
+        let pool = PgPoolOptions::new().connect(&postgres.database_url("soil")).await?;
+        let engine = Engine::new(pool.clone());
+        let template_id = store_template(&engine).await?;
+        let done = create(&engine, template_id).await?;
+        while let [step] = &claim(&engine).await?[..] {
+            complete(&engine, step).await?;
+        }
+        let open = create(&engine, template_id).await?;
+        complete(&engine, claim(&engine).await?.first().context("nothing to claim")?).await?;
+        ensure!(claim(&engine).await?.len() == 1, "the second step is not claimed");
+        assert_eq!(consistency::violations(&pool).await?, Vec::<String>::new());
+        assert_eq!(consistency::violations_of_open_tasks(&pool).await?, Vec::<String>::new());
+        let left_over = consistency::left_over(&pool).await?;
+        assert!(left_over[0].starts_with("every task comes to rest: ") && left_over[0].contains(&open.to_string()));
+        assert!(left_over[1].starts_with("no message is left in a queue: "));
+        assert_eq!(left_over.len(), 2, "{left_over:?}");
+        pool.close().await;
+        (done, open)
+    };
+    let admin = PgPoolOptions::new().connect(&postgres.url()).await?;
+    for (number, (rule, corruption)) in PLANTED.iter().enumerate() {
+        sqlx::query(AssertSqlSafe(format!("create database field_{number} template soil"))).execute(&admin).await?;
+        let pool = PgPoolOptions::new().connect(&postgres.database_url(&format!("field_{number}"))).await?;
+        let corruption = corruption.replace("$done", &format!("'{done}'")).replace("$open", &format!("'{open}'"));
+        let changed = sqlx::query(AssertSqlSafe(corruption.clone())).execute(&pool).await?.rows_affected();
+        ensure!(changed > 0, "plants nothing: {corruption}");
+        let found = consistency::violations(&pool).await?;
+        assert!(found.iter().any(|line| line.starts_with(&format!("{rule}: "))), "{rule}: {corruption}: {found:#?}");
+        pool.close().await;
+    }
+    Ok(())
+}
+
+/// A server with a migrated database `soil`.
+async fn postgres() -> Result<LocalPostgres> {
+    let settings = vec![("fsync".to_owned(), "off".to_owned())];
+    let postgres = LocalPostgres::start(Options { settings, ..Options::default() }).await?;
+    let admin = PgPoolOptions::new().connect(&postgres.url()).await?;
+    sqlx::query("create database soil").execute(&admin).await?;
+    let soil: PgPool = PgPoolOptions::new().connect(&postgres.database_url("soil")).await?;
+    tasker_orchestration::migrate(&soil).await?;
+    soil.close().await;
+    Ok(postgres)
+}
+
+/// Three steps in a row.
+async fn store_template(engine: &Engine) -> Result<i64> {
+    let step = |name: &str, dependencies: &[&str]| json!({ "name": name, "handler": { "callable": "c" }, "dependencies": dependencies });
+    let steps = [step("a", &[]), step("b", &["a"]), step("c", &["b"])];
+    let source = json!({ "name": "row", "namespace_name": NAMESPACE, "version": "1.0.0", "steps": steps }).to_string();
+    let template = template::parse(&source, None)?.template;
+    engine.apply_template(&template).await?;
+    Ok(engine.find_template(NAMESPACE, "row", None).await?.context("not stored")?.template_id)
+}
+
+async fn create(engine: &Engine, template_id: i64) -> Result<Uuid> {
+    let task_id = Uuid::now_v7();
+    let task = NewTask {
+        task_id,
+        template_id,
+        latest: false,
+        context: Value::Null,
+        priority: 0,
+        tags: None,
+        idempotency: None,
+    };
+    engine.create_tasks(&[task]).await?;
+    Ok(task_id)
+}
+
+async fn claim(engine: &Engine) -> Result<Vec<ClaimedStep>> {
+    Ok(engine.start_steps("worker", &[NAMESPACE.to_owned()], 10, LEASE, &[]).await?)
+}
+
+async fn complete(engine: &Engine, step: &ClaimedStep) -> Result<()> {
+    let result = StepResult { step: step.step_ref(), outcome: StepOutcome::Completed(json!(1)) };
+    let completion = engine.complete_steps("worker", &[], 0, LEASE, &[result]).await?;
+    ensure!(completion.refused.is_empty(), "refused");
+    Ok(())
+}
