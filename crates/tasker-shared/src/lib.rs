@@ -2,6 +2,7 @@
 //! SQL with its typed calls.
 //!
 //! - [`api`]: requests and responses of both HTTP APIs;
+//! - [`limits`]: how large, long, deep or many what comes from outside may be; [`json`] reads it;
 //! - [`template`]: task templates, parsed and checked;
 //! - [`settings`]: settings files, merged and checked;
 //! - [`database`]: connecting, and the schema's migrations;
@@ -11,6 +12,8 @@
 pub mod api;
 pub mod database;
 pub mod engine;
+pub mod json;
+pub mod limits;
 pub mod logging;
 pub mod probe;
 pub mod settings;

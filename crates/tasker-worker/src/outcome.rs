@@ -1,23 +1,16 @@
 //! What the end of a handler means for its step.
 
 use std::any::Any;
-use std::io;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tasker_shared::engine::StepOutcome;
+use tasker_shared::limits::{
+    MAX_ERROR_KIND_CHARS, MAX_ERROR_MESSAGE_CHARS, MAX_JSON_DEPTH, MAX_RESULT_BYTES, stored_bytes,
+};
 
 use crate::error::{HandlerError, HandlerResult};
 use crate::handlers::Handlers;
-
-/// The largest result, as JSON text.
-const MAX_RESULT_BYTES: usize = 1024 * 1024;
-/// The deepest nesting of a result: readers of JSON, ours among them, stop at 128, and results are shown inside other JSON.
-const MAX_RESULT_DEPTH: usize = 100;
-/// The longest message of an error that is stored.
-const MAX_MESSAGE_CHARS: usize = 4_000;
-/// The longest kind of an error that is stored.
-const MAX_KIND_CHARS: usize = 100;
 
 /// The outcome of a handler that returned.
 pub(crate) fn of_result(result: HandlerResult) -> StepOutcome {
@@ -65,7 +58,7 @@ fn permanent(kind: &str, message: &str) -> StepOutcome {
 }
 
 fn error(kind: &str, message: &str) -> Value {
-    json!({"kind": storable(kind, MAX_KIND_CHARS), "message": storable(message, MAX_MESSAGE_CHARS)})
+    json!({"kind": storable(kind, MAX_ERROR_KIND_CHARS), "message": storable(message, MAX_ERROR_MESSAGE_CHARS)})
 }
 
 /// The text without what PostgreSQL cannot store, and not too long.
@@ -75,14 +68,11 @@ fn storable(text: &str, max_chars: usize) -> String {
 
 /// Why a result cannot be stored.
 fn check(result: &Value) -> Result<(), String> {
-    check_content(result, MAX_RESULT_DEPTH)?;
-    let mut size = Size(0);
-    // Writing a value into a counter does not fail.
-    let _ = serde_json::to_writer(&mut size, result);
-    if size.0 > MAX_RESULT_BYTES {
+    check_content(result, MAX_JSON_DEPTH)?;
+    let bytes = stored_bytes(result);
+    if bytes > MAX_RESULT_BYTES {
         return Err(format!(
-            "the result is {} bytes of JSON, more than {MAX_RESULT_BYTES}; store large data elsewhere and return where",
-            size.0
+            "the result is {bytes} bytes of JSON, more than {MAX_RESULT_BYTES}; store large data elsewhere and return where"
         ));
     }
     Ok(())
@@ -92,7 +82,7 @@ fn check_content(value: &Value, depth: usize) -> Result<(), String> {
     let nul = |text: &str| text.contains('\0');
     let has_nul = match value {
         Value::Array(_) | Value::Object(_) if depth == 0 => {
-            return Err(format!("the result is nested more than {MAX_RESULT_DEPTH} levels deep"));
+            return Err(format!("the result is nested more than {MAX_JSON_DEPTH} levels deep"));
         }
         Value::String(text) => nul(text),
         Value::Array(items) => {
@@ -108,20 +98,6 @@ fn check_content(value: &Value, depth: usize) -> Result<(), String> {
     if has_nul {
         Err("the result contains the character U+0000, which PostgreSQL cannot store".to_owned())
     } else {
-        Ok(())
-    }
-}
-
-/// Counts what is written.
-struct Size(usize);
-
-impl io::Write for Size {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0 += bytes.len();
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
@@ -146,6 +122,13 @@ mod tests {
             message(of_result(Ok(text(MAX_RESULT_BYTES + 1)))),
             "the result is 1048577 bytes of JSON, more than 1048576; store large data elsewhere and return where"
         );
+    }
+
+    #[test]
+    fn numbers_count_as_postgresql_writes_them() {
+        let numbers = |count: usize| Value::from(vec![1e300; count]);
+        assert!(matches!(of_result(Ok(numbers(3_000))), StepOutcome::Completed(_)));
+        assert!(message(of_result(Ok(numbers(4_000)))).contains("more than 1048576"));
     }
 
     #[test]

@@ -107,7 +107,7 @@ async fn bad_requests_are_told_what_is_wrong() -> Result<()> {
             400,
             "NUL",
         ),
-        (deep, 400, "recursion"),
+        (deep, 400, "100 levels"),
         (large, 413, "1048576"),
     ] {
         let shown: String = body.chars().take(120).collect();

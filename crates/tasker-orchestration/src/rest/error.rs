@@ -2,7 +2,7 @@
 
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use tasker_shared::api::{FieldError, PROBLEM_CONTENT_TYPE, Problem};
+use tasker_shared::api::{FieldError, PROBLEM_CONTENT_TYPE, Problem, RequestError};
 
 /// An error that a client is told.
 #[derive(Debug)]
@@ -69,14 +69,9 @@ impl ApiError {
         Self::new(StatusCode::CONFLICT, kind, title, detail)
     }
 
-    /// 413: the body is over the limit.
-    pub(crate) fn too_large(limit: usize) -> Self {
-        Self::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "body-too-large",
-            "The request's body is too large",
-            format!("a request's body may have {limit} bytes"),
-        )
+    /// 413: the body, or a part of it, is over the limit.
+    pub(crate) fn too_large(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "The request's body is too large", detail)
     }
 
     /// 415: the body is of another type.
@@ -107,6 +102,15 @@ impl ApiError {
     /// 503: not now.
     pub(crate) fn unavailable(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "The service is not available now", detail)
+    }
+}
+
+impl From<RequestError> for ApiError {
+    fn from(error: RequestError) -> Self {
+        match error {
+            RequestError::Malformed(detail) => Self::malformed(detail),
+            RequestError::TooLarge(detail) => Self::too_large(detail),
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::header;
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
+use tasker_shared::json;
 use uuid::Uuid;
 
 use super::error::ApiError;
@@ -23,6 +24,9 @@ pub(crate) struct YamlBody(pub(crate) String);
 
 /// A query string.
 pub(crate) struct QueryString<T>(pub(crate) T);
+
+/// Names in the path.
+pub(crate) struct InPath<T>(pub(crate) T);
 
 /// The id of a task in the path.
 pub(crate) struct TaskId(pub(crate) Uuid);
@@ -69,9 +73,22 @@ impl<T: DeserializeOwned> FromRequestParts<Arc<State>> for QueryString<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &Arc<State>) -> Result<Self, ApiError> {
+        without_nul("query", parts.uri.query().unwrap_or_default())?;
         Query::from_request_parts(parts, state)
             .await
             .map(|Query(query)| Self(query))
+            .map_err(|rejection| ApiError::malformed(rejection.body_text()))
+    }
+}
+
+impl<T: DeserializeOwned + Send> FromRequestParts<Arc<State>> for InPath<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &Arc<State>) -> Result<Self, ApiError> {
+        without_nul("path", parts.uri.path())?;
+        Path::from_request_parts(parts, state)
+            .await
+            .map(|Path(path)| Self(path))
             .map_err(|rejection| ApiError::malformed(rejection.body_text()))
     }
 }
@@ -81,12 +98,10 @@ impl FromRequestParts<Arc<State>> for TaskId {
 
     async fn from_request_parts(parts: &mut Parts, state: &Arc<State>) -> Result<Self, ApiError> {
         #[derive(serde::Deserialize)]
-        struct InPath {
+        struct Id {
             task_uuid: String,
         }
-        let Path(path): Path<InPath> = Path::from_request_parts(parts, state)
-            .await
-            .map_err(|rejection| ApiError::malformed(rejection.body_text()))?;
+        let InPath(path): InPath<Id> = InPath::from_request_parts(parts, state).await?;
         path.task_uuid
             .parse()
             .map(Self)
@@ -111,14 +126,18 @@ async fn body(request: Request, state: &State) -> Result<Bytes, ApiError> {
     axum::body::to_bytes(body, limit).await.map_err(|error| {
         // Either the limit was met or the connection broke; nobody hears of the latter.
         tracing::debug!(%error, "a body was not read");
-        ApiError::too_large(limit)
+        ApiError::too_large(format!("a request's body may have {limit} bytes"))
     })
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
-    let mut json = serde_json::Deserializer::from_slice(bytes);
-    serde_path_to_error::deserialize(&mut json)
-        .map_err(|error| error.to_string())
-        .and_then(|value| json.end().map(|()| value).map_err(|error| error.to_string()))
-        .map_err(|error| ApiError::malformed(format!("the body is not as expected: {error}")))
+    json::parse(bytes).map_err(|error| ApiError::malformed(format!("the body is not as expected: {error}")))
+}
+
+/// PostgreSQL cannot look up a text with a NUL character. A part of an address has one only if it is encoded.
+fn without_nul(what: &str, text: &str) -> Result<(), ApiError> {
+    if text.contains("%00") {
+        return Err(ApiError::malformed(format!("the {what} has a NUL character (%00), which no name can have")));
+    }
+    Ok(())
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
@@ -16,11 +16,12 @@ use tasker_shared::api::{
     TaskSummary, TransitionList,
 };
 use tasker_shared::engine::{CreateOutcome, NewTask, Operation, OperationOutcome, TaskFilter};
+use tasker_shared::limits::{MAX_PAGE, stored_bytes};
 use utoipa::IntoParams;
 use uuid::Uuid;
 
 use super::error::ApiError;
-use super::extract::{JsonBody, OptionalJsonBody, QueryString, TaskId};
+use super::extract::{InPath, JsonBody, OptionalJsonBody, QueryString, TaskId};
 use super::templates;
 use crate::server;
 use crate::services::creator::CreateError;
@@ -28,9 +29,6 @@ use crate::services::metrics::TemplateLabels;
 use crate::services::templates::{CheckedTemplate, TemplateError};
 
 const DEFAULT_PAGE: i64 = 50;
-const MAX_PAGE: i64 = 500;
-const MAX_ACTOR_CHARS: usize = 255;
-const MAX_REASON_CHARS: usize = 1_000;
 /// How often a template may turn out to be outdated in one request before we give up.
 const MAX_LOOKS: usize = 5;
 
@@ -46,11 +44,15 @@ pub(super) async fn create(
     State(state): State<Arc<server::State>>,
     JsonBody(request): JsonBody<CreateTask>,
 ) -> Result<Response, ApiError> {
-    check_request(&request)?;
+    request.check()?;
     let idempotency = request.idempotency_key.clone().map(|key| (key, digest(&request)));
     let version = request.version.as_deref();
     let CreateTask { namespace, name, context, priority, tags, .. } = &request;
     let context = Value::Object(context.clone());
+    let (bytes, limit) = (stored_bytes(&context), state.settings.max_body_bytes);
+    if bytes > limit {
+        return Err(ApiError::too_large(format!("the context is {bytes} bytes of JSON, more than {limit}")));
+    }
     for _ in 0..MAX_LOOKS {
         let template = find_template(&state, namespace, name, version).await?;
         check_context(&template, &context)?;
@@ -107,49 +109,6 @@ fn created(template: &CheckedTemplate, task_id: Uuid, created_at: DateTime<Utc>,
         completed_at: None,
     };
     (StatusCode::CREATED, [(header::LOCATION, format!("/v1/tasks/{task_id}"))], Json(summary)).into_response()
-}
-
-fn check_request(request: &CreateTask) -> Result<(), ApiError> {
-    let refuse = |detail: String| Err(ApiError::malformed(detail));
-    if let Some(key) = &request.idempotency_key
-        && !(1..=255).contains(&key.chars().count())
-    {
-        return refuse(format!("idempotency_key may have 1 to 255 characters, not {}", key.chars().count()));
-    }
-    if let Some(priority) = request.priority
-        && !(0..=100).contains(&priority)
-    {
-        return refuse(format!("priority may be 0 to 100, not {priority}"));
-    }
-    let strings = |mut values: Box<dyn Iterator<Item = &Value> + '_>| values.all(Value::is_string);
-    let tags_are_strings = match &request.tags {
-        None => true,
-        Some(Value::Array(items)) => strings(Box::new(items.iter())),
-        Some(Value::Object(fields)) => strings(Box::new(fields.values())),
-        Some(_) => false,
-    };
-    if !tags_are_strings {
-        return refuse("tags may be an array of strings, or an object of strings".to_owned());
-    }
-    let texts =
-        [Some(&request.namespace), Some(&request.name), request.version.as_ref(), request.idempotency_key.as_ref()];
-    if texts.into_iter().flatten().any(|text| text.contains('\0'))
-        || request.context.iter().any(|(key, value)| key.contains('\0') || has_nul(value))
-        || request.tags.as_ref().is_some_and(has_nul)
-    {
-        return refuse("the request has a NUL character (\\u0000), which PostgreSQL cannot hold".to_owned());
-    }
-    Ok(())
-}
-
-/// Whether a string or key of the value has a NUL character. The depth is bounded by the parser.
-fn has_nul(value: &Value) -> bool {
-    match value {
-        Value::String(text) => text.contains('\0'),
-        Value::Array(items) => items.iter().any(has_nul),
-        Value::Object(fields) => fields.iter().any(|(key, value)| key.contains('\0') || has_nul(value)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => false,
-    }
 }
 
 fn check_context(template: &CheckedTemplate, context: &Value) -> Result<(), ApiError> {
@@ -355,7 +314,7 @@ pub(super) struct StepInPath {
 pub(super) async fn retry_step(
     State(state): State<Arc<server::State>>,
     TaskId(task_id): TaskId,
-    Path(step): Path<StepInPath>,
+    InPath(step): InPath<StepInPath>,
     OptionalJsonBody(action): OptionalJsonBody<OperatorAction>,
 ) -> Result<Json<TaskSummary>, ApiError> {
     operate(&state, task_id, &Operation::Retry { step: Some(step.name) }, action).await
@@ -368,13 +327,11 @@ pub(super) async fn retry_step(
 pub(super) async fn resolve_step(
     State(state): State<Arc<server::State>>,
     TaskId(task_id): TaskId,
-    Path(step): Path<StepInPath>,
+    InPath(step): InPath<StepInPath>,
     JsonBody(body): JsonBody<ResolveStep>,
 ) -> Result<Json<TaskSummary>, ApiError> {
+    body.check()?;
     let ResolveStep { result, actor, reason } = body;
-    if has_nul(&result) {
-        return Err(ApiError::malformed("the result has a NUL character (\\u0000), which PostgreSQL cannot hold"));
-    }
     operate(&state, task_id, &Operation::Resolve { step: step.name, result }, OperatorAction { actor, reason }).await
 }
 
@@ -384,12 +341,8 @@ async fn operate(
     operation: &Operation,
     action: OperatorAction,
 ) -> Result<Json<TaskSummary>, ApiError> {
+    action.check()?;
     let OperatorAction { actor, reason } = action;
-    for (field, text, limit) in [("actor", &actor, MAX_ACTOR_CHARS), ("reason", &reason, MAX_REASON_CHARS)] {
-        if text.as_ref().is_some_and(|text| text.chars().count() > limit || text.contains('\0')) {
-            return Err(ApiError::malformed(format!("{field} may have up to {limit} characters and no NUL")));
-        }
-    }
     let outcome = state.engine.operate(task_id, operation, actor.as_deref(), reason.as_deref()).await?;
     match outcome {
         OperationOutcome::Done => Ok(Json(summary(state, task_id).await?)),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
 use tasker_shared::api::{AppliedTemplate, FieldError, Problem, TemplateDetail, TemplateList, TemplateOutcome};
@@ -12,7 +12,7 @@ use tasker_shared::template::{self, Finding};
 use utoipa::IntoParams;
 
 use super::error::ApiError;
-use super::extract::{QueryString, YamlBody};
+use super::extract::{InPath, QueryString, YamlBody};
 use super::workers::OfNamespace;
 use crate::server;
 
@@ -101,7 +101,7 @@ pub(super) struct OfVersion {
     responses((status = 200, body = TemplateDetail), (status = 404, body = Problem)))]
 pub(super) async fn get(
     State(state): State<Arc<server::State>>,
-    Path((namespace, name)): Path<(String, String)>,
+    InPath((namespace, name)): InPath<(String, String)>,
     QueryString(query): QueryString<OfVersion>,
 ) -> Result<Json<TemplateDetail>, ApiError> {
     let version = query.version.as_deref();

@@ -1,11 +1,13 @@
 //! Requests and responses of the HTTP APIs, as JSON. Times are RFC 3339 in UTC; unknown request fields are refused.
 
+mod check;
 mod problem;
 mod system;
 mod tasks;
 mod templates;
 mod workers;
 
+pub use check::RequestError;
 pub use problem::{FieldError, PROBLEM_CONTENT_TYPE, Problem};
 pub use system::{Health, HealthCheck, HealthStatus, NamespaceList, NamespaceSummary, PgmqInfo, SystemInfo};
 pub use tasks::{

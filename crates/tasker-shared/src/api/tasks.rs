@@ -121,9 +121,9 @@ pub struct CreateTask {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
     /// 0 (the default) to 100. Steps are taken oldest first; every point counts like ten seconds of waiting.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "super::check::priority")]
     pub priority: Option<i16>,
-    /// Marks of your own, shown with the task: an array of strings, or an object of strings.
+    /// Marks of your own, shown with the task: an array of strings, or an object of strings. Up to 32, of up to 255 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<String>>)]
     pub tags: Option<Value>,
@@ -256,13 +256,13 @@ pub struct OperatorAction {
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ResolveStep {
-    /// The step's result.
+    /// The step's result; at most 1 MiB.
     #[schema(value_type = Object)]
     pub result: Value,
-    /// Who acts; goes into the history.
+    /// Who acts; goes into the history. At most 255 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub actor: Option<String>,
-    /// Why; goes into the history.
+    /// Why; goes into the history. At most 1,000 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }

@@ -140,7 +140,7 @@ pub struct Worker {
     pub port: u16,
     /// Its name, unique among running workers; `TASKER_WORKER_ID` overrides it. Empty: made from the host's name and at random.
     pub worker_id: String,
-    /// The namespaces to serve; `TASKER_NAMESPACES` (comma-separated) overrides it. Empty: those of its handlers.
+    /// The namespaces to serve, at most 256; `TASKER_NAMESPACES` (comma-separated) overrides it. Empty: those of its handlers.
     pub namespaces: Vec<String>,
     /// How many steps it runs at once, 1 to 10,000.
     pub max_concurrent: u32,

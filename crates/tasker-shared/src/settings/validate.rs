@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use tracing_subscriber::EnvFilter;
 
 use super::{SettingProblem, Settings};
+use crate::limits::{MAX_NAMESPACE_CHARS, MAX_NAMESPACES, MAX_WORKER_ID_CHARS};
 
 impl Settings {
     /// Checks every value.
@@ -42,16 +43,25 @@ impl Settings {
         problems.range("retention.rejected_messages_days", retention.rejected_messages_days, 0..=36_500);
 
         problems.require(
-            worker.worker_id.chars().count() <= 255 && !worker.worker_id.chars().any(char::is_control),
+            worker.worker_id.chars().count() <= MAX_WORKER_ID_CHARS && !worker.worker_id.chars().any(char::is_control),
             "worker.worker_id",
             format!("{:?}", worker.worker_id),
             "at most 255 characters, none of them a control character",
         );
         problems.require(
-            worker.namespaces.iter().all(|name| !name.is_empty() && name.trim() == name),
+            worker
+                .namespaces
+                .iter()
+                .all(|name| (1..=MAX_NAMESPACE_CHARS).contains(&name.chars().count()) && name.trim() == name),
             "worker.namespaces",
             format!("{:?}", worker.namespaces),
-            "names, not empty and without spaces around them",
+            "names of 1 to 47 characters, without spaces around them",
+        );
+        problems.require(
+            worker.namespaces.len() <= MAX_NAMESPACES,
+            "worker.namespaces",
+            format!("{} names", worker.namespaces.len()),
+            "at most 256 names",
         );
         problems.range("worker.max_concurrent", worker.max_concurrent, 1..=10_000);
         problems.range("worker.lease_ms", worker.lease_ms, 1_000..=3_600_000);
@@ -125,5 +135,22 @@ mod tests {
             "database.url = \"mysql://***@host/tasker\", but must be postgres://user:password@host:port/database"
         );
         assert_eq!(problems[1].to_string(), "database.max_connections = 1, but must be 2 to 100");
+    }
+    #[test]
+    fn namespaces_are_limited_in_number_and_length() {
+        let problem = |namespaces: Vec<String>| {
+            let mut settings = Settings::default();
+            settings.worker.namespaces = namespaces;
+            settings.validate().err().map(|problems| problems[0].to_string())
+        };
+        assert_eq!(problem((0..256).map(|number| format!("n{number}")).collect()), None);
+        let many = (0..257).map(|number| format!("n{number}")).collect();
+        assert_eq!(problem(many).unwrap(), "worker.namespaces = 257 names, but must be at most 256 names");
+        assert_eq!(problem(vec!["n".repeat(47)]), None);
+        assert!(
+            problem(vec!["n".repeat(48)])
+                .unwrap()
+                .ends_with("must be names of 1 to 47 characters, without spaces around them")
+        );
     }
 }

@@ -16,8 +16,8 @@ use super::input::InputValidator;
 use super::published;
 use super::yaml::{Content, Node};
 use super::{
-    Backoff, Handler, MAX_ATTEMPTS, MAX_BACKOFF_MS, MAX_CALLABLE_CHARS, MAX_NAME_CHARS, MAX_NAMESPACE_CHARS, MAX_STEPS,
-    MAX_TIMEOUT_SECONDS, MAX_VERSION_CHARS, RetryPolicy, StepTemplate, TaskTemplate,
+    Backoff, Handler, MAX_ATTEMPTS, MAX_BACKOFF_MS, MAX_CALLABLE_CHARS, MAX_DEPENDENCIES, MAX_NAME_CHARS,
+    MAX_NAMESPACE_CHARS, MAX_STEPS, MAX_TIMEOUT_SECONDS, MAX_VERSION_CHARS, RetryPolicy, StepTemplate, TaskTemplate,
 };
 
 pub(super) fn template(root: Node, report: &mut Report<'_>) -> Option<TaskTemplate> {
@@ -189,7 +189,7 @@ fn step(mut fields: Fields, report: &mut Report<'_>) -> (StepTemplate, Vec<Field
     let name = required_line(&mut fields, "name", MAX_NAME_CHARS, report);
     let description = text(fields.optional("description"), report);
     let handler = handler(fields.required("handler", report), report);
-    let needs = fields.optional_alias("dependencies", "depends_on", report).and_then(|field| field.list(report));
+    let needs = fields.optional_alias("dependencies", "depends_on", report).and_then(|field| needs(field, report));
     let mut dependencies = Vec::new();
     let mut places = Vec::new();
     for field in needs.into_iter().flatten() {
@@ -205,6 +205,17 @@ fn step(mut fields: Fields, report: &mut Report<'_>) -> (StepTemplate, Vec<Field
         .unwrap_or(StepTemplate::DEFAULT_TIMEOUT_SECONDS);
     let extra = fields.rest(published::STEP, report);
     (StepTemplate { name, description, handler, dependencies, retry, timeout_seconds, extra }, places)
+}
+
+fn needs(field: Field, report: &mut Report<'_>) -> Option<Vec<Field>> {
+    let (at, path) = (field.node.at, field.path.clone());
+    let needs = field.list(report)?;
+    if needs.len() > MAX_DEPENDENCIES {
+        let message =
+            format!("a step depends on up to {MAX_DEPENDENCIES} steps, not {}; join them in between", needs.len());
+        report.error(at, &path, message);
+    }
+    Some(needs)
 }
 
 fn handler(field: Option<Field>, report: &mut Report<'_>) -> Handler {

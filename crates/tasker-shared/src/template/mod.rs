@@ -14,7 +14,7 @@
 //!     handler:                         # required
 //!       callable: linear_workflow.linear_step_1   # required; 1 to 255 characters
 //!       initialization: { operation: square }     # free-form mapping, given to the handler; default: empty
-//!     dependencies: []                 # names of steps that must complete first; default: none
+//!     dependencies: []                 # names of up to 250 steps that must complete first; default: none
 //!     retry:                           # each field has the default shown here
 //!       retryable: true                # false: one attempt, whatever `limit` says
 //!       limit: 3                       # attempts in all, 1 to 100
@@ -62,24 +62,10 @@ use self::graph::Graph;
 pub use self::finding::{Finding, TemplateErrors};
 pub use self::input::{InputError, InputValidator};
 pub use self::version::version_key;
-pub use self::yaml::MAX_SOURCE_BYTES;
-
-/// The most steps of a template.
-pub const MAX_STEPS: usize = 1000;
-/// The longest name of a template or a step, in characters.
-pub const MAX_NAME_CHARS: usize = 128;
-/// The longest namespace. PGMQ takes queue names up to this length, so a queue can be named like its namespace.
-pub const MAX_NAMESPACE_CHARS: usize = 47;
-/// The longest version, in characters.
-pub const MAX_VERSION_CHARS: usize = 64;
-/// The longest callable of a handler, in characters.
-pub const MAX_CALLABLE_CHARS: usize = 255;
-/// The largest `retry.limit`.
-pub const MAX_ATTEMPTS: u32 = 100;
-/// The longest delay between attempts: seven days, in milliseconds.
-pub const MAX_BACKOFF_MS: u32 = 7 * 24 * 3600 * 1000;
-/// The longest `timeout_seconds`: seven days.
-pub const MAX_TIMEOUT_SECONDS: u32 = 7 * 24 * 3600;
+pub use crate::limits::{
+    MAX_ATTEMPTS, MAX_BACKOFF_MS, MAX_CALLABLE_CHARS, MAX_DEPENDENCIES, MAX_NAME_CHARS, MAX_NAMESPACE_CHARS,
+    MAX_SOURCE_BYTES, MAX_STEPS, MAX_TIMEOUT_SECONDS, MAX_VERSION_CHARS,
+};
 
 /// A workflow: its steps and what they depend on.
 ///

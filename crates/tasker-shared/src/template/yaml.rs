@@ -2,7 +2,7 @@
 //!
 //! The tree holds what JSON can hold. Everything else (tags, merge keys, keys that are not scalars, NUL characters,
 //! numbers that JSON would change) is refused rather than silently altered. Hostile input is bounded: the text by
-//! [`MAX_SOURCE_BYTES`], nesting by [`MAX_DEPTH`], copies made by aliases by [`MAX_COPIED`].
+//! [`MAX_SOURCE_BYTES`], nesting by [`MAX_TEMPLATE_DEPTH`], copies made by aliases by [`MAX_COPIED_BYTES`].
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,15 +11,9 @@ use serde_json::Value;
 
 use super::finding::{Position, Report};
 use super::scalar;
+use crate::limits::{MAX_COPIED_BYTES, MAX_SOURCE_BYTES, MAX_TEMPLATE_DEPTH};
 
-/// The largest template, in bytes: 1 MiB.
-pub const MAX_SOURCE_BYTES: usize = 1024 * 1024;
-
-/// The deepest nesting of lists and mappings, aliases expanded.
-const MAX_DEPTH: usize = 64;
-
-/// How much anchors and aliases may copy: bytes of text, and [`NODE_COST`] for each value.
-const MAX_COPIED: usize = 1024 * 1024;
+/// What a copied value is charged, besides its text.
 const NODE_COST: usize = 16;
 
 /// A value and where it starts.
@@ -305,7 +299,7 @@ impl<'s> Reader<'s, '_, '_> {
         Ok(copy)
     }
 
-    /// Copies a value to a depth of the tree; the copy is charged against [`MAX_COPIED`].
+    /// Copies a value to a depth of the tree; the copy is charged against [`MAX_COPIED_BYTES`].
     fn copy(&mut self, node: &Node, depth: usize, at: Position) -> Result<Node, Stop> {
         self.copied += NODE_COST;
         let content = match &node.content {
@@ -327,7 +321,7 @@ impl<'s> Reader<'s, '_, '_> {
                 Content::Mapping(entries.iter().map(copy).collect::<Result<_, Stop>>()?)
             }
         };
-        if self.copied > MAX_COPIED {
+        if self.copied > MAX_COPIED_BYTES {
             return Err(Stop { at, message: "anchors and aliases repeat too much; write the values out".into() });
         }
         Ok(Node { at: node.at, content })
@@ -335,7 +329,7 @@ impl<'s> Reader<'s, '_, '_> {
 }
 
 fn check_depth(depth: usize, at: Position) -> Result<(), Stop> {
-    if depth > MAX_DEPTH {
+    if depth > MAX_TEMPLATE_DEPTH {
         let message = too_deep();
         return Err(Stop { at, message });
     }
@@ -343,7 +337,7 @@ fn check_depth(depth: usize, at: Position) -> Result<(), Stop> {
 }
 
 fn too_deep() -> String {
-    format!("nested more than {MAX_DEPTH} levels deep")
+    format!("nested more than {MAX_TEMPLATE_DEPTH} levels deep")
 }
 
 /// Why a text cannot be kept: PostgreSQL stores no NUL, and JSON writes characters as they are that YAML refuses to read.

@@ -1,0 +1,111 @@
+//! Whether requests keep the limits.
+
+use serde::{Deserialize, Deserializer, de};
+use serde_json::{Number, Value};
+
+use super::{CreateTask, OperatorAction, ResolveStep};
+use crate::limits::{
+    MAX_ACTOR_CHARS, MAX_IDEMPOTENCY_KEY_CHARS, MAX_NAME_CHARS, MAX_NAMESPACE_CHARS, MAX_PRIORITY, MAX_REASON_CHARS,
+    MAX_RESULT_BYTES, MAX_TAG_CHARS, MAX_TAGS, MAX_VERSION_CHARS, stored_bytes,
+};
+
+/// What is wrong with a request, with the limit that it does not keep.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// A value that cannot be.
+    #[error("{0}")]
+    Malformed(String),
+    /// A value of too many bytes.
+    #[error("{0}")]
+    TooLarge(String),
+}
+
+impl CreateTask {
+    /// Checks every limit, but for the size of the context, which is a setting.
+    ///
+    /// # Errors
+    /// The first value that does not keep its limit.
+    pub fn check(&self) -> Result<(), RequestError> {
+        let Self { namespace, name, version, context: _, idempotency_key, priority: _, tags } = self;
+        length("namespace", namespace, 1, MAX_NAMESPACE_CHARS)?;
+        length("name", name, 1, MAX_NAME_CHARS)?;
+        if let Some(version) = version {
+            length("version", version, 1, MAX_VERSION_CHARS)?;
+        }
+        if let Some(key) = idempotency_key {
+            length("idempotency_key", key, 1, MAX_IDEMPOTENCY_KEY_CHARS)?;
+        }
+        match tags {
+            None => Ok(()),
+            Some(Value::Array(items)) => check_tags(items.len(), items.iter()),
+            Some(Value::Object(fields)) => {
+                for key in fields.keys() {
+                    length("the name of a tag", key, 0, MAX_TAG_CHARS)?;
+                }
+                check_tags(fields.len(), fields.values())
+            }
+            Some(_) => Err(no_tags()),
+        }
+    }
+}
+
+impl OperatorAction {
+    /// Checks every limit.
+    ///
+    /// # Errors
+    /// The first value that does not keep its limit.
+    pub fn check(&self) -> Result<(), RequestError> {
+        if let Some(actor) = &self.actor {
+            length("actor", actor, 0, MAX_ACTOR_CHARS)?;
+        }
+        match &self.reason {
+            Some(reason) => length("reason", reason, 0, MAX_REASON_CHARS),
+            None => Ok(()),
+        }
+    }
+}
+
+impl ResolveStep {
+    /// Checks the limit of the result; who acts and why is an [`OperatorAction`].
+    ///
+    /// # Errors
+    /// When the result is larger than that of a handler may be.
+    pub fn check(&self) -> Result<(), RequestError> {
+        let bytes = stored_bytes(&self.result);
+        if bytes > MAX_RESULT_BYTES {
+            return Err(RequestError::TooLarge(format!(
+                "the result is {bytes} bytes of JSON, more than {MAX_RESULT_BYTES}; store large data elsewhere and say where"
+            )));
+        }
+        Ok(())
+    }
+}
+
+fn length(what: &str, text: &str, min: usize, max: usize) -> Result<(), RequestError> {
+    let count = text.chars().count();
+    if (min..=max).contains(&count) {
+        return Ok(());
+    }
+    Err(RequestError::Malformed(format!("{what} may have {min} to {max} characters, not {count}")))
+}
+
+fn check_tags<'a>(count: usize, mut values: impl Iterator<Item = &'a Value>) -> Result<(), RequestError> {
+    if count > MAX_TAGS {
+        return Err(RequestError::Malformed(format!("there may be up to {MAX_TAGS} tags, not {count}")));
+    }
+    values.try_for_each(|value| length("a tag", value.as_str().ok_or_else(no_tags)?, 0, MAX_TAG_CHARS))
+}
+
+fn no_tags() -> RequestError {
+    RequestError::Malformed("tags may be an array of strings, or an object of strings".to_owned())
+}
+
+/// A priority in its range; the error names the range for every other number, whatever its size.
+pub(super) fn priority<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i16>, D::Error> {
+    let Some(number) = Option::<Number>::deserialize(deserializer)? else { return Ok(None) };
+    let priority = number.as_i64().and_then(|number| i16::try_from(number).ok());
+    match priority.filter(|priority| (0..=MAX_PRIORITY).contains(priority)) {
+        Some(priority) => Ok(Some(priority)),
+        None => Err(de::Error::custom(format!("priority may be 0 to {MAX_PRIORITY}, not {number}"))),
+    }
+}
