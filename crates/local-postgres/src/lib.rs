@@ -179,14 +179,16 @@ impl LocalPostgres {
     ///
     /// As [`start`](Self::start); also if another program took the port meanwhile.
     pub async fn resume(&mut self) -> Result<(), Error> {
-        if let Some(running) = &mut self.running
-            && running.is_alive()?
-        {
+        if self.pid().is_some() {
             return Ok(());
         }
-        self.running = None;
-        let server = self.server.clone();
-        self.running = Some(blocking(move || server.resume()).await?);
+        let (dead, server) = (self.running.take(), self.server.clone());
+        let resumed = blocking(move || {
+            // The guard of a server that died may not have noticed yet; dropping waits for it.
+            drop(dead);
+            server.resume()
+        });
+        self.running = Some(resumed.await?);
         Ok(())
     }
 }

@@ -38,6 +38,8 @@ pub(crate) struct Server {
 /// Why one attempt failed.
 enum Failure {
     PortTaken,
+    /// Processes of a server that was killed still hold its shared memory. They end by themselves, soon.
+    Orphans(Error),
     Other(Error),
 }
 
@@ -62,7 +64,7 @@ impl Server {
             match server.launch() {
                 Ok(running) => return Ok((server, running)),
                 Err(Failure::PortTaken) => {}
-                Err(Failure::Other(error)) => return Err(error),
+                Err(Failure::Orphans(error) | Failure::Other(error)) => return Err(error),
             }
         }
         Err(server.failed("every port that was tried was taken by others meanwhile".into(), 0))
@@ -72,7 +74,7 @@ impl Server {
     pub(crate) fn resume(&self) -> Result<Running, Error> {
         self.launch().map_err(|failure| match failure {
             Failure::PortTaken => self.failed(format!("another program took port {} meanwhile", self.port), 0),
-            Failure::Other(error) => error,
+            Failure::Orphans(error) | Failure::Other(error) => error,
         })
     }
 
@@ -88,19 +90,30 @@ impl Server {
         Postmaster::read(&self.cluster).filter(|server| server.holder() == Holder::Server).map(|server| server.pid)
     }
 
-    /// One attempt: returns when the server is ready.
+    /// Returns when the server is ready.
     fn launch(&self) -> Result<Running, Failure> {
+        let deadline = Instant::now() + START_LIMIT;
+        loop {
+            match self.attempt(deadline) {
+                Err(Failure::Orphans(_)) if Instant::now() < deadline => thread::sleep(POLL),
+                result => return result,
+            }
+        }
+    }
+
+    fn attempt(&self, deadline: Instant) -> Result<Running, Failure> {
         // What an earlier server that was killed left there says "ready" too.
         let earlier = Postmaster::read(&self.cluster);
         let (mut guarded, log_start) = self.spawn().map_err(Failure::Other)?;
-        let deadline = Instant::now() + START_LIMIT;
         loop {
             let ended = guarded.ended().map_err(io_error("watch the server process")).map_err(Failure::Other)?;
             if let Some(status) = ended {
-                let port_taken = log_since(&self.log, log_start).contains("Address already in use");
-                return Err(match port_taken {
-                    true => Failure::PortTaken,
-                    false => Failure::Other(self.failed(format!("it ended with {status}"), log_start)),
+                let log = log_since(&self.log, log_start);
+                let error = self.failed(format!("it ended with {status}"), log_start);
+                return Err(match () {
+                    () if log.contains("Address already in use") => Failure::PortTaken,
+                    () if log.contains("pre-existing shared memory block") => Failure::Orphans(error),
+                    () => Failure::Other(error),
                 });
             }
             let now = Postmaster::read(&self.cluster);
@@ -144,11 +157,6 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Whether the process still runs.
-    pub(crate) fn is_alive(&mut self) -> Result<bool, Error> {
-        Ok(self.guarded.ended().map_err(io_error("watch the server process"))?.is_none())
-    }
-
     /// Stops the server. `release` also lets the guard remove a throw-away folder; then its patience counts, which is
     /// shorter, because nobody needs what a checkpoint would save.
     pub(crate) fn stop(mut self, mode: StopMode, release: bool) -> Result<(), Error> {
