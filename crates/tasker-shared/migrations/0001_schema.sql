@@ -42,9 +42,10 @@
 --   by the next reader, and one that comes too early is put back. The row in `steps` decides.
 -- * Read first, into arrays; change in a later statement. A volatile function inside a larger statement
 --   takes a later snapshot than the statement itself.
--- * Functions that touch growing tables pin their plans (no sequential scan, no hash or merge join): the planner
---   takes a set-returning function for 1,000 rows and a young table for an empty one. Without JIT: the price of a
---   pinned plan looks high enough for it, and compiling takes seconds.
+-- * Functions that touch growing tables pin their plans (`pin_plans`): the planner takes a set-returning function for many rows and
+--   a young table for an empty one.
+-- * Few statements, each for as much as it can do, and in PL/pgSQL, which keeps their plans: a batch of one, which is what
+--   latency is made of, costs mostly what it takes to begin statements.
 
 create schema if not exists tasker;
 
@@ -61,7 +62,8 @@ begin
 end
 $$;
 
--- The states of tasks and steps; the tables say which belong to which.
+-- The states of tasks and steps; the tables say which belong to which. By `between` and `=`, not by `in`: every statement reads
+-- the checks of its table anew, and a list takes it long.
 create type tasker.state as enum (
     'pending', 'enqueued', 'in_progress', 'waiting_for_retry',
     'completed', 'failed', 'cancelled', 'resolved_manually', 'blocked_by_failures'
@@ -72,6 +74,20 @@ create type tasker.state as enum (
 create function tasker.now() returns timestamptz
 language sql volatile parallel safe
 return coalesce(nullif(current_setting('tasker.now', true), '')::timestamptz, clock_timestamp());
+
+-- Makes the session's planner choose indexes and nested loops, which suit the engine's statements whatever the tables hold, and keep
+-- what it has chosen; without JIT, since the price of a pinned plan looks high enough for it, and compiling takes seconds.
+-- For the session, not by a SET clause of each function, which would cost more than some of their statements.
+create function tasker.pin_plans() returns void
+language plpgsql as $$
+begin
+    if current_setting('plan_cache_mode') <> 'force_generic_plan' then
+        perform set_config(name, 'off', false)
+        from unnest(array['enable_seqscan', 'enable_hashjoin', 'enable_mergejoin', 'jit']) name;
+        perform set_config('plan_cache_mode', 'force_generic_plan', false);
+    end if;
+end
+$$;
 
 create table tasker.namespaces (
     namespace  text primary key,
@@ -122,7 +138,7 @@ create table tasker.tasks (
     started_at      timestamptz,
     completed_at    timestamptz,
     state           tasker.state not null
-        check (state in ('pending', 'in_progress', 'blocked_by_failures', 'completed', 'failed', 'cancelled')),
+        check (state <> 'enqueued' and state <> 'waiting_for_retry' and state <> 'resolved_manually'),
     -- Every point is worth ten seconds of waiting in the queue.
     priority        smallint not null check (priority between 0 and 100),
     total_steps     smallint not null,
@@ -137,7 +153,7 @@ create table tasker.tasks (
     check (completed_steps >= 0 and failed_steps >= 0 and active_steps >= 0),
     check (completed_steps + failed_steps + active_steps <= total_steps),
     check ((idempotency_key is null) = (request_hash is null)),
-    check ((completed_at is not null) = (state in ('completed', 'failed', 'cancelled')))
+    check ((completed_at is not null) = (state between 'completed' and 'cancelled'))
 ) with (fillfactor = 70, toast_tuple_target = 256,
         autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
 create unique index tasks_idempotency_key on tasker.tasks (idempotency_key) where idempotency_key is not null;
@@ -151,7 +167,7 @@ create table tasker.steps (
     pending_dependencies smallint not null check (pending_dependencies >= 0),
     attempts             smallint not null default 0 check (attempts >= 0),
     state                tasker.state not null
-        check (state not in ('blocked_by_failures')),
+        check (state <> 'blocked_by_failures'),
     -- Set while in progress: the end of the lease. Set while waiting for a retry: the earliest next attempt.
     due_at               timestamptz,
     started_at           timestamptz,
@@ -163,8 +179,8 @@ create table tasker.steps (
     error                jsonb,
     primary key (task_id, step_no),
     check ((token is not null) = (state = 'in_progress')),
-    check ((due_at is not null) = (state in ('in_progress', 'waiting_for_retry'))),
-    check (result is null or state in ('completed', 'resolved_manually')),
+    check ((due_at is not null) = (state between 'in_progress' and 'waiting_for_retry')),
+    check (result is null or state = 'completed' or state = 'resolved_manually'),
     check ((state = 'pending') <= (pending_dependencies > 0))
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
 
@@ -222,5 +238,7 @@ create type tasker.claimed_step as (
     dependency_results jsonb,
     attempt            smallint,
     max_attempts       smallint,
-    timeout_seconds    integer
+    timeout_seconds    integer,
+    -- How long its message had been visible; null for a step that was handed to the worker that made it ready.
+    waited_seconds     double precision
 );

@@ -3,24 +3,11 @@
 -- The PGMQ queue of a namespace: the same name where PGMQ takes it (47 characters, case-insensitive), else a
 -- readable part of it and a digest.
 create function tasker.queue_name(p_namespace text) returns text
-language sql immutable strict
+language sql immutable
 return case
     when p_namespace ~ '^[a-z0-9_]{1,47}$' then p_namespace
     else left(regexp_replace(lower(p_namespace), '[^a-z0-9]+', '_', 'g'), 30) || '_' || left(md5(p_namespace), 16)
 end;
-
--- Wakes the listeners of a queue, once per statement, when a message that is visible now was put into it.
--- The channel is the one of PGMQ's own notifications (`pgmq.q_NAME.INSERT`); PGMQ's trigger fires for each
--- row, this one for each statement.
-create function tasker.wake_listeners() returns trigger
-language plpgsql as $$
-begin
-    if exists (select from inserted where vt <= tasker.now()) then
-        perform pg_notify('pgmq.' || tg_table_name || '.INSERT', '');
-    end if;
-    return null;
-end
-$$;
 
 -- Makes sure that the namespace and its queue exist. Runs with the rights of the owner, because a queue is a table and the role
 -- that runs the engine may not make tables. Every name in it is qualified, so that nobody's search path leads it astray.
@@ -41,9 +28,6 @@ begin
     -- Queue rows are updated and deleted all the time: leave room in the page, and vacuum by number.
     execute format('alter table pgmq.%I set (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.01,
                     autovacuum_vacuum_threshold = 2000)', 'q_' || v_queue);
-    execute format('create trigger wake_listeners after insert on pgmq.%I
-                    referencing new table as inserted
-                    for each statement execute function tasker.wake_listeners()', 'q_' || v_queue);
     -- Who may run steps may use the queue.
     perform tasker.grant_queue(v_queue, a.grantee::regrole)
     from pg_class c, aclexplode(c.relacl) a

@@ -1,26 +1,65 @@
 -- What the engine does with messages. They are written straight into PGMQ's queue tables, many at a time and each with its
 -- own visibility time, which `pgmq.send_batch` and `pgmq.set_vt` do not offer. Messages are locked with
 -- SKIP LOCKED only: who finds one locked leaves it to the reader that holds it, which looks at the step.
+--
+-- A statement on a queue's table is planned anew at every call, since its text has the table's name. So these statements are
+-- kept simple. A call is about one namespace nearly always: then its arrays are taken as they are.
 
--- Puts one message per step into its queue, visible from `p_visible_at` on.
+-- The different ones among namespaces.
+create function tasker.distinct_namespaces(p_namespaces text[]) returns text[]
+language plpgsql immutable as $$
+begin
+    if p_namespaces[1] = all (p_namespaces) then
+        return p_namespaces[1:1];
+    end if;
+    return array(select distinct n from unnest(p_namespaces) n order by n);
+end
+$$;
+
+-- Puts one message per step into its queue, visible from `p_visible_at` on; wakes listeners where that is now or was before.
 create function tasker.enqueue(
     p_namespaces text[], p_task_ids uuid[], p_step_nos smallint[], p_visible_at timestamptz[]
 )
 returns table (task_id uuid, step_no smallint, msg_id bigint)
 language plpgsql as $$
 declare
+    v_namespaces text[] := tasker.distinct_namespaces(p_namespaces);
     v_namespace text;
+    v_task_ids uuid[] := p_task_ids;
+    v_step_nos smallint[] := p_step_nos;
+    v_visible_at timestamptz[] := p_visible_at;
 begin
-    for v_namespace in select distinct n from unnest(p_namespaces) n order by n loop
+    foreach v_namespace in array v_namespaces loop
+        if cardinality(v_namespaces) > 1 then
+            select array_agg(m.task_id), array_agg(m.step_no), array_agg(m.visible_at)
+            into v_task_ids, v_step_nos, v_visible_at
+            from unnest(p_namespaces, p_task_ids, p_step_nos, p_visible_at) m(namespace, task_id, step_no, visible_at)
+            where m.namespace = v_namespace;
+        end if;
         return query execute format(
             'insert into pgmq.%I (vt, message)
-             select m.visible_at, jsonb_build_object(''task_id'', m.task_id, ''step_no'', m.step_no)
-             from unnest($1, $2, $3, $4) m(namespace, task_id, step_no, visible_at)
-             where m.namespace = $5
+             select visible_at, jsonb_build_object(''task_id'', task_id, ''step_no'', step_no)
+             from unnest($1, $2, $3) m(task_id, step_no, visible_at)
              returning (message ->> ''task_id'')::uuid, (message ->> ''step_no'')::smallint, msg_id',
             'q_' || tasker.queue_name(v_namespace))
-        using p_namespaces, p_task_ids, p_step_nos, p_visible_at, v_namespace;
+        using v_task_ids, v_step_nos, v_visible_at;
+        perform tasker.wake(v_namespace, v_visible_at);
     end loop;
+end
+$$;
+
+-- Wakes the listeners of a queue where a message is visible: one notification, on the channel of PGMQ's own
+-- (`pgmq.q_NAME.INSERT`); PGMQ's trigger would send one for each row, and for hidden messages too. The payload says how many
+-- seconds ago the first of them became visible, for `start_steps`.
+create function tasker.wake(p_namespace text, p_visible_at timestamptz[]) returns void
+language plpgsql as $$
+declare
+    v_now timestamptz := tasker.now();
+begin
+    if v_now >= any (p_visible_at) then
+        perform pg_notify('pgmq.q_' || tasker.queue_name(p_namespace) || '.INSERT',
+            (select ceil(extract(epoch from v_now - min(at)))::text from unnest(p_visible_at) at));
+    end if;
 end
 $$;
 
@@ -28,16 +67,20 @@ $$;
 create function tasker.delete_messages(p_namespaces text[], p_msg_ids bigint[]) returns void
 language plpgsql as $$
 declare
+    v_namespaces text[] := tasker.distinct_namespaces(p_namespaces);
     v_namespace text;
+    v_msg_ids bigint[] := p_msg_ids;
 begin
-    for v_namespace in select distinct n from unnest(p_namespaces) n order by n loop
+    foreach v_namespace in array v_namespaces loop
+        if cardinality(v_namespaces) > 1 then
+            v_msg_ids := array(
+                select m.msg_id from unnest(p_namespaces, p_msg_ids) m(namespace, msg_id) where m.namespace = v_namespace);
+        end if;
         execute format(
             'delete from pgmq.%1$I where msg_id = any (array(
-                 select q.msg_id from pgmq.%1$I q
-                 where q.msg_id = any (array(select m.msg_id from unnest($1, $2) m(namespace, msg_id) where m.namespace = $3))
-                 for update skip locked))',
+                 select msg_id from pgmq.%1$I where msg_id = any ($1) for update skip locked))',
             'q_' || tasker.queue_name(v_namespace))
-        using p_namespaces, p_msg_ids, v_namespace;
+        using v_msg_ids;
     end loop;
 end
 $$;
@@ -48,24 +91,24 @@ create function tasker.defer_messages(
 ) returns void
 language plpgsql as $$
 declare
-    v_queue text;
+    v_namespaces text[] := tasker.distinct_namespaces(p_namespaces);
     v_namespace text;
-    v_visible_now boolean;
+    v_msg_ids bigint[] := p_msg_ids;
+    v_visible_at timestamptz[] := p_visible_at;
 begin
-    for v_namespace, v_visible_now in
-        select n, bool_or(visible_at <= tasker.now()) from unnest(p_namespaces, p_visible_at) m(n, visible_at) group by n order by n
-    loop
-        v_queue := 'q_' || tasker.queue_name(v_namespace);
-        execute format(
-            'update pgmq.%1$I q set vt = m.visible_at
-             from unnest($1, $2, $3) m(namespace, msg_id, visible_at)
-             where m.namespace = $4 and q.msg_id = m.msg_id and q.msg_id = any (array(
-                 select l.msg_id from pgmq.%1$I l where l.msg_id = any ($2) for update skip locked))',
-            v_queue)
-        using p_namespaces, p_msg_ids, p_visible_at, v_namespace;
-        if v_visible_now then
-            perform pg_notify('pgmq.' || v_queue || '.INSERT', '');
+    foreach v_namespace in array v_namespaces loop
+        if cardinality(v_namespaces) > 1 then
+            select array_agg(m.msg_id), array_agg(m.visible_at) into v_msg_ids, v_visible_at
+            from unnest(p_namespaces, p_msg_ids, p_visible_at) m(namespace, msg_id, visible_at)
+            where m.namespace = v_namespace;
         end if;
+        execute format(
+            'update pgmq.%1$I q set vt = m.visible_at from unnest($1, $2) m(msg_id, visible_at)
+             where q.msg_id = m.msg_id and q.msg_id = any (array(
+                 select l.msg_id from pgmq.%1$I l where l.msg_id = any ($1) for update skip locked))',
+            'q_' || tasker.queue_name(v_namespace))
+        using v_msg_ids, v_visible_at;
+        perform tasker.wake(v_namespace, v_visible_at);
     end loop;
 end
 $$;

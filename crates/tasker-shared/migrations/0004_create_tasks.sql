@@ -12,13 +12,17 @@ create function tasker.create_tasks(
 )
 returns table (ordinal bigint, task_id uuid, outcome text, created_at timestamptz)
 language plpgsql
-set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set jit = off set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
     v_now timestamptz := tasker.now();
     v_created uuid[];
+    v_root_namespaces text[];
+    v_root_tasks uuid[];
+    v_root_steps smallint[];
+    v_visible_at timestamptz[];
 begin
+    perform tasker.pin_plans();
     -- In the order of the keys, so that batches that share keys cannot wait for each other in a circle.
     with created as (
         insert into tasker.tasks (
@@ -35,32 +39,29 @@ begin
             order by l.version_key desc limit 1)
         order by r.idempotency_key, r.task_id
         on conflict (idempotency_key) where idempotency_key is not null do nothing
-        returning task_id
-    )
-    select array_agg(created.task_id) into v_created from created;
-
-    if v_created is not null then
+        returning task_id, template_id, namespace, priority
+    ), new_steps as (
         insert into tasker.steps (task_id, step_no, pending_dependencies, state)
-        select t.task_id, s.step_no, cardinality(s.dependencies),
+        select c.task_id, s.step_no, cardinality(s.dependencies),
                (case when s.dependencies = '{}' then 'enqueued' else 'pending' end)::tasker.state
-        from unnest(v_created) c(task_id)
-        join tasker.tasks t on t.task_id = c.task_id
-        join tasker.template_steps s on s.template_id = t.template_id;
-
-        perform tasker.enqueue(
-            array_agg(t.namespace), array_agg(t.task_id), array_agg(s.step_no),
-            array_agg(v_now - t.priority * interval '10 seconds'))
-        from unnest(v_created) c(task_id)
-        join tasker.tasks t on t.task_id = c.task_id
-        join tasker.template_steps s on s.template_id = t.template_id and s.dependencies = '{}';
-
-        insert into tasker.transitions (task_id, at, step_no, from_state, to_state)
-        select c.task_id, v_now, null::smallint, null::tasker.state, 'pending'::tasker.state from unnest(v_created) c(task_id)
+        from created c join tasker.template_steps s on s.template_id = c.template_id
+        returning task_id, step_no, state
+    ), roots as materialized (
+        select n.task_id, n.step_no, c.namespace, v_now - c.priority * interval '10 seconds' as visible_at
+        from new_steps n join created c on c.task_id = n.task_id where n.state = 'enqueued'
+    ), history as (
+        insert into tasker.transitions (task_id, at, step_no, to_state)
+        select c.task_id, v_now, null::smallint, 'pending'::tasker.state from created c
         union all
-        select t.task_id, v_now, s.step_no, null, 'enqueued'
-        from unnest(v_created) c(task_id)
-        join tasker.tasks t on t.task_id = c.task_id
-        join tasker.template_steps s on s.template_id = t.template_id and s.dependencies = '{}';
+        select r.task_id, v_now, r.step_no, 'enqueued' from roots r
+    )
+    select array(select c.task_id from created c), array_agg(r.namespace), array_agg(r.task_id), array_agg(r.step_no),
+           array_agg(r.visible_at)
+    into v_created, v_root_namespaces, v_root_tasks, v_root_steps, v_visible_at
+    from roots r;
+
+    if v_root_tasks is not null then
+        perform tasker.enqueue(v_root_namespaces, v_root_tasks, v_root_steps, v_visible_at);
     end if;
 
     return query

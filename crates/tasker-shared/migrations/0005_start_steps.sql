@@ -1,51 +1,5 @@
 -- Claiming steps, and what claiming and completing share.
 
--- Applies what happened to steps to the counters of their (locked) tasks, and moves the tasks that this finishes or blocks.
--- One element per task. Those who wait for tasks hear of the ones that came to rest.
-create function tasker.settle_tasks(
-    p_now timestamptz, p_task_ids uuid[], p_completed integer[], p_failed integer[], p_active integer[],
-    p_actor text default null, p_reason text default null
-) returns void
-language plpgsql
-set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set jit = off set plan_cache_mode = force_generic_plan
-as $$
-declare
-    v_resting uuid[];
-begin
-    with changed as (
-        update tasker.tasks t
-        set completed_steps = n.completed_steps,
-            failed_steps = n.failed_steps,
-            active_steps = n.active_steps,
-            state = n.state,
-            -- Not set yet where an operator resolves a step before any has run.
-            started_at = coalesce(t.started_at, p_now),
-            completed_at = case when n.state = 'completed' then p_now end
-        from (
-            select o.task_id, o.state as old_state, c.completed_steps, c.failed_steps, c.active_steps,
-                   (case
-                       when c.completed_steps = o.total_steps then 'completed'
-                       when c.active_steps = 0 and c.failed_steps > 0 then 'blocked_by_failures'
-                       else 'in_progress'
-                   end)::tasker.state as state
-            from unnest(p_task_ids, p_completed, p_failed, p_active) d(task_id, completed, failed, active)
-            join tasker.tasks o on o.task_id = d.task_id,
-            lateral (select o.completed_steps + d.completed as completed_steps,
-                            o.failed_steps + d.failed as failed_steps,
-                            o.active_steps + d.active as active_steps) c
-        ) n
-        where t.task_id = n.task_id
-        returning t.task_id, n.old_state, t.state
-    ), recorded as (
-        insert into tasker.transitions (task_id, at, from_state, to_state, actor, reason)
-        select c.task_id, p_now, c.old_state, c.state, p_actor, p_reason from changed c where c.old_state <> c.state
-        returning task_id, to_state
-    )
-    select array_agg(r.task_id) into v_resting from recorded r where r.to_state <> 'in_progress';
-    perform tasker.announce(v_resting);
-end
-$$;
-
 -- Tells those who wait for tasks that these came to rest: one notification, with the ids while they fit.
 -- An empty payload says: look at all that you wait for.
 create function tasker.announce(p_task_ids uuid[]) returns void
@@ -58,12 +12,13 @@ begin
 end
 $$;
 
--- What a worker needs to run the steps that it has just claimed, with their messages.
-create function tasker.claimed_steps(p_task_ids uuid[], p_step_nos smallint[], p_msg_ids bigint[])
+-- What a worker needs to run the steps that it has just claimed, with their messages and how long these had been visible.
+create function tasker.claimed_steps(p_task_ids uuid[], p_step_nos smallint[], p_msg_ids bigint[], p_waited_seconds double precision[])
 returns setof tasker.claimed_step
-language sql stable
-set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set jit = off set plan_cache_mode = force_generic_plan
+language plpgsql stable
 as $$
+begin
+    return query
     select false, s.task_id, s.step_no, s.token, c.msg_id, t.namespace, tt.name, tt.version, ts.name, ts.callable,
            ts.initialization, t.context,
            coalesce((
@@ -71,19 +26,21 @@ as $$
                from unnest(ts.dependencies) dep(step_no)
                join tasker.steps d on d.task_id = s.task_id and d.step_no = dep.step_no
                join tasker.template_steps ds on ds.template_id = t.template_id and ds.step_no = dep.step_no), '{}'),
-           s.attempts, ts.max_attempts, ts.timeout_seconds
-    from unnest(p_task_ids, p_step_nos, p_msg_ids) c(task_id, step_no, msg_id)
+           s.attempts, ts.max_attempts, ts.timeout_seconds, c.waited_seconds
+    from unnest(p_task_ids, p_step_nos, p_msg_ids, p_waited_seconds)
+        c(task_id, step_no, msg_id, waited_seconds)
     join tasker.steps s on s.task_id = c.task_id and s.step_no = c.step_no
     join tasker.tasks t on t.task_id = s.task_id
     join tasker.task_templates tt on tt.template_id = t.template_id
-    join tasker.template_steps ts on ts.template_id = t.template_id and ts.step_no = s.step_no
+    join tasker.template_steps ts on ts.template_id = t.template_id and ts.step_no = s.step_no;
+end
 $$;
 
-create type tasker.read_message as (namespace text, msg_id bigint, task_id uuid, step_no smallint);
+create type tasker.read_message as (namespace text, msg_id bigint, visible_at timestamptz, task_id uuid, step_no smallint);
 
 -- A message that was read, with its step as it is under lock, and what is to be done.
 create type tasker.read_step as (
-    namespace text, msg_id bigint, task_id uuid, step_no smallint, action text,
+    namespace text, msg_id bigint, visible_at timestamptz, task_id uuid, step_no smallint, action text,
     state tasker.state, attempts smallint, due_at timestamptz, worker_id text
 );
 
@@ -91,17 +48,23 @@ create type tasker.read_step as (
 --
 -- The claim need not survive a crash of PostgreSQL: if it is lost, the message is visible again. So it does not wait for
 -- the disk. A holder of a claim that a crash undid is refused, since a token is random.
-create function tasker.start_steps(p_worker_id text, p_namespaces text[], p_limit integer, p_lease interval)
+--
+-- `p_look_back`, for each namespace: how long ago a message may have become visible to be found; null for any time. Index entries
+-- of messages that are gone stay in the way while any transaction is open that began before they went, and all are older
+-- than the messages that are there: who knows that there is nothing older need not pass them.
+create function tasker.start_steps(
+    p_worker_id text, p_namespaces text[], p_limit integer, p_lease interval, p_look_back interval[] default null
+)
 returns setof tasker.claimed_step
 language plpgsql
-set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set jit = off set plan_cache_mode = force_generic_plan
 as $$
 declare
     v_now timestamptz := tasker.now();
     v_lease_end timestamptz := v_now + p_lease;
     v_namespace text;
-    v_queue text;
+    v_look_back interval;
     v_msg_ids bigint[];
+    v_visible_at timestamptz[];
     v_messages jsonb[];
     v_read tasker.read_message[];
     v_idle_namespaces text[];
@@ -110,32 +73,34 @@ declare
     v_steps tasker.read_step[];
     v_full boolean;
 begin
+    perform tasker.pin_plans();
     perform set_config('synchronous_commit', 'off', true);
 
     -- 1. Read messages, oldest first, and hide them for the length of the lease. Again where a full batch called for nothing:
     -- more may wait behind it. Tasks and steps are locked after that, once, so that the order of locks holds.
     for v_round in 1..10 loop
         v_read := '{}';
-        foreach v_namespace in array p_namespaces loop
+        for v_namespace, v_look_back in select * from unnest(p_namespaces, p_look_back) loop
             exit when cardinality(v_read) >= p_limit;
-            v_queue := 'q_' || tasker.queue_name(v_namespace);
             execute format(
-                'select array_agg(m.msg_id), array_agg(m.message) from (
-                     select msg_id, message from pgmq.%I where vt <= $1 order by vt limit $2 for update skip locked) m',
-                v_queue)
-            into v_msg_ids, v_messages using v_now, p_limit - cardinality(v_read);
+                'with hidden as (
+                     update pgmq.%1$I q set vt = $4, read_ct = read_ct + 1
+                     from (select msg_id, vt from pgmq.%1$I
+                           where vt > $1 and vt <= $2 order by vt limit $3 for update skip locked) r
+                     where q.msg_id = r.msg_id
+                     returning q.msg_id, r.vt, q.message)
+                 select array_agg(msg_id), array_agg(vt), array_agg(message) from hidden', 'q_' || tasker.queue_name(v_namespace))
+            into v_msg_ids, v_visible_at, v_messages
+            using coalesce(v_now - v_look_back, '-infinity'), v_now, p_limit - cardinality(v_read), v_lease_end;
             continue when v_msg_ids is null;
 
-            execute format('update pgmq.%I set vt = $1, read_ct = read_ct + 1 where msg_id = any ($2)', v_queue)
-            using v_lease_end, v_msg_ids;
-
             v_read := v_read || array(
-                select (v_namespace, m.msg_id,
+                select (v_namespace, m.msg_id, m.visible_at,
                         case when m.message ->> 'task_id' ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
                              then (m.message ->> 'task_id')::uuid end,
                         case when m.message ->> 'step_no' ~ '^[0-9]{1,4}$'
                              then (m.message ->> 'step_no')::smallint end)::tasker.read_message
-                from unnest(v_msg_ids, v_messages) m(msg_id, message));
+                from unnest(v_msg_ids, v_visible_at, v_messages) m(msg_id, visible_at, message));
         end loop;
         exit when v_read = '{}';
         v_full := cardinality(v_read) >= p_limit;
@@ -166,7 +131,7 @@ begin
     perform from tasker.tasks t where t.task_id = any (v_lock) order by t.task_id for update;
 
     -- 3. Lock the steps, and see what each message means now.
-    select array_agg((m.namespace, m.msg_id, m.task_id, m.step_no,
+    select array_agg((m.namespace, m.msg_id, m.visible_at, m.task_id, m.step_no,
         case
             when m.nth > 1 then 'delete'
             when s.state = 'enqueued' or s.state = 'waiting_for_retry' and s.due_at <= v_now then 'start'
@@ -190,25 +155,26 @@ begin
     left join tasker.template_steps ts on ts.template_id = t.template_id and ts.step_no = m.step_no;
 
     -- 4. Start what can start.
-    update tasker.steps s
-    set state = 'in_progress', attempts = s.attempts + 1, due_at = v_lease_end, token = gen_random_uuid(),
-        worker_id = p_worker_id, started_at = v_now
-    from unnest(v_steps) c
-    where c.action = 'start' and s.task_id = c.task_id and s.step_no = c.step_no;
-
-    with started as (
+    with starting as materialized (
+        select c.* from unnest(v_steps) c where c.action = 'start'
+    ), started_steps as (
+        update tasker.steps s
+        set state = 'in_progress', attempts = s.attempts + 1, due_at = v_lease_end, token = gen_random_uuid(),
+            worker_id = p_worker_id, started_at = v_now
+        from starting c
+        where s.task_id = c.task_id and s.step_no = c.step_no
+    ), started_tasks as (
         update tasker.tasks t set state = 'in_progress', started_at = v_now
-        where t.task_id = any (v_lock) and t.state = 'pending'
-          and t.task_id = any (array(select c.task_id from unnest(v_steps) c where c.action = 'start'))
+        where t.task_id = any (v_lock) and t.state = 'pending' and t.task_id = any (array(select c.task_id from starting c))
         returning t.task_id
     )
     insert into tasker.transitions (task_id, at, step_no, attempt, from_state, to_state, actor, reason)
     select s.task_id, v_now, null, null, 'pending'::tasker.state, 'in_progress'::tasker.state, p_worker_id, null
-    from started s
+    from started_tasks s
     union all
     select c.task_id, v_now, c.step_no, c.attempts + 1, c.state, 'in_progress', p_worker_id,
            case when c.state = 'in_progress' then 'the lease of ' || c.worker_id || ' ended' end
-    from unnest(v_steps) c where c.action = 'start';
+    from starting c;
 
     -- 5. Seldom: deal with the rest.
     if exists (select from unnest(v_steps) c where c.action <> 'start') then
@@ -224,7 +190,8 @@ begin
     select d.* from tasker.claimed_steps(
         array(select c.task_id from unnest(v_steps) c where c.action = 'start'),
         array(select c.step_no from unnest(v_steps) c where c.action = 'start'),
-        array(select c.msg_id from unnest(v_steps) c where c.action = 'start')) d;
+        array(select c.msg_id from unnest(v_steps) c where c.action = 'start'),
+        array(select extract(epoch from v_now - c.visible_at)::double precision from unnest(v_steps) c where c.action = 'start')) d;
 end
 $$;
 
@@ -266,7 +233,7 @@ begin
     select c.task_id, p_now, c.step_no, c.attempts, 'in_progress', 'failed', c.worker_id, 'the lease ended, and no attempt is left'
     from unnest(p_steps) c;
 
-    perform tasker.settle_tasks(p_now, array_agg(d.task_id), array_agg(0), array_agg(d.n), array_agg(-d.n))
-    from (select c.task_id, count(*)::integer as n from unnest(p_steps) c group by c.task_id) d;
+    perform tasker.advance_tasks(p_now, array_agg(c.task_id), array_agg(c.step_no), array_agg(0), array_agg(1), array_agg(-1))
+    from unnest(p_steps) c;
 end
 $$;

@@ -58,6 +58,7 @@ declare
     v_steps smallint[];
     v_known boolean;
 begin
+    perform tasker.pin_plans();
     select t.* into v_task from tasker.tasks t where t.task_id = p_task_id for update;
     if v_task.task_id is null then
         outcome := 'not_found';
@@ -89,8 +90,8 @@ begin
     perform tasker.enqueue(
         array_agg(v_task.namespace), array_agg(p_task_id), array_agg(n),
         array_agg(v_now - v_task.priority * interval '10 seconds')) from unnest(v_steps) n;
-    perform tasker.settle_tasks(v_now, array[p_task_id], array[0], array[-cardinality(v_steps)],
-        array[cardinality(v_steps)], p_actor, p_reason);
+    perform tasker.advance_tasks(v_now, array_agg(p_task_id), array_agg(n), array_agg(0), array_agg(-1), array_agg(1), p_actor, p_reason)
+    from unnest(v_steps) n;
 end
 $$;
 
@@ -106,8 +107,8 @@ declare
     v_task tasker.tasks;
     v_step_no smallint;
     v_old tasker.state;
-    v_ready integer;
 begin
+    perform tasker.pin_plans();
     select t.* into v_task from tasker.tasks t where t.task_id = p_task_id for update;
     if v_task.task_id is null then
         outcome := 'not_found';
@@ -137,9 +138,7 @@ begin
     insert into tasker.transitions (task_id, at, step_no, from_state, to_state, actor, reason)
     values (p_task_id, v_now, v_step_no, v_old, 'resolved_manually', p_actor, p_reason);
 
-    select count(*) into v_ready
-    from tasker.ready_dependents(v_now, array[p_task_id], array[v_step_no], null, '{}', 0, null);
-    perform tasker.settle_tasks(v_now, array[p_task_id], array[1], array[-(v_old = 'failed')::integer],
-        array[v_ready - (v_old in ('enqueued', 'in_progress', 'waiting_for_retry'))::integer], p_actor, p_reason);
+    perform tasker.advance_tasks(v_now, array[p_task_id], array[v_step_no], array[1], array[-(v_old = 'failed')::integer],
+        array[-(v_old in ('enqueued', 'in_progress', 'waiting_for_retry'))::integer], p_actor, p_reason);
 end
 $$;

@@ -45,6 +45,7 @@ fn context(template: &TaskTemplate, number: usize, input: &Value, results: &Map<
         attempt: 1,
         max_attempts: 3,
         timeout_seconds: 30,
+        waited_seconds: None,
     })
 }
 

@@ -5,14 +5,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use chrono::Utc;
-use pgmq_notify::Listener;
 use sqlx::PgPool;
 use tasker_shared::database::{self, DatabaseError};
 use tasker_shared::engine::{ApplyOutcome, Engine};
 use tasker_shared::settings;
 use tasker_shared::template::{self, TaskTemplate, TemplateErrors};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -24,6 +23,7 @@ use crate::metrics::Metrics;
 use crate::queues;
 use crate::running::Running;
 use crate::shared::Shared;
+use crate::wake::Wake;
 use crate::worker::Worker;
 
 /// Why a worker did not start.
@@ -179,7 +179,7 @@ impl WorkerBuilder {
             slots: Arc::new(Semaphore::new(slots)),
             running: Running::default(),
             finished,
-            wake: watch::Sender::new(()),
+            wake: Wake::default(),
             metrics: Metrics::new(),
             draining: CancellationToken::new(),
             hand_back: CancellationToken::new(),
@@ -187,8 +187,7 @@ impl WorkerBuilder {
             settings: self.settings,
         });
         heartbeat::beat(&shared).await?;
-        let notifications = Listener::new(&self.pool, channels);
-        Ok(Worker::run(shared, results, notifications, status_listener, address))
+        Ok(Worker::run(shared, results, channels, status_listener, address))
     }
 }
 

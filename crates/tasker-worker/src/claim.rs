@@ -1,57 +1,91 @@
 //! Claims steps while slots are free.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pgmq_notify::Listener;
-use tokio::sync::watch;
+use pgmq_notify::{Event, Listener};
 use tokio::time::sleep;
 
 use crate::attempt;
+use crate::look_back::LookBack;
 use crate::outage::{Outage, bounded};
 use crate::queues;
 use crate::shared::Shared;
 
 /// How long to wait when a message is visible although a claim has just found nothing to start: somebody else has it locked.
 const LOCKED_PAUSE: Duration = Duration::from_millis(100);
+/// How long no notification must have come before the database is asked when the next message comes. Where much is going on,
+/// that is not worth a question.
+const QUIET: Duration = Duration::from_millis(10);
 
-/// Turns notifications into wake-ups, however many there are while nobody waits.
-pub(crate) async fn listen(shared: Arc<Shared>, mut listener: Listener) {
-    while shared.draining.run_until_cancelled(listener.next()).await.is_some() {
-        shared.wake.send_replace(());
+/// Turns notifications into wake-ups. `namespaces` are known by their channels.
+pub(crate) async fn listen(shared: Arc<Shared>, mut listener: Listener, namespaces: HashMap<String, String>) {
+    while let Some(event) = shared.draining.run_until_cancelled(listener.next()).await {
+        match event {
+            Event::Notified { channel, payload } => {
+                // How long ago the message became visible, in seconds. A payload of somebody else says nothing: any time.
+                let ago = payload.parse().ok().map(Duration::from_secs);
+                shared.wake.ring(namespaces.get(&channel), ago.and_then(|ago| Instant::now().checked_sub(ago)));
+            }
+            Event::Connected => shared.wake.ring(&shared.namespaces, None),
+        }
     }
 }
 
 /// Claims steps and starts their attempts, until the worker drains.
 pub(crate) async fn claim_steps(shared: Arc<Shared>) {
-    let mut wake = shared.wake.subscribe();
-    let mut namespaces = shared.namespaces.clone();
     let mut outage = Outage::new("claim steps");
+    let mut found_nothing = false;
+    let mut turn = 0;
+    let mut look_back = LookBack::default();
+    shared.wake.ring(&shared.namespaces, None);
     while let Some(mut slots) = shared.free_slots().await {
-        wake.mark_unchanged();
+        let mut woken = shared.wake.take();
+        if woken.is_empty() {
+            drop(slots);
+            shared.draining.run_until_cancelled(wait_for_work(&shared, found_nothing)).await;
+            continue;
+        }
+        // The engine takes the namespaces in their order: each is first in its turn.
+        turn = (turn + 1) % woken.len();
+        woken.rotate_left(turn);
         let began = Instant::now();
+        let spans: Vec<_> = woken.iter().map(|(namespace, since)| look_back.span(namespace, *since, began)).collect();
+        let namespaces: Vec<_> = woken.iter().map(|(namespace, _)| namespace.clone()).collect();
         let limit = slots.num_permits();
         let limit_u32 = u32::try_from(limit).unwrap_or(u32::MAX);
-        let claim = shared.engine.start_steps(&shared.worker_id, &namespaces, limit_u32, shared.settings.lease());
+        let claim =
+            shared.engine.start_steps(&shared.worker_id, &namespaces, limit_u32, shared.settings.lease(), &spans);
         match bounded(claim).await {
             Ok(steps) => {
                 outage.over();
                 shared.metrics.claimed(began.elapsed());
-                let (full, empty) = (steps.len() == limit, steps.is_empty());
+                found_nothing = steps.is_empty();
+                let full = steps.len() == limit;
+                for ((namespace, since), span) in woken.iter().zip(spans) {
+                    let claimed = steps.iter().filter(|step| step.namespace == *namespace);
+                    let newest = claimed.filter_map(|step| step.waited_seconds).min_by(f64::total_cmp);
+                    match newest.map(Duration::try_from_secs_f64) {
+                        _ if !full => look_back.learn(namespace, span, began, began),
+                        // Steps are claimed oldest first; there may be newer ones.
+                        Some(Ok(waited)) => {
+                            look_back.learn(namespace, span, began, began.checked_sub(waited).unwrap_or(began));
+                            shared.wake.ring([namespace], Some(began));
+                        }
+                        // Perhaps it was not reached.
+                        _ => shared.wake.ring([namespace], *since),
+                    }
+                }
                 for step in steps {
                     if let Some(slot) = slots.split(1) {
                         attempt::start(&shared, step, slot);
                     }
                 }
-                drop(slots);
-                // The engine takes the namespaces in their order: each is first in its turn.
-                namespaces.rotate_left(1);
-                if !full {
-                    shared.draining.run_until_cancelled(wait_for_work(&shared, &mut wake, empty)).await;
-                }
             }
             Err(error) => {
                 drop(slots);
+                shared.wake.ring(&namespaces, None);
                 shared.metrics.database_failed("claim");
                 shared.draining.run_until_cancelled(sleep(outage.failed(&error))).await;
             }
@@ -61,25 +95,28 @@ pub(crate) async fn claim_steps(shared: Arc<Shared>) {
 
 /// Waits until a claim may find something: a notification, or a message that becomes visible without one (a retry, a lease
 /// that ended, or whatever the notifications did not tell).
-async fn wait_for_work(shared: &Shared, wake: &mut watch::Receiver<()>, found_nothing: bool) {
+async fn wait_for_work(shared: &Shared, found_nothing: bool) {
     let poll_interval = shared.settings.poll_interval();
-    while !wake.has_changed().unwrap_or(false) {
-        let due = match bounded(queues::next_due(shared.engine.pool(), &shared.namespaces)).await {
-            Ok(due) => due,
-            // The next claim meets the same outage, and deals with it.
-            Err(_) => Some(Duration::ZERO),
-        };
-        let pause = match due {
-            Some(Duration::ZERO) if found_nothing => LOCKED_PAUSE,
-            Some(due) => due,
-            None => poll_interval,
-        };
+    let mut pause = QUIET;
+    let mut due = Vec::new();
+    loop {
         tokio::select! {
-            _ = wake.changed() => return,
-            () = sleep(pause.min(poll_interval)) => {}
+            () = shared.wake.rung() => return,
+            () = sleep(pause) => {}
         }
-        if due.is_some_and(|due| due <= poll_interval) {
-            return;
+        if !due.is_empty() {
+            return shared.wake.ring(&due, None);
+        }
+        match bounded(queues::next_due(shared.engine.pool(), &shared.namespaces)).await {
+            Ok(messages) => {
+                pause = messages.iter().map(|(_, due)| *due).min().unwrap_or(poll_interval).min(poll_interval);
+                due = messages.into_iter().filter(|(_, due)| *due <= pause).map(|(namespace, _)| namespace).collect();
+                if pause.is_zero() && found_nothing {
+                    pause = LOCKED_PAUSE;
+                }
+            }
+            // The next claim meets the same outage, and deals with it.
+            Err(_) => return shared.wake.ring(&shared.namespaces, None),
         }
     }
 }

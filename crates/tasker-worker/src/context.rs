@@ -150,6 +150,7 @@ mod tests {
             attempt: 1,
             max_attempts: 3,
             timeout_seconds: 30,
+            waited_seconds: None,
         })
     }
 

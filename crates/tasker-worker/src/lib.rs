@@ -81,6 +81,7 @@ mod error;
 mod handlers;
 mod heartbeat;
 mod lease;
+mod look_back;
 mod metrics;
 mod outage;
 mod outcome;
@@ -89,6 +90,7 @@ mod record;
 mod rest;
 mod running;
 mod shared;
+mod wake;
 mod worker;
 
 pub use builder::{StartError, WorkerBuilder};

@@ -140,9 +140,11 @@ fn settle(shared: &Arc<Shared>, batch: &mut Batch, completion: Completion) {
         };
         shared.metrics.attempt_ended(&step.namespace, outcome);
     }
-    if batch.results.iter().any(|result| matches!(result.outcome, StepOutcome::RetryableError(_))) {
-        // The next due time may be nearer than the one that the loop that claims waits for.
-        shared.wake.send_replace(());
+    // The loop that claims waits for the next due time, and these may be nearer.
+    let retried = |result: &&StepResult| matches!(result.outcome, StepOutcome::RetryableError(_));
+    let retries = batch.results.iter().filter(retried).map(|result| &result.step.namespace);
+    if retries.clone().next().is_some() {
+        shared.wake.ring(retries, Some(Instant::now()));
     }
     for step in completion.handed {
         if let Some(slot) = batch.slots.split(1) {

@@ -6,12 +6,13 @@ use chrono::{DateTime, Utc};
 use tasker_shared::api::WorkerState;
 use tasker_shared::engine::{Engine, StepResult};
 use tasker_shared::settings;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::handlers::Handlers;
 use crate::metrics::Metrics;
 use crate::running::Running;
+use crate::wake::Wake;
 
 /// The most steps of one claim, and the most results of one record.
 pub(crate) const MAX_BATCH: usize = 500;
@@ -40,8 +41,8 @@ pub(crate) struct Shared {
     pub(crate) slots: Arc<Semaphore>,
     pub(crate) running: Running,
     pub(crate) finished: mpsc::UnboundedSender<Finished>,
-    /// Tells the loop that claims that there may be something to claim, now or later.
-    pub(crate) wake: watch::Sender<()>,
+    /// The namespaces that may have something to claim.
+    pub(crate) wake: Wake,
     pub(crate) metrics: Metrics,
     /// Shutdown begins: no new work.
     pub(crate) draining: CancellationToken,

@@ -1,5 +1,6 @@
 //! A running worker, from its start to its end.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,13 +46,14 @@ impl Worker {
     pub(crate) fn run(
         shared: Arc<Shared>,
         results: mpsc::UnboundedReceiver<Finished>,
-        notifications: Listener,
+        channels: HashMap<String, String>,
         status_listener: TcpListener,
         address: SocketAddr,
     ) -> Self {
         let mut loops = JoinSet::new();
         let results = Arc::new(Mutex::new(results));
-        loops.spawn(claim::listen(Arc::clone(&shared), notifications));
+        let listener = Listener::new(shared.engine.pool(), channels.keys().cloned());
+        loops.spawn(claim::listen(Arc::clone(&shared), listener, channels));
         loops.spawn(claim::claim_steps(Arc::clone(&shared)));
         for _ in 0..record::BATCHES_IN_FLIGHT {
             loops.spawn(record::record_results(Arc::clone(&shared), Arc::clone(&results)));

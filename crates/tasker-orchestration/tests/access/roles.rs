@@ -60,16 +60,16 @@ async fn use_engine(engine: &Engine, namespace: &str) -> Result<()> {
     let namespaces = [namespace.to_owned()];
     let result = |step: &ClaimedStep, outcome| [StepResult { step: step.step_ref(), outcome }];
     let error = StepOutcome::RetryableError(json!({ "kind": "test", "message": "on purpose" }));
-    let a = engine.start_steps("w", &namespaces, 1, LEASE).await?.pop().context("nothing to start")?;
+    let a = engine.start_steps("w", &namespaces, 1, LEASE, &[]).await?.pop().context("nothing to start")?;
     engine.complete_steps("w", &namespaces, 0, LEASE, &result(&a, error)).await?;
     let retry = Operation::Retry { step: None };
     ensure!(matches!(engine.operate(task_id, &retry, Some("me"), None).await?, OperationOutcome::Done));
-    let a = engine.start_steps("w", &namespaces, 1, LEASE).await?.pop().context("nothing to start again")?;
+    let a = engine.start_steps("w", &namespaces, 1, LEASE, &[]).await?.pop().context("nothing to start again")?;
     engine.extend_leases(LEASE, &[a.step_ref()]).await?;
     engine.complete_steps("w", &namespaces, 0, LEASE, &result(&a, StepOutcome::Completed(json!(1)))).await?;
     let resolve = Operation::Resolve { step: "b".to_owned(), result: json!(2) };
     ensure!(matches!(engine.operate(task_id, &resolve, Some("me"), None).await?, OperationOutcome::Done));
-    let c = engine.start_steps("w", &namespaces, 1, LEASE).await?.pop().context("nothing to finish")?;
+    let c = engine.start_steps("w", &namespaces, 1, LEASE, &[]).await?.pop().context("nothing to finish")?;
     engine.complete_steps("w", &namespaces, 0, LEASE, &result(&c, StepOutcome::Completed(json!(3)))).await?;
     let status = engine.get_task_summary(task_id).await?.map(|task| task.status);
     ensure!(status == Some(TaskState::Completed), "{status:?}");
@@ -115,11 +115,11 @@ async fn the_role_that_runs_needs_no_right_to_change_the_schema() -> Result<()> 
         idempotency: None,
     };
     engine.create_tasks(&[task]).await?;
-    ensure!(engine.start_steps("w", &["before".to_owned()], 1, LEASE).await?.len() == 1);
+    ensure!(engine.start_steps("w", &["before".to_owned()], 1, LEASE, &[]).await?.len() == 1);
     use_engine(&engine, "after").await?;
     use_engine(&engine, "Of_Its_Own").await?;
     // The owner can go on with what the other made.
-    ensure!(owners.start_steps("w", &["after".to_owned()], 1, LEASE).await?.is_empty());
+    ensure!(owners.start_steps("w", &["after".to_owned()], 1, LEASE, &[]).await?.is_empty());
 
     let forbidden = [
         "create table tasker.mine (a int)",

@@ -76,7 +76,7 @@ impl Bench {
 
     /// Claims up to `limit` steps for a worker.
     pub(crate) async fn start(&self, worker: &str, limit: u32) -> Result<Vec<ClaimedStep>> {
-        Ok(self.engine.start_steps(worker, &[NAMESPACE.to_owned()], limit, LEASE).await?)
+        Ok(self.engine.start_steps(worker, &[NAMESPACE.to_owned()], limit, LEASE, &[]).await?)
     }
 
     /// Claims the one step that can be claimed.

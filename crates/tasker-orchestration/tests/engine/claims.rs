@@ -39,9 +39,9 @@ async fn a_worker_is_handed_no_more_than_it_takes_and_only_of_its_namespaces() -
 
     bench.task(other).await?;
     let both = [NAMESPACE.to_owned(), "other".to_owned()];
-    let a = bench.engine.start_steps("w", &both, 10, LEASE).await?.remove(0);
+    let a = bench.engine.start_steps("w", &both, 10, LEASE, &[]).await?.remove(0);
     assert_eq!(bench.finish("w", 10, &[completed(&a)]).await?.handed, []);
-    assert_eq!(bench.engine.start_steps("w", &both, 10, LEASE).await?.len(), 3);
+    assert_eq!(bench.engine.start_steps("w", &both, 10, LEASE, &[]).await?.len(), 3);
     Ok(())
 }
 

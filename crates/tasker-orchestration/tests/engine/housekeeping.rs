@@ -312,7 +312,7 @@ async fn servers_delete_what_is_older_than_their_settings_say() -> Result<()> {
         engine.create_tasks(&tasks).await?;
         let namespaces = [NAMESPACE.to_owned()];
         loop {
-            let steps = engine.start_steps("w", &namespaces, 500, LEASE).await?;
+            let steps = engine.start_steps("w", &namespaces, 500, LEASE, &[]).await?;
             if steps.is_empty() {
                 break;
             }

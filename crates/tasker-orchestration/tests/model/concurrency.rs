@@ -166,7 +166,7 @@ async fn work(field: Arc<Field>, worker: String, mut rng: TestRng) -> Result<()>
     while !field.is_over() {
         let namespaces = Field::namespaces(&mut rng);
         let limit = if rng.random_bool(0.5) { 1 } else { rng.random_range(1..=10) };
-        let claimed = field.engine.start_steps(&worker, &namespaces, limit, LEASE).await.context("start_steps")?;
+        let claimed = field.engine.start_steps(&worker, &namespaces, limit, LEASE, &[]).await.context("start_steps")?;
         receive(&field, &mut held, &claimed);
         if rng.random_bool(0.1) {
             // As if it had crashed.
@@ -297,7 +297,7 @@ async fn empty_queues(field: &Field, began: Instant) -> Result<()> {
         }
         let steps: BTreeSet<StepId> = left.values().map(|message| message.step).collect();
         ensure!(began.elapsed() < DEADLINE, "messages are left: {steps:?}");
-        let claimed = field.engine.start_steps("last", &NAMESPACES.map(str::to_owned), 100, LEASE).await?;
+        let claimed = field.engine.start_steps("last", &NAMESPACES.map(str::to_owned), 100, LEASE, &[]).await?;
         ensure!(claimed.is_empty(), "a task at its end goes on: {claimed:?}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }

@@ -157,7 +157,7 @@ impl Replay {
     /// Claims, and tells the model whose messages were read. Returns how many were read.
     async fn claim(&mut self, namespaces: &[usize], limit: u32) -> Result<usize> {
         let before = facts::messages(self.engine.pool()).await?;
-        let steps = self.engine.start_steps(WORKER, &names_of(namespaces), limit, LEASE).await?;
+        let steps = self.engine.start_steps(WORKER, &names_of(namespaces), limit, LEASE, &[]).await?;
         let after = facts::messages(self.engine.pool()).await?;
         let (read, unread): (Vec<_>, Vec<_>) = before
             .iter()

@@ -42,6 +42,8 @@ pub struct ClaimedStep {
     pub max_attempts: i16,
     /// How long the attempt may take, in seconds.
     pub timeout_seconds: i32,
+    /// How long its message had been visible in the queue, in seconds; none if the step was handed to the worker that made it ready.
+    pub waited_seconds: Option<f64>,
 }
 
 /// Names a claimed step in later calls.
@@ -106,6 +108,9 @@ pub struct Completion {
 impl Engine {
     /// Claims up to `limit` steps of `namespaces`, in their order, for the length of `lease`.
     ///
+    /// `look_back` says for each namespace how long ago a message may have become visible to be found; where it says nothing,
+    /// any time. A caller that knows that nothing older is there saves the database the way past what was there.
+    ///
     /// # Errors
     /// When the database fails; nothing is claimed then.
     pub async fn start_steps(
@@ -114,12 +119,15 @@ impl Engine {
         namespaces: &[String],
         limit: u32,
         lease: Duration,
+        look_back: &[Option<Duration>],
     ) -> sqlx::Result<Vec<ClaimedStep>> {
-        sqlx::query_as("select * from tasker.start_steps($1, $2, $3, $4)")
+        let look_back: Vec<_> = look_back.iter().map(|span| span.map(interval)).collect();
+        sqlx::query_as("select * from tasker.start_steps($1, $2, $3, $4, $5)")
             .bind(worker_id)
             .bind(namespaces)
             .bind(count(limit))
             .bind(interval(lease))
+            .bind(look_back)
             .fetch_all(&self.pool)
             .await
     }
