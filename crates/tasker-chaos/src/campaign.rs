@@ -22,6 +22,8 @@ use crate::workflows;
 
 /// How long everything may take to come to rest after the last fault.
 const SETTLE_LIMIT: Duration = Duration::from_secs(90);
+/// When who has not yet come to rest is late: the longest task takes ten seconds.
+const LATE: Duration = Duration::from_secs(15);
 /// How often the open tasks are checked while faults are injected.
 const WATCH_INTERVAL: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(200);
@@ -88,18 +90,26 @@ async fn run_here(options: &Options) -> Result<Report> {
     let calm = Instant::now();
     field.stack.mend().await?;
     field.closing.cancel();
-    let all_done = async { while clients.join_next().await.is_some() {} };
-    let patience = SETTLE_LIMIT.saturating_sub(calm.elapsed());
-    if timeout(patience, all_done).await.is_err() {
+    let mut evidence = Vec::new();
+    if !all_done(&mut clients, LATE.saturating_sub(calm.elapsed())).await {
+        evidence = consistency::evidence(field.pool()).await?;
+    }
+    if !all_done(&mut clients, SETTLE_LIMIT.saturating_sub(calm.elapsed())).await {
         ledger.violation(format!("after {SETTLE_LIMIT:?} without faults, {} clients still wait", clients.len()));
         field.over.cancel();
         while clients.join_next().await.is_some() {}
     }
+    let settled_after = calm.elapsed();
     watch.abort();
     check(&field, &acknowledged).await?;
     // None has ended by itself meanwhile.
     field.stack.mend().await?;
-    report(options, &field, seconds, calm.elapsed()).await
+    report(options, &field, seconds, settled_after, evidence).await
+}
+
+/// Waits until all clients have ended; false if that takes too long.
+async fn all_done(clients: &mut JoinSet<()>, limit: Duration) -> bool {
+    timeout(limit, async { while clients.join_next().await.is_some() {} }).await.is_ok()
 }
 
 /// Checks the open tasks again and again. PostgreSQL may be away.
@@ -143,7 +153,13 @@ async fn check(field: &Field, acknowledged: &Acknowledged) -> Result<()> {
     Ok(())
 }
 
-async fn report(options: &Options, field: &Field, seconds: f64, settled_after: Duration) -> Result<Report> {
+async fn report(
+    options: &Options,
+    field: &Field,
+    seconds: f64,
+    settled_after: Duration,
+    evidence: Vec<String>,
+) -> Result<Report> {
     let (steps, attempts, rejected_messages) = sqlx::query_as(
         "select (select count(*) from tasker.steps),
                 (select count(*) from tasker.transitions where step_no is not null and to_state = 'in_progress'),
@@ -171,5 +187,6 @@ async fn report(options: &Options, field: &Field, seconds: f64, settled_after: D
         longest_recovery_seconds: entries.recoveries.values().max().map_or(0.0, Duration::as_secs_f64),
         longest_recovery_seconds_by_kind: recoveries.collect(),
         violations: entries.violations.clone(),
+        evidence,
     })
 }

@@ -158,7 +158,8 @@ const CHECKS: &[Check] = &[
     ),
 ];
 
-/// No step waits for a turn that nobody will give it. `messages` are those of all queues.
+/// No step waits for a turn that nobody will give it. `messages` are those of all queues. By the clock, not by the time at which the
+/// transaction began: the snapshot is younger.
 const CALLED: Check = (
     "a message calls each active step as soon as it can start",
     "select format('task %s, step %s: is %s, due %s', s.task_id, s.step_no, s.state, s.due_at)
@@ -168,7 +169,7 @@ const CALLED: Check = (
        and not exists (
            select from messages m
            where m.message ->> 'task_id' = s.task_id::text and m.message ->> 'step_no' = s.step_no::text
-             and m.vt <= greatest(s.due_at, now()))",
+             and m.vt <= greatest(s.due_at, clock_timestamp()))",
 );
 
 /// What may not be left when everything has come to rest.
@@ -209,6 +210,32 @@ pub async fn left_over(pool: &PgPool) -> sqlx::Result<Vec<String>> {
     found(pool, "true", LEFT_OVER).await
 }
 
+/// What is known of some tasks that are not at rest, oldest first: a line for each change of state, step and message.
+///
+/// # Errors
+/// When the database fails.
+pub async fn evidence(pool: &PgPool) -> sqlx::Result<Vec<String>> {
+    let mut connection = pool.acquire().await?;
+    let messages = all_messages(&mut connection).await?;
+    let statement = format!(
+        "with scope as materialized (
+             select task_id from tasker.tasks where state in ('pending', 'in_progress') order by task_id limit 3
+         )
+         select line from (
+             select task_id, 1, transition_id,
+                    format('task %s, step %s: %s from %s to %s, attempt %s, by %s: %s',
+                           task_id, step_no, at, from_state, to_state, attempt, actor, reason)
+             from tasker.transitions join scope using (task_id)
+             union all
+             select task_id, 2, step_no, format('task %s, %s', task_id, to_jsonb(s)) from tasker.steps s join scope using (task_id)
+             union all
+             select task_id, 3, msg_id, format('task %s, %s', task_id, to_jsonb(m))
+             from ({messages}) m join scope on m.message ->> 'task_id' = task_id::text
+         ) known(task_id, part, nth, line) order by task_id, part, nth"
+    );
+    sqlx::query_scalar(AssertSqlSafe(statement)).fetch_all(&mut *connection).await
+}
+
 /// What the checks find. One snapshot for all of them, so that they do not see a change half done.
 async fn found(
     pool: &PgPool,
@@ -216,6 +243,12 @@ async fn found(
     checks: impl IntoIterator<Item = &'static Check>,
 ) -> sqlx::Result<Vec<String>> {
     let mut transaction = pool.begin_with("begin isolation level repeatable read read only").await?;
+    // The planner takes a young table for a small one, and would compare every row with every other; the engine's functions leave
+    // settings in a session that suit only them.
+    let settings = "select set_config(name, value, true) from (values
+        ('enable_nestloop', 'off'), ('enable_seqscan', 'on'), ('enable_hashjoin', 'on'), ('enable_mergejoin', 'on'),
+        ('jit', 'off'), ('plan_cache_mode', 'auto'), ('work_mem', '64MB')) s(name, value)";
+    sqlx::query(settings).execute(&mut *transaction).await?;
     let messages = all_messages(&mut transaction).await?;
     let mut found = Vec::new();
     for (rule, query) in checks {

@@ -42,6 +42,8 @@ pub struct Report {
     pub longest_recovery_seconds_by_kind: BTreeMap<String, f64>,
     /// What should not have been. Empty.
     pub violations: Vec<String>,
+    /// The history, the steps and the messages of some tasks that were late to come to rest, if any were.
+    pub evidence: Vec<String>,
 }
 
 impl Report {
@@ -78,8 +80,8 @@ impl fmt::Display for Report {
             self.longest_recovery_seconds, self.settled_after_seconds
         )?;
         write!(f, "violations: {}", if self.is_clean() { "none" } else { "" })?;
-        for violation in &self.violations {
-            write!(f, "\n  {violation}")?;
+        for line in self.violations.iter().chain(&self.evidence) {
+            write!(f, "\n  {line}")?;
         }
         Ok(())
     }

@@ -60,14 +60,15 @@ struct Recipe {
 }
 
 impl Stack {
-    /// Starts everything. PostgreSQL has its own settings: it waits for the disk.
+    /// Starts everything. PostgreSQL waits for the disk, as by default.
     pub(crate) async fn start(
         servers: usize,
         workers: usize,
         clocks: Option<&ClockLibrary>,
         ledger: &Arc<Ledger>,
     ) -> Result<Self> {
-        let postgres = LocalPostgres::start(Options::default()).await?;
+        let settings = vec![("max_connections".to_owned(), "400".to_owned())];
+        let postgres = LocalPostgres::start(Options { settings, ..Options::default() }).await?;
         let folder = TempDir::new()?;
         let settings = folder.path().join("settings.toml");
         let mut text = String::new();
