@@ -23,9 +23,9 @@ begin
            ts.initialization, t.context,
            coalesce((
                select jsonb_object_agg(ds.name, d.result)
-               from unnest(ts.dependencies) dep(step_no)
-               join tasker.steps d on d.task_id = s.task_id and d.step_no = dep.step_no
-               join tasker.template_steps ds on ds.template_id = t.template_id and ds.step_no = dep.step_no), '{}'),
+               from tasker.steps d
+               join tasker.template_steps ds on ds.template_id = t.template_id and ds.step_no = d.step_no
+               where d.task_id = s.task_id and d.step_no = any (ts.dependencies)), '{}'),
            s.attempts, ts.max_attempts, ts.timeout_seconds, c.waited_seconds
     from unnest(p_task_ids, p_step_nos, p_msg_ids, p_waited_seconds)
         c(task_id, step_no, msg_id, waited_seconds)
@@ -63,6 +63,7 @@ declare
     v_lease_end timestamptz := v_now + p_lease;
     v_namespace text;
     v_look_back interval;
+    v_queue text;
     v_msg_ids bigint[];
     v_visible_at timestamptz[];
     v_messages jsonb[];
@@ -82,17 +83,16 @@ begin
         v_read := '{}';
         for v_namespace, v_look_back in select * from unnest(p_namespaces, p_look_back) loop
             exit when cardinality(v_read) >= p_limit;
+            v_queue := 'q_' || tasker.queue_name(v_namespace);
             execute format(
-                'with hidden as (
-                     update pgmq.%1$I q set vt = $4, read_ct = read_ct + 1
-                     from (select msg_id, vt from pgmq.%1$I
-                           where vt > $1 and vt <= $2 order by vt limit $3 for update skip locked) r
-                     where q.msg_id = r.msg_id
-                     returning q.msg_id, r.vt, q.message)
-                 select array_agg(msg_id), array_agg(vt), array_agg(message) from hidden', 'q_' || tasker.queue_name(v_namespace))
+                'select array_agg(msg_id), array_agg(vt), array_agg(message) from (
+                     select msg_id, vt, message from pgmq.%I
+                     where vt > $1 and vt <= $2 order by vt limit $3 for update skip locked) m', v_queue)
             into v_msg_ids, v_visible_at, v_messages
-            using coalesce(v_now - v_look_back, '-infinity'), v_now, p_limit - cardinality(v_read), v_lease_end;
+            using coalesce(v_now - v_look_back, '-infinity'), v_now, p_limit - cardinality(v_read);
             continue when v_msg_ids is null;
+            execute format('update pgmq.%I set vt = $1, read_ct = read_ct + 1 where msg_id = any ($2)', v_queue)
+            using v_lease_end, v_msg_ids;
 
             v_read := v_read || array(
                 select (v_namespace, m.msg_id, m.visible_at,
@@ -151,8 +151,11 @@ begin
     left join lateral (
         select * from tasker.steps l where l.task_id = m.task_id and l.step_no = m.step_no for update
     ) s on true
-    left join tasker.tasks t on t.task_id = m.task_id
-    left join tasker.template_steps ts on ts.template_id = t.template_id and ts.step_no = m.step_no;
+    left join lateral (
+        select l.max_attempts
+        from tasker.tasks t join tasker.template_steps l on l.template_id = t.template_id and l.step_no = m.step_no
+        where t.task_id = m.task_id and s.state = 'in_progress'
+    ) ts on true;
 
     -- 4. Start what can start.
     with starting as materialized (

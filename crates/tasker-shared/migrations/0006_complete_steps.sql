@@ -191,8 +191,10 @@ begin
         join lateral (
             select * from tasker.steps l where l.task_id = r.task_id and l.step_no = r.step_no for update
         ) s on s.token = r.token
-        join tasker.tasks t on t.task_id = r.task_id
-        join tasker.template_steps ts on ts.template_id = t.template_id and ts.step_no = r.step_no
+        left join lateral (
+            select l.* from tasker.tasks t join tasker.template_steps l on l.template_id = t.template_id and l.step_no = r.step_no
+            where t.task_id = r.task_id and r.outcome = 'retryable_error'
+        ) ts on true
     ), recorded as (
         update tasker.steps s
         set state = a.state, token = null, due_at = a.due_at,

@@ -1,9 +1,11 @@
 //! The queue is not trusted, and keeps its order.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use serde_json::json;
 
-use crate::bench::{Bench, NAMESPACE, completed, step};
+use crate::bench::{Bench, LEASE, NAMESPACE, completed, step};
 
 #[tokio::test]
 async fn messages_that_name_no_step_are_set_aside_and_the_queue_goes_on() -> Result<()> {
@@ -85,18 +87,66 @@ async fn steps_are_taken_oldest_first_and_a_point_of_priority_is_worth_ten_secon
 }
 
 #[tokio::test]
+async fn a_claim_takes_no_more_than_its_limit_however_long_the_queue() -> Result<()> {
+    let bench = Bench::new().await?;
+    let template = bench.template(NAMESPACE, json!([step("a", &[])])).await?;
+    let first = bench.task(template).await?;
+    // Steps by the thousand, as many tasks would bring them.
+    sqlx::query(
+        "insert into tasker.tasks (task_id, template_id, created_at, state, priority, total_steps, active_steps, namespace, context)
+         select gen_random_uuid(), template_id, created_at, state, priority, total_steps, active_steps, namespace, context
+         from tasker.tasks, generate_series(1, 5000)",
+    )
+    .execute(&bench.pool)
+    .await?;
+    sqlx::query(
+        "with new as (
+             insert into tasker.steps (task_id, step_no, pending_dependencies, state)
+             select task_id, 0, 0, 'enqueued' from tasker.tasks where task_id <> $1 returning task_id)
+         select count(*) from (
+             select tasker.enqueue(array_agg('bench'::text), array_agg(task_id), array_agg(0::smallint), array_agg(tasker.now()))
+             from new) put",
+    )
+    .bind(first)
+    .execute(&bench.pool)
+    .await?;
+    assert_eq!(bench.value::<i64>("select count(*) from pgmq.q_bench").await?, 5001);
+    for _ in 0..3 {
+        assert_eq!(bench.start("w", 100).await?.len(), 100);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_claim_looks_back_as_far_as_it_is_told() -> Result<()> {
+    let bench = Bench::new().await?;
+    let template = bench.template(NAMESPACE, json!([step("a", &[])])).await?;
+    let old = bench.task(template).await?;
+    bench.pass(5_000).await?;
+    let new = bench.task(template).await?;
+    let namespaces = [NAMESPACE.to_owned()];
+    let recent = [Some(Duration::from_secs(2))];
+    let steps = bench.engine.start_steps("w", &namespaces, 10, LEASE, &recent).await?;
+    assert_eq!(steps.iter().map(|step| (step.task_id, step.waited_seconds)).collect::<Vec<_>>(), [(new, Some(0.0))]);
+    let steps = bench.engine.start_steps("w", &namespaces, 10, LEASE, &[None]).await?;
+    assert_eq!(steps.iter().map(|step| (step.task_id, step.waited_seconds)).collect::<Vec<_>>(), [(old, Some(5.0))]);
+    Ok(())
+}
+
+#[tokio::test]
 async fn waking_is_one_notification_per_statement_and_none_for_hidden_messages() -> Result<()> {
     let bench = Bench::new().await?;
     let template = bench.template(NAMESPACE, json!([step("a", &[]), step("b", &["a"])])).await?;
     let mut listener = sqlx::postgres::PgListener::connect_with(&fresh_pool(&bench).await?).await?;
     listener.listen("pgmq.q_bench.INSERT").await?;
     bench.task(template).await?;
-    listener.recv().await?;
+    assert_eq!(listener.recv().await?.payload(), "0");
     let a = bench.start_one("w").await?;
     // b is handed to the worker: its message is hidden, and nobody is woken.
     bench.finish("w", 1, &[completed(&a)]).await?;
-    sqlx::query("select pg_notify('pgmq.q_bench.INSERT', 'the end')").execute(&bench.pool).await?;
-    assert_eq!(listener.recv().await?.payload(), "the end");
+    // The payload tells how long ago its message became visible: a point of priority is ten seconds.
+    bench.task_with_priority(template, 3).await?;
+    assert_eq!(listener.recv().await?.payload(), "30");
     Ok(())
 }
 
