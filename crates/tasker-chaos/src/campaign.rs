@@ -43,6 +43,8 @@ pub struct Options {
     pub servers: usize,
     /// Only faults of these [`kinds`]; of all if it is empty. Those that are left are those of the whole plan.
     pub only: Vec<String>,
+    /// Tell on standard error what happens when.
+    pub timeline: bool,
 }
 
 /// The names of the kinds of faults.
@@ -60,7 +62,7 @@ pub async fn run(options: &Options) -> Result<Report> {
 }
 
 async fn run_here(options: &Options) -> Result<Report> {
-    let ledger = Arc::new(Ledger::new());
+    let ledger = Arc::new(Ledger::new(options.timeline));
     let scratch = TempDir::new()?;
     let clocks = ClockLibrary::find(scratch.path());
     if let Err(why) = &clocks {
@@ -136,16 +138,19 @@ async fn check(field: &Field, acknowledged: &Acknowledged) -> Result<()> {
     let violations = consistency::violations(field.pool()).await?;
     violations.into_iter().chain(left_over).for_each(|violation| field.ledger.violation(violation));
 
-    let ids = acknowledged.ids();
+    // What a client has been told stays true.
+    let (ids, seen): (Vec<_>, Vec<_>) =
+        acknowledged.tasks().into_iter().map(|(id, seen)| (id, seen.map(|state| state.as_str()))).unzip();
     let lost: Vec<String> = sqlx::query_scalar(
-        "select a.id::text from unnest($1) a(id) where not exists (select from tasker.tasks t where t.task_id = a.id)",
+        "select format('task %s was acknowledged, seen as %s, and is %s', a.id, a.seen, t.state)
+         from unnest($1::uuid[], $2::text[]) a(id, seen) left join tasker.tasks t on t.task_id = a.id
+         where t.task_id is null or a.seen <> t.state::text",
     )
     .bind(&ids)
+    .bind(&seen)
     .fetch_all(field.pool())
     .await?;
-    if !lost.is_empty() {
-        field.ledger.violation(format!("tasks were acknowledged and are not there: {}", lost.join(", ")));
-    }
+    lost.into_iter().for_each(|lost| field.ledger.violation(lost));
     let stored: i64 = sqlx::query_scalar("select count(*) from tasker.tasks").fetch_one(field.pool()).await?;
     if usize::try_from(stored)? != ids.len() && !field.over.is_cancelled() {
         field.ledger.violation(format!("{} tasks were acknowledged, and {stored} are there", ids.len()));

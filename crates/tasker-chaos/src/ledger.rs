@@ -33,6 +33,9 @@ pub(crate) struct Entries {
 pub(crate) struct Ledger {
     entries: Mutex<Entries>,
     outage: Mutex<Outage>,
+    begun: Instant,
+    /// Tells on standard error what happens.
+    loud: bool,
 }
 
 /// When PostgreSQL was away, or may have been.
@@ -56,9 +59,16 @@ pub(crate) enum Verdict {
 }
 
 impl Ledger {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(loud: bool) -> Self {
         let outage = Outage { going_on: 0, over_since: None };
-        Self { entries: Mutex::default(), outage: Mutex::new(outage) }
+        Self { entries: Mutex::default(), outage: Mutex::new(outage), begun: Instant::now(), loud }
+    }
+
+    /// Tells on standard error what happens, if that is wanted.
+    pub(crate) fn tell(&self, what: impl std::fmt::Display) {
+        if self.loud {
+            eprintln!("{:8.3} {what}", self.begun.elapsed().as_secs_f64());
+        }
     }
 
     /// Everything so far.
@@ -67,6 +77,7 @@ impl Ledger {
     }
 
     pub(crate) fn violation(&self, what: String) {
+        self.tell(format_args!("VIOLATION {what}"));
         let mut entries = self.entries();
         if entries.violations.len() < KEPT_VIOLATIONS && !entries.violations.contains(&what) {
             entries.violations.push(what);
@@ -75,6 +86,7 @@ impl Ledger {
 
     /// A fault was injected, or, where it found nothing to harm, it was not.
     pub(crate) fn fault(&self, kind: Kind, injected: bool) {
+        self.tell(format_args!("{kind} {}", if injected { "is over" } else { "found nothing to harm" }));
         let mut entries = self.entries();
         let counts = if injected { &mut entries.faults } else { &mut entries.missed };
         *counts.entry(kind.to_string()).or_default() += 1;
@@ -95,6 +107,7 @@ impl Ledger {
 
     /// The work that a fault had interrupted went on after this time.
     pub(crate) fn recovery(&self, kind: Kind, time: Duration) {
+        self.tell(format_args!("{kind}: the work went on after {:.3} s", time.as_secs_f64()));
         let mut entries = self.entries();
         let longest = entries.recoveries.entry(kind.to_string()).or_default();
         *longest = time.max(*longest);

@@ -3,7 +3,7 @@
 //! A client that gets no answer asks again, another server too, as an application should: creation has an idempotency key, and the
 //! operators' actions change nothing when they are repeated.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,17 +21,17 @@ use crate::workflows::{DOOMED, Plot, Work};
 const WAIT: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The tasks whose creation was acknowledged.
+/// The tasks whose creation was acknowledged, with the final states in which they were seen.
 #[derive(Debug, Default)]
-pub(crate) struct Acknowledged(Mutex<BTreeSet<Uuid>>);
+pub(crate) struct Acknowledged(Mutex<BTreeMap<Uuid, Option<TaskState>>>);
 
 impl Acknowledged {
-    /// Their ids.
-    pub(crate) fn ids(&self) -> Vec<Uuid> {
-        self.lock().iter().copied().collect()
+    /// All of them.
+    pub(crate) fn tasks(&self) -> Vec<(Uuid, Option<TaskState>)> {
+        self.lock().iter().map(|(id, state)| (*id, *state)).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeSet<Uuid>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Uuid, Option<TaskState>>> {
         // Nothing panics while it holds the lock.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -63,7 +63,7 @@ impl Client<'_> {
         let work = Work::draw(&mut self.rng);
         let created = self.ask(async |api| api.create_task(&work.request).await).await;
         let id = created.map_err(|error| format!("a task was not created: {error}"))?.task_uuid;
-        if !acknowledged.lock().insert(id) {
+        if acknowledged.lock().insert(id, None).is_some() {
             return Err(format!("task {id} was created for two different keys"));
         }
         match work.plot {
@@ -78,6 +78,7 @@ impl Client<'_> {
         }
         let task = self.at_rest(id).await?;
         self.field.ledger.task(task.summary.status);
+        acknowledged.lock().insert(id, Some(task.summary.status));
         work.wrong(&task).map_or(Ok(()), |wrong| Err(format!("task {id} {wrong}")))
     }
 

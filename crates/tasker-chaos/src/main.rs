@@ -33,6 +33,9 @@ struct Arguments {
     /// Only faults of this kind, to look closer at it; may be given several times.
     #[arg(long, value_name = "KIND", value_parser = PossibleValuesParser::new(campaign::kinds()))]
     only: Vec<String>,
+    /// Tell on standard error what happens when.
+    #[arg(long)]
+    timeline: bool,
     /// Print the report as JSON.
     #[arg(long)]
     json: bool,
@@ -72,6 +75,7 @@ async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         workers: arguments.workers.into(),
         servers: arguments.servers.into(),
         only: arguments.only.clone(),
+        timeline: arguments.timeline,
     };
     // Everything that was started ends with the campaign, also when it is broken off.
     let report = tokio::select! {

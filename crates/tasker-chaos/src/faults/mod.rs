@@ -44,6 +44,7 @@ pub(crate) async fn inject(field: &Arc<Field>, plan: impl Iterator<Item = Fault>
 }
 
 async fn inject_one(field: Arc<Field>, fault: Fault) {
+    field.ledger.tell(fault.kind);
     let mut found_something = false;
     for _ in 0..TRIES {
         match attempt(&field, fault).await {
