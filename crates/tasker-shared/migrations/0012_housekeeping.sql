@@ -19,9 +19,7 @@ create function tasker.delete_finished_tasks(
     p_namespace text, p_age interval, p_after uuid, p_limit integer,
     out tasks bigint, out steps bigint, out transitions bigint, out next uuid
 )
-language plpgsql
-set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set jit = off set plan_cache_mode = force_generic_plan
-as $$
+language plpgsql as $$
 declare
     v_before timestamptz := tasker.now() - p_age;
     -- The smallest UUIDv7 of that time: 48 bits of milliseconds, and zeros.
@@ -29,6 +27,7 @@ declare
     v_seen uuid[];
     v_old uuid[];
 begin
+    perform tasker.pin_plans();
     perform set_config('synchronous_commit', 'off', true);
     tasks := 0;
     steps := 0;
@@ -77,13 +76,12 @@ $$;
 -- Deletes messages that were set aside more than `p_age` ago, oldest first, `p_limit` at most. Returns how many; fewer than
 -- `p_limit` where no more are that old.
 create function tasker.delete_rejected_messages(p_age interval, p_limit integer) returns bigint
-language plpgsql
-set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set jit = off set plan_cache_mode = force_generic_plan
-as $$
+language plpgsql as $$
 declare
     v_before timestamptz := tasker.now() - p_age;
     v_deleted bigint;
 begin
+    perform tasker.pin_plans();
     perform set_config('synchronous_commit', 'off', true);
     if not pg_try_advisory_xact_lock(hashtext('tasker.housekeeping')) then
         return 0;

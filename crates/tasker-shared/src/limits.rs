@@ -3,6 +3,7 @@
 //! Those that a machine's size decides are settings instead: `orchestration.max_body_bytes`, `orchestration.max_wait_ms`,
 //! `worker.max_concurrent` and the like.
 
+use serde::Serialize;
 use serde_json::{Number, Value};
 
 /// The deepest nesting of a task's context and of a step's result. Readers of JSON, ours among them, stop at 128 levels, and both
@@ -31,10 +32,13 @@ pub const MAX_REASON_CHARS: usize = 1_000;
 /// The most tasks of a page.
 pub const MAX_PAGE: i64 = 500;
 
-/// The largest template, in bytes: 1 MiB.
+/// The largest template, in bytes, as it is sent and as JSON, which is what is stored: 1 MiB.
 pub const MAX_SOURCE_BYTES: usize = 1024 * 1024;
 /// The deepest nesting of lists and mappings in a template, aliases expanded.
 pub const MAX_TEMPLATE_DEPTH: usize = 64;
+/// The longest key in a template, in characters as JSON writes it. YAML reads no key of more than 1,024, unless it is written in
+/// a way that JSON does not have; the template is JSON when it is stored.
+pub const MAX_KEY_CHARS: usize = 1_000;
 /// How much the anchors and aliases of a template may copy: bytes of text, and 16 for each value.
 pub const MAX_COPIED_BYTES: usize = 1024 * 1024;
 /// The most steps of a template.
@@ -64,10 +68,15 @@ pub const MAX_NAMESPACES: usize = 256;
 
 /// How many bytes a value has when PostgreSQL writes it, which stores no exponents: `1e300` is a one with 300 zeros then.
 pub fn stored_bytes(value: &Value) -> usize {
+    json_bytes(value) + zeros(value)
+}
+
+/// How many bytes a value has as JSON.
+pub(crate) fn json_bytes(value: &impl Serialize) -> usize {
     let mut size = Size(0);
     // Writing into a counter does not fail.
     let _ = serde_json::to_writer(&mut size, value);
-    size.0 + zeros(value)
+    size.0
 }
 
 /// The digits that exponents stand for. Values have few levels: whatever parsed them made sure of it.

@@ -440,9 +440,23 @@ fn hostile_sources_are_refused_quickly() {
     refused(&"- ".repeat(100_000), "nested more than 64 levels deep");
     refused(&"{a: ".repeat(100_000), "nested more than 64 levels deep");
     refused(&" ".repeat(MAX_SOURCE_BYTES + 1), "the limit is 1048576");
+    let long = format!("metadata: \"{}\"\n{}", "\\x01".repeat(200_000), with_step_fields(""));
+    refused(&long, "bytes as JSON; the limit is 1048576");
 
     let many: String = (0..=MAX_STEPS).map(|i| format!("  - {{ name: s{i}, handler: {{ callable: c }} }}\n")).collect();
     refused(&with_steps(&many), "a template has 1 to 1000 steps, not 1001");
+}
+
+#[test]
+fn keys_are_short_enough_to_be_read_again() {
+    // Without a value after it, YAML takes a key of any length; as JSON it has one. A tab becomes two characters.
+    let with_key = |key: &str| format!("metadata: {{ \"{key}\" }}\n{}", with_step_fields(""));
+    for (longest, longer) in [("x".repeat(998), "x".repeat(999)), ("\\t".repeat(499), "\\t".repeat(500))] {
+        let template = accepted(&with_key(&longest)).template;
+        let written = serde_json::to_string(&template).unwrap();
+        assert_eq!(accepted(&written).template, template);
+        refused(&with_key(&longer), "the key has too many characters; the limit is 1000, as JSON writes it");
+    }
 }
 
 #[test]

@@ -30,7 +30,7 @@
 //!
 //! Refused, besides values out of range: cycles, unknown, repeated and self dependencies, duplicate step names, duplicate
 //! keys, an invalid `input_schema` or one that refers to anything outside itself, NUL characters (PostgreSQL stores none),
-//! YAML tags and merge keys, more than one document, more than 1 MiB. All errors are reported together, with line and
+//! YAML tags and merge keys, more than one document, more than 1 MiB (as JSON, too). All errors are reported together, with line and
 //! reason; only broken YAML syntax ends the search.
 //!
 //! ```
@@ -56,12 +56,13 @@ use semver::Version;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use self::finding::Report;
+use self::finding::{Position, Report};
 use self::graph::Graph;
 
 pub use self::finding::{Finding, TemplateErrors};
 pub use self::input::{InputError, InputValidator};
 pub use self::version::version_key;
+use crate::limits::json_bytes;
 pub use crate::limits::{
     MAX_ATTEMPTS, MAX_BACKOFF_MS, MAX_CALLABLE_CHARS, MAX_DEPENDENCIES, MAX_NAME_CHARS, MAX_NAMESPACE_CHARS,
     MAX_SOURCE_BYTES, MAX_STEPS, MAX_TIMEOUT_SECONDS, MAX_VERSION_CHARS,
@@ -221,5 +222,10 @@ pub struct Parsed {
 pub fn parse(source: &str, file: Option<&str>) -> Result<Parsed, TemplateErrors> {
     let mut report = Report::new(file);
     let template = yaml::read(source, &mut report).and_then(|root| decode::template(root, &mut report));
+    if let Some(bytes) = template.as_ref().map(json_bytes).filter(|bytes| *bytes > MAX_SOURCE_BYTES) {
+        // Aliases, escapes and defaults are written out. What is stored must be a template that can be sent again.
+        let message = format!("the template has {bytes} bytes as JSON; the limit is {MAX_SOURCE_BYTES}");
+        report.error(Position::START, "", message);
+    }
     report.finish(template).map(|(template, warnings)| Parsed { template, warnings })
 }

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::finding::{Position, Report};
 use super::scalar;
-use crate::limits::{MAX_COPIED_BYTES, MAX_SOURCE_BYTES, MAX_TEMPLATE_DEPTH};
+use crate::limits::{MAX_COPIED_BYTES, MAX_KEY_CHARS, MAX_SOURCE_BYTES, MAX_TEMPLATE_DEPTH};
 
 /// What a copied value is charged, besides its text.
 const NODE_COST: usize = 16;
@@ -269,6 +269,7 @@ impl<'s> Reader<'s, '_, '_> {
                 "merge keys (`<<`) are not supported; write the fields out, or use an alias for a whole value"
             }
             Event::Scalar(text, _, 0, None) => match unstorable(text) {
+                None if is_too_long(text) => "the key has too many characters; the limit is 1000, as JSON writes it",
                 None => return Ok(Some(text.to_string())),
                 Some(problem) => problem,
             },
@@ -338,6 +339,12 @@ fn check_depth(depth: usize, at: Position) -> Result<(), Stop> {
 
 fn too_deep() -> String {
     format!("nested more than {MAX_TEMPLATE_DEPTH} levels deep")
+}
+
+/// Whether YAML could not read the key again when it is written as JSON.
+fn is_too_long(key: &str) -> bool {
+    // Only a key that is long as it stands can be long when it is written: a character becomes six at most.
+    key.len() > MAX_KEY_CHARS / 6 && Value::from(key).to_string().chars().count() > MAX_KEY_CHARS
 }
 
 /// Why a text cannot be kept: PostgreSQL stores no NUL, and JSON writes characters as they are that YAML refuses to read.

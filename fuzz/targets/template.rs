@@ -1,0 +1,104 @@
+//! Task templates: whatever text comes, it is refused with places that exist in it, or it is a template that the engine can
+//! run, and that is the same one when it is written and read again.
+
+#![no_main]
+
+use std::collections::HashSet;
+
+use libfuzzer_sys::{Corpus, fuzz_target};
+use serde_json::json;
+use tasker_shared::limits::{
+    MAX_ATTEMPTS, MAX_BACKOFF_MS, MAX_CALLABLE_CHARS, MAX_DEPENDENCIES, MAX_NAME_CHARS, MAX_NAMESPACE_CHARS, MAX_STEPS,
+    MAX_TIMEOUT_SECONDS, MAX_VERSION_CHARS,
+};
+use tasker_shared::template::{InputValidator, TaskTemplate, TemplateErrors, parse, version_key};
+
+fuzz_target!(|text: &[u8]| -> Corpus {
+    let Ok(text) = std::str::from_utf8(text) else { return Corpus::Reject };
+    match parse(text, None) {
+        Err(errors) => has_places(&errors, text),
+        Ok(parsed) => {
+            can_be_run(&parsed.template);
+            let written = serde_json::to_string(&parsed.template).expect("a template is JSON");
+            assert!(!written.contains("\\u0000"), "PostgreSQL cannot store it: {written}");
+            let again = parse(&written, None).unwrap_or_else(|errors| panic!("{errors}\n{written}"));
+            assert_eq!(again.template, parsed.template);
+        }
+    }
+    Corpus::Keep
+});
+
+fn has_places(TemplateErrors(errors): &TemplateErrors, text: &str) {
+    assert!(!errors.is_empty());
+    // YAML's lines end where these characters are; the end of the text is a place, too.
+    let lines = text.matches(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}']).count() + 2;
+    for error in errors {
+        assert!((1..=lines).contains(&error.line) && error.column >= 1, "{error:?}");
+        assert!(!error.message.is_empty() && error.message.len() < 10_000, "{error:?}");
+    }
+}
+
+/// What the engine's tables and functions take for granted.
+fn can_be_run(template: &TaskTemplate) {
+    let TaskTemplate { name, namespace_name, version, steps, input_schema, .. } = template;
+    is_line(name, MAX_NAME_CHARS);
+    assert!((1..=MAX_NAMESPACE_CHARS).contains(&namespace_name.len()));
+    assert!(namespace_name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'));
+    assert!(version.to_string().len() <= MAX_VERSION_CHARS);
+    assert!(version_key(version).is_ascii());
+    assert!((1..=MAX_STEPS).contains(&steps.len()));
+    let names: HashSet<_> = steps.iter().map(|step| step.name.as_str()).collect();
+    assert_eq!(names.len(), steps.len(), "two steps have the same name");
+    for step in steps {
+        is_line(&step.name, MAX_NAME_CHARS);
+        is_line(&step.handler.callable, MAX_CALLABLE_CHARS);
+        assert!(step.handler.initialization.is_object());
+        assert!((1..=MAX_ATTEMPTS).contains(&step.retry.limit));
+        assert!((1..=step.retry.limit).contains(&step.retry.max_attempts()));
+        assert!(step.retry.backoff_base_ms <= step.retry.max_backoff_ms && step.retry.max_backoff_ms <= MAX_BACKOFF_MS);
+        assert!((1..=MAX_TIMEOUT_SECONDS).contains(&step.timeout_seconds));
+    }
+    has_no_cycle(template);
+    if let Some(schema) = input_schema {
+        let validator = InputValidator::new(schema).expect("an accepted schema compiles");
+        for context in [json!({}), json!({ "even_number": 6, "items": [{ "quantity": 1 }, "x"] })] {
+            let errors = validator.validate(&context).err().unwrap_or_default();
+            assert!(errors.len() <= 10);
+        }
+    }
+}
+
+fn is_line(text: &str, max_chars: usize) {
+    assert!(
+        !text.trim().is_empty() && text.chars().count() <= max_chars && !text.contains(char::is_control),
+        "{text:?}"
+    );
+}
+
+/// Edges lead where the names say, and back; every step is in one level, after all that it depends on.
+fn has_no_cycle(template: &TaskTemplate) {
+    let levels = template.levels();
+    let mut level_of = vec![None; template.steps.len()];
+    for (level, steps) in levels.iter().enumerate() {
+        for step in steps {
+            assert_eq!(level_of[usize::from(*step)].replace(level), None, "a step is in two levels");
+        }
+    }
+    for (number, step) in template.steps.iter().enumerate() {
+        let dependencies = template.dependencies_of(number);
+        assert!(dependencies.len() <= MAX_DEPENDENCIES);
+        let named: Vec<_> = dependencies.iter().map(|other| &template.steps[usize::from(*other)].name).collect();
+        assert_eq!(named, step.dependencies.iter().collect::<Vec<_>>());
+        assert_eq!(dependencies.iter().collect::<HashSet<_>>().len(), dependencies.len(), "a dependency counts twice");
+        for &other in dependencies {
+            assert!(level_of[usize::from(other)] < level_of[number], "a step comes before its dependency");
+            let back = template.dependents_of(usize::from(other)).iter().filter(|&&step| usize::from(step) == number);
+            assert_eq!(back.count(), 1);
+        }
+        assert!(level_of[number].is_some(), "a step never becomes ready");
+    }
+    let edges = |of: fn(&TaskTemplate, usize) -> &[u16]| {
+        (0..level_of.len()).map(|step| of(template, step).len()).sum::<usize>()
+    };
+    assert_eq!(edges(TaskTemplate::dependencies_of), edges(TaskTemplate::dependents_of));
+}
