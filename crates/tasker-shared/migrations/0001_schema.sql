@@ -235,7 +235,8 @@ create type tasker.claimed_step as (
     callable           text,
     initialization     jsonb,
     context            jsonb,
-    dependency_results jsonb,
+    -- Not jsonb, which ends at 256 MiB: many large results are more.
+    dependency_results json,
     attempt            smallint,
     max_attempts       smallint,
     timeout_seconds    integer,

@@ -4,6 +4,8 @@
 --
 -- A statement on a queue's table is planned anew at every call, since its text has the table's name. So these statements are
 -- kept simple. A call is about one namespace nearly always: then its arrays are taken as they are.
+--
+-- Ids of messages come from workers, too. So a message is only touched where it names the step that it is said to.
 
 -- The different ones among namespaces.
 create function tasker.distinct_namespaces(p_namespaces text[]) returns text[]
@@ -64,50 +66,59 @@ end
 $$;
 
 -- Deletes messages that have nothing left to say.
-create function tasker.delete_messages(p_namespaces text[], p_msg_ids bigint[]) returns void
+create function tasker.delete_messages(
+    p_namespaces text[], p_msg_ids bigint[], p_task_ids uuid[], p_step_nos smallint[]
+) returns void
 language plpgsql as $$
 declare
-    v_namespaces text[] := tasker.distinct_namespaces(p_namespaces);
     v_namespace text;
-    v_msg_ids bigint[] := p_msg_ids;
+    v_msg_ids bigint[];
+    v_contents text[];
 begin
-    foreach v_namespace in array v_namespaces loop
-        if cardinality(v_namespaces) > 1 then
-            v_msg_ids := array(
-                select m.msg_id from unnest(p_namespaces, p_msg_ids) m(namespace, msg_id) where m.namespace = v_namespace);
-        end if;
+    foreach v_namespace in array tasker.distinct_namespaces(p_namespaces) loop
+        select array_agg(m.msg_id), array_agg(m.msg_id || ' ' || m.task_id || ' ' || m.step_no) into v_msg_ids, v_contents
+        from unnest(p_namespaces, p_msg_ids, p_task_ids, p_step_nos) m(namespace, msg_id, task_id, step_no)
+        where m.namespace = v_namespace;
+        -- Not by a join: the planner takes a queue that was empty a moment ago for short, and would read all of it.
         execute format(
             'delete from pgmq.%1$I where msg_id = any (array(
-                 select msg_id from pgmq.%1$I where msg_id = any ($1) for update skip locked))',
+                 select msg_id from pgmq.%1$I
+                 where msg_id = any ($1)
+                   and msg_id || '' '' || (message ->> ''task_id'') || '' '' || (message ->> ''step_no'') = any ($2)
+                 for update skip locked))',
             'q_' || tasker.queue_name(v_namespace))
-        using v_msg_ids;
+        using v_msg_ids, v_contents;
     end loop;
 end
 $$;
 
 -- Sets when messages become visible; wakes listeners where that is now.
 create function tasker.defer_messages(
-    p_namespaces text[], p_msg_ids bigint[], p_visible_at timestamptz[]
+    p_namespaces text[], p_msg_ids bigint[], p_task_ids uuid[], p_step_nos smallint[], p_visible_at timestamptz[]
 ) returns void
 language plpgsql as $$
 declare
     v_namespaces text[] := tasker.distinct_namespaces(p_namespaces);
     v_namespace text;
     v_msg_ids bigint[] := p_msg_ids;
+    v_task_ids uuid[] := p_task_ids;
+    v_step_nos smallint[] := p_step_nos;
     v_visible_at timestamptz[] := p_visible_at;
 begin
     foreach v_namespace in array v_namespaces loop
         if cardinality(v_namespaces) > 1 then
-            select array_agg(m.msg_id), array_agg(m.visible_at) into v_msg_ids, v_visible_at
-            from unnest(p_namespaces, p_msg_ids, p_visible_at) m(namespace, msg_id, visible_at)
+            select array_agg(m.msg_id), array_agg(m.task_id), array_agg(m.step_no), array_agg(m.visible_at)
+            into v_msg_ids, v_task_ids, v_step_nos, v_visible_at
+            from unnest(p_namespaces, p_msg_ids, p_task_ids, p_step_nos, p_visible_at)
+                m(namespace, msg_id, task_id, step_no, visible_at)
             where m.namespace = v_namespace;
         end if;
         execute format(
-            'update pgmq.%1$I q set vt = m.visible_at from unnest($1, $2) m(msg_id, visible_at)
-             where q.msg_id = m.msg_id and q.msg_id = any (array(
-                 select l.msg_id from pgmq.%1$I l where l.msg_id = any ($1) for update skip locked))',
+            'update pgmq.%1$I q set vt = m.visible_at from unnest($1, $2, $3, $4) m(msg_id, task_id, step_no, visible_at)
+             where q.msg_id = m.msg_id and q.message ->> ''task_id'' = m.task_id::text and q.message ->> ''step_no'' = m.step_no::text
+               and q.msg_id = any (array(select l.msg_id from pgmq.%1$I l where l.msg_id = any ($1) for update skip locked))',
             'q_' || tasker.queue_name(v_namespace))
-        using v_msg_ids, v_visible_at;
+        using v_msg_ids, v_task_ids, v_step_nos, v_visible_at;
         perform tasker.wake(v_namespace, v_visible_at);
     end loop;
 end

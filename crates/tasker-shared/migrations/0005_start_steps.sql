@@ -22,7 +22,7 @@ begin
     select false, s.task_id, s.step_no, s.token, c.msg_id, t.namespace, tt.name, tt.version, ts.name, ts.callable,
            ts.initialization, t.context,
            coalesce((
-               select jsonb_object_agg(ds.name, d.result)
+               select json_object_agg(ds.name, d.result)
                from tasker.steps d
                join tasker.template_steps ds on ds.template_id = t.template_id and ds.step_no = d.step_no
                where d.task_id = s.task_id and d.step_no = any (ts.dependencies)), '{}'),
@@ -68,8 +68,7 @@ declare
     v_visible_at timestamptz[];
     v_messages jsonb[];
     v_read tasker.read_message[];
-    v_idle_namespaces text[];
-    v_idle_msg_ids bigint[];
+    v_idle tasker.read_message[];
     v_lock uuid[];
     v_steps tasker.read_step[];
     v_full boolean;
@@ -98,7 +97,7 @@ begin
                 select (v_namespace, m.msg_id, m.visible_at,
                         case when m.message ->> 'task_id' ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
                              then (m.message ->> 'task_id')::uuid end,
-                        case when m.message ->> 'step_no' ~ '^[0-9]{1,4}$'
+                        case when m.message ->> 'step_no' ~ '^(0|[1-9][0-9]{0,3})$'
                              then (m.message ->> 'step_no')::smallint end)::tasker.read_message
                 from unnest(v_msg_ids, v_visible_at, v_messages) m(msg_id, visible_at, message));
         end loop;
@@ -111,15 +110,16 @@ begin
         -- Messages whose steps have no turn to come go: a step that gets one again gets a new message with it. `v_lock`: the
         -- tasks that may change: those that start now, and those of steps whose lease has ended.
         select coalesce(array_agg(m) filter (where a.active), '{}'),
-               array_agg(m.namespace) filter (where not a.active), array_agg(m.msg_id) filter (where not a.active),
+               array_agg(m) filter (where not a.active),
                array_agg(distinct t.task_id) filter (where a.active and (t.state = 'pending' or s.state = 'in_progress'))
-        into v_read, v_idle_namespaces, v_idle_msg_ids, v_lock
+        into v_read, v_idle, v_lock
         from unnest(v_read) m
         left join tasker.steps s on s.task_id = m.task_id and s.step_no = m.step_no
         left join tasker.tasks t on t.task_id = m.task_id,
         lateral (select coalesce(s.state in ('enqueued', 'in_progress', 'waiting_for_retry'), false) as active) a;
-        if v_idle_msg_ids is not null then
-            perform tasker.delete_messages(v_idle_namespaces, v_idle_msg_ids);
+        if v_idle is not null then
+            perform tasker.delete_messages(
+                array_agg(m.namespace), array_agg(m.msg_id), array_agg(m.task_id), array_agg(m.step_no)) from unnest(v_idle) m;
         end if;
         exit when v_read <> '{}' or not v_full;
     end loop;
@@ -182,9 +182,11 @@ begin
     -- 5. Seldom: deal with the rest.
     if exists (select from unnest(v_steps) c where c.action <> 'start') then
         perform tasker.exhaust_steps(v_now, array(select c from unnest(v_steps) c where c.action = 'exhaust'));
-        perform tasker.delete_messages(array_agg(c.namespace), array_agg(c.msg_id))
+        perform tasker.delete_messages(
+            array_agg(c.namespace), array_agg(c.msg_id), array_agg(c.task_id), array_agg(c.step_no))
         from unnest(v_steps) c where c.action in ('delete', 'exhaust');
-        perform tasker.defer_messages(array_agg(c.namespace), array_agg(c.msg_id),
+        perform tasker.defer_messages(
+            array_agg(c.namespace), array_agg(c.msg_id), array_agg(c.task_id), array_agg(c.step_no),
             array_agg(case when c.due_at > v_now then c.due_at else v_now + interval '1 second' end))
         from unnest(v_steps) c where c.action = 'defer';
     end if;

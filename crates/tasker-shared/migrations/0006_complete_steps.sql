@@ -217,10 +217,13 @@ begin
 
     if v_accepted is not null then
         -- 2. Their messages.
-        perform tasker.delete_messages(array_agg(a.namespace), array_agg(a.msg_id))
+        perform tasker.delete_messages(
+            array_agg(a.namespace), array_agg(a.msg_id), array_agg(a.task_id), array_agg(a.step_no))
         from unnest(v_accepted) a where a.state = 'completed' or a.state = 'failed';
         if exists (select from unnest(v_accepted) a where a.state = 'enqueued' or a.state = 'waiting_for_retry') then
-            perform tasker.defer_messages(array_agg(a.namespace), array_agg(a.msg_id), array_agg(coalesce(a.due_at, v_now)))
+            perform tasker.defer_messages(
+                array_agg(a.namespace), array_agg(a.msg_id), array_agg(a.task_id), array_agg(a.step_no),
+                array_agg(coalesce(a.due_at, v_now)))
             from unnest(v_accepted) a where a.state = 'enqueued' or a.state = 'waiting_for_retry';
         end if;
 
@@ -238,7 +241,7 @@ begin
     if cardinality(v_accepted) is distinct from cardinality(p_task_ids) then
         return query
         select true, r.task_id, r.step_no, r.token, r.msg_id, r.namespace, null::text, null::text, null::text, null::text,
-               null::jsonb, null::jsonb, null::jsonb, null::smallint, null::smallint, null::integer, null::double precision
+               null::jsonb, null::jsonb, null::json, null::smallint, null::smallint, null::integer, null::double precision
         from unnest(p_result_namespaces, p_msg_ids, p_task_ids, p_step_nos, p_tokens)
             r(namespace, msg_id, task_id, step_no, token)
         where not exists (
@@ -288,7 +291,9 @@ begin
     from unnest(v_held) h
     where s.task_id = h.task_id and s.step_no = h.step_no;
 
-    perform tasker.defer_messages(array_agg(h.namespace), array_agg(h.msg_id), array_agg(h.due_at)) from unnest(v_held) h;
+    perform tasker.defer_messages(
+        array_agg(h.namespace), array_agg(h.msg_id), array_agg(h.task_id), array_agg(h.step_no), array_agg(h.due_at))
+    from unnest(v_held) h;
 
     return query select h.task_id, h.step_no from unnest(v_held) h;
 end

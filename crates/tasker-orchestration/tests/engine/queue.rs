@@ -137,6 +137,22 @@ async fn a_claim_looks_back_as_far_as_it_is_told() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_result_that_names_the_message_of_another_step_takes_nothing_from_it() -> Result<()> {
+    let bench = Bench::new().await?;
+    let template = bench.template(NAMESPACE, json!([step("a", &[]), step("b", &[])])).await?;
+    bench.task(template).await?;
+    let [a, b] = &bench.start("w", 2).await?[..] else { panic!("not two steps") };
+    let mut mixed_up = completed(a);
+    mixed_up.step.msg_id = b.msg_id;
+    assert_eq!(bench.finish("w", 0, &[mixed_up]).await?.refused, []);
+    // The worker dies: b starts again, and the message that a has left behind goes.
+    bench.pass(30_000).await?;
+    assert_eq!(bench.start_one("w").await?.step_name, "b");
+    assert_eq!(bench.value::<i64>("select count(*) from pgmq.q_bench").await?, 1);
+    Ok(())
+}
+
+#[tokio::test]
 async fn waking_is_one_notification_per_statement_and_none_for_hidden_messages() -> Result<()> {
     let bench = Bench::new().await?;
     let template = bench.template(NAMESPACE, json!([step("a", &[]), step("b", &["a"])])).await?;
