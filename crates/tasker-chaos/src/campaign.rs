@@ -92,9 +92,8 @@ async fn run_here(options: &Options) -> Result<Report> {
     let calm = Instant::now();
     field.stack.mend().await?;
     field.closing.cancel();
-    let mut evidence = Vec::new();
     if !all_done(&mut clients, LATE.saturating_sub(calm.elapsed())).await {
-        evidence = consistency::evidence(field.pool()).await?;
+        ledger.evidence(consistency::evidence(field.pool(), &[]).await?);
     }
     if !all_done(&mut clients, SETTLE_LIMIT.saturating_sub(calm.elapsed())).await {
         ledger.violation(format!("after {SETTLE_LIMIT:?} without faults, {} clients still wait", clients.len()));
@@ -106,7 +105,7 @@ async fn run_here(options: &Options) -> Result<Report> {
     check(&field, &acknowledged).await?;
     // None has ended by itself meanwhile.
     field.stack.mend().await?;
-    report(options, &field, seconds, settled_after, evidence).await
+    report(options, &field, seconds, settled_after).await
 }
 
 /// Waits until all clients have ended; false if that takes too long.
@@ -118,9 +117,13 @@ async fn all_done(clients: &mut JoinSet<()>, limit: Duration) -> bool {
 async fn watch(field: Arc<Field>) {
     loop {
         sleep(WATCH_INTERVAL).await;
-        if let Ok(violations) = consistency::violations_of_open_tasks(field.pool()).await {
-            violations.into_iter().for_each(|violation| field.ledger.violation(violation));
+        let Ok(violations) = consistency::violations_of_open_tasks(field.pool(), LEASE).await else { continue };
+        if !violations.is_empty()
+            && let Ok(evidence) = consistency::evidence(field.pool(), &violations).await
+        {
+            field.ledger.evidence(evidence);
         }
+        violations.into_iter().for_each(|violation| field.ledger.violation(violation));
     }
 }
 
@@ -158,13 +161,7 @@ async fn check(field: &Field, acknowledged: &Acknowledged) -> Result<()> {
     Ok(())
 }
 
-async fn report(
-    options: &Options,
-    field: &Field,
-    seconds: f64,
-    settled_after: Duration,
-    evidence: Vec<String>,
-) -> Result<Report> {
+async fn report(options: &Options, field: &Field, seconds: f64, settled_after: Duration) -> Result<Report> {
     let (steps, attempts, rejected_messages) = sqlx::query_as(
         "select (select count(*) from tasker.steps),
                 (select count(*) from tasker.transitions where step_no is not null and to_state = 'in_progress'),
@@ -192,6 +189,6 @@ async fn report(
         longest_recovery_seconds: entries.recoveries.values().max().map_or(0.0, Duration::as_secs_f64),
         longest_recovery_seconds_by_kind: recoveries.collect(),
         violations: entries.violations.clone(),
-        evidence,
+        evidence: entries.evidence.clone(),
     })
 }

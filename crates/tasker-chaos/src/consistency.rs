@@ -6,6 +6,8 @@
 //!
 //! Each returns one line for each thing that is wrong, beginning with what it offends. All queries of a call see the same moment.
 
+use std::time::Duration;
+
 use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 
 /// Lines of one check, at most: a broken engine breaks the same rule many times.
@@ -158,18 +160,18 @@ const CHECKS: &[Check] = &[
     ),
 ];
 
-/// No step waits for a turn that nobody will give it. `messages` are those of all queues. By the clock, not by the time at which the
-/// transaction began: the snapshot is younger.
+/// No step waits for a turn that nobody will give it. `messages` are those of all queues, `patience` says how much later they may
+/// come. By the clock, not by the time at which the transaction began: the snapshot is younger.
 const CALLED: Check = (
-    "a message calls each active step as soon as it can start",
+    "a message calls each active step in time",
     "select format('task %s, step %s: is %s, due %s', s.task_id, s.step_no, s.state, s.due_at)
-     from scope k join tasker.steps s using (task_id)
+     from scope k join tasker.steps s using (task_id), patience
      where k.state not in ('completed', 'failed', 'cancelled')
        and s.state in ('enqueued', 'in_progress', 'waiting_for_retry')
        and not exists (
            select from messages m
            where m.message ->> 'task_id' = s.task_id::text and m.message ->> 'step_no' = s.step_no::text
-             and m.vt <= greatest(s.due_at, clock_timestamp()))",
+             and m.vt <= greatest(s.due_at, clock_timestamp()) + patience.span)",
 );
 
 /// What may not be left when everything has come to rest.
@@ -189,16 +191,19 @@ const LEFT_OVER: &[Check] = &[
 /// # Errors
 /// When the database fails.
 pub async fn violations(pool: &PgPool) -> sqlx::Result<Vec<String>> {
-    found(pool, "true", CHECKS.iter().chain([&CALLED])).await
+    found(pool, "true", Duration::ZERO, CHECKS.iter().chain([&CALLED])).await
 }
 
 /// What is wrong with tasks that are not over, at this moment. Nothing should be.
 ///
+/// The message of a step that was handed back, or waits for a retry, may come a lease too late: somebody had it locked when the
+/// step was, and the engine waits for nobody who holds a message.
+///
 /// # Errors
 /// When the database fails.
-pub async fn violations_of_open_tasks(pool: &PgPool) -> sqlx::Result<Vec<String>> {
+pub async fn violations_of_open_tasks(pool: &PgPool, lease: Duration) -> sqlx::Result<Vec<String>> {
     let open = "state in ('pending', 'in_progress', 'blocked_by_failures')";
-    found(pool, open, CHECKS.iter().chain([&CALLED])).await
+    found(pool, open, lease, CHECKS.iter().chain([&CALLED])).await
 }
 
 /// Tasks that are not at rest, and messages in queues. There are none when the work is done and the workers have had the time
@@ -207,19 +212,24 @@ pub async fn violations_of_open_tasks(pool: &PgPool) -> sqlx::Result<Vec<String>
 /// # Errors
 /// When the database fails.
 pub async fn left_over(pool: &PgPool) -> sqlx::Result<Vec<String>> {
-    found(pool, "true", LEFT_OVER).await
+    found(pool, "true", Duration::ZERO, LEFT_OVER).await
 }
 
-/// What is known of some tasks that are not at rest, oldest first: a line for each change of state, step and message.
+/// What is known of the tasks that such lines name; of some that are not at rest, where they name none. A line for each change of
+/// state, step and message.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn evidence(pool: &PgPool) -> sqlx::Result<Vec<String>> {
+pub async fn evidence(pool: &PgPool, lines: &[String]) -> sqlx::Result<Vec<String>> {
     let mut connection = pool.acquire().await?;
     let messages = all_messages(&mut connection).await?;
     let statement = format!(
         "with scope as materialized (
-             select task_id from tasker.tasks where state in ('pending', 'in_progress') order by task_id limit 3
+             select task_id from tasker.tasks
+             where case when cardinality($1::text[]) > 0 then task_id::text = any (
+                       array(select substring(l from 'task ([0-9a-f-]{{36}})') from unnest($1::text[]) l))
+                   else state in ('pending', 'in_progress') end
+             order by task_id limit 3
          )
          select line from (
              select task_id, 1, transition_id,
@@ -233,13 +243,14 @@ pub async fn evidence(pool: &PgPool) -> sqlx::Result<Vec<String>> {
              from ({messages}) m join scope on m.message ->> 'task_id' = task_id::text
          ) known(task_id, part, nth, line) order by task_id, part, nth"
     );
-    sqlx::query_scalar(AssertSqlSafe(statement)).fetch_all(&mut *connection).await
+    sqlx::query_scalar(AssertSqlSafe(statement)).bind(lines).fetch_all(&mut *connection).await
 }
 
 /// What the checks find. One snapshot for all of them, so that they do not see a change half done.
 async fn found(
     pool: &PgPool,
     scope: &str,
+    patience: Duration,
     checks: impl IntoIterator<Item = &'static Check>,
 ) -> sqlx::Result<Vec<String>> {
     let mut transaction = pool.begin_with("begin isolation level repeatable read read only").await?;
@@ -250,10 +261,11 @@ async fn found(
         ('jit', 'off'), ('plan_cache_mode', 'auto'), ('work_mem', '64MB')) s(name, value)";
     sqlx::query(settings).execute(&mut *transaction).await?;
     let messages = all_messages(&mut transaction).await?;
-    let mut found = Vec::new();
+    let (mut found, patience) = (Vec::new(), patience.as_millis());
     for (rule, query) in checks {
         let statement = format!(
-            "with scope as materialized (select * from tasker.tasks where {scope}), messages as materialized ({messages})
+            "with scope as materialized (select * from tasker.tasks where {scope}), messages as materialized ({messages}),
+                  patience as (select interval '{patience} milliseconds' as span)
              select line from ({query}) found(line) order by line limit {LINES}"
         );
         // Made of constants, and of names that PostgreSQL has quoted.

@@ -26,6 +26,7 @@ pub(crate) struct Entries {
     pub(crate) refused: u64,
     pub(crate) exhausted: u64,
     pub(crate) violations: Vec<String>,
+    pub(crate) evidence: Vec<String>,
 }
 
 /// The book that all write into.
@@ -81,6 +82,14 @@ impl Ledger {
         let mut entries = self.entries();
         if entries.violations.len() < KEPT_VIOLATIONS && !entries.violations.contains(&what) {
             entries.violations.push(what);
+        }
+    }
+
+    /// What is known of tasks with which something is wrong. The first is enough: it is what led to the rest.
+    pub(crate) fn evidence(&self, lines: Vec<String>) {
+        let mut entries = self.entries();
+        if entries.evidence.is_empty() {
+            entries.evidence = lines;
         }
     }
 

@@ -42,7 +42,7 @@ pub struct Report {
     pub longest_recovery_seconds_by_kind: BTreeMap<String, f64>,
     /// What should not have been. Empty.
     pub violations: Vec<String>,
-    /// The history, the steps and the messages of some tasks that were late to come to rest, if any were.
+    /// The history, the steps and the messages of some tasks with which something was wrong, or that were late to come to rest.
     pub evidence: Vec<String>,
 }
 

@@ -32,10 +32,11 @@ async fn held(field: &Field, count: i64) -> sqlx::Result<Vec<StepRef>> {
     let mut connection = field.pool().acquire().await?;
     let messages = consistency::all_messages(&mut connection).await?;
     let query = format!(
-        "select s.task_id, s.step_no, s.token, t.namespace, m.msg_id
+        "select task_id, step_no, token, namespace, min(msg_id)
          from tasker.tasks t join tasker.steps s using (task_id)
          join ({messages}) m on m.message ->> 'task_id' = s.task_id::text and m.message ->> 'step_no' = s.step_no::text
-         where t.state = 'in_progress' and s.state = 'in_progress' and s.worker_id <> $1 order by random() limit $2"
+         where t.state = 'in_progress' and s.state = 'in_progress' and s.worker_id <> $1
+         group by task_id, step_no, token, namespace order by random() limit $2"
     );
     let rows: Vec<(Uuid, i16, Uuid, String, i64)> =
         sqlx::query_as(AssertSqlSafe(query)).bind(LIAR).bind(count).fetch_all(&mut *connection).await?;
