@@ -92,11 +92,14 @@ begin
 end
 $$;
 
--- Sets when messages become visible; wakes listeners where that is now.
+-- Sets when messages become visible; wakes listeners where that is now. Returns the steps whose messages it could set: not those
+-- that somebody has locked, or that are not there.
 create function tasker.defer_messages(
     p_namespaces text[], p_msg_ids bigint[], p_task_ids uuid[], p_step_nos smallint[], p_visible_at timestamptz[]
-) returns void
+)
+returns table (task_id uuid, step_no smallint)
 language plpgsql as $$
+#variable_conflict use_column
 declare
     v_namespaces text[] := tasker.distinct_namespaces(p_namespaces);
     v_namespace text;
@@ -113,10 +116,11 @@ begin
                 m(namespace, msg_id, task_id, step_no, visible_at)
             where m.namespace = v_namespace;
         end if;
-        execute format(
+        return query execute format(
             'update pgmq.%1$I q set vt = m.visible_at from unnest($1, $2, $3, $4) m(msg_id, task_id, step_no, visible_at)
              where q.msg_id = m.msg_id and q.message ->> ''task_id'' = m.task_id::text and q.message ->> ''step_no'' = m.step_no::text
-               and q.msg_id = any (array(select l.msg_id from pgmq.%1$I l where l.msg_id = any ($1) for update skip locked))',
+               and q.msg_id = any (array(select l.msg_id from pgmq.%1$I l where l.msg_id = any ($1) for update skip locked))
+             returning m.task_id, m.step_no',
             'q_' || tasker.queue_name(v_namespace))
         using v_msg_ids, v_task_ids, v_step_nos, v_visible_at;
         perform tasker.wake(v_namespace, v_visible_at);

@@ -161,6 +161,8 @@ as $$
 declare
     v_now timestamptz := tasker.now();
     v_accepted tasker.accepted_result[];
+    v_waiting tasker.accepted_result[];
+    v_deferred text[];
     v_handed_tasks uuid[];
     v_handed_steps smallint[];
     v_handed_msgs bigint[];
@@ -221,10 +223,16 @@ begin
             array_agg(a.namespace), array_agg(a.msg_id), array_agg(a.task_id), array_agg(a.step_no))
         from unnest(v_accepted) a where a.state = 'completed' or a.state = 'failed';
         if exists (select from unnest(v_accepted) a where a.state = 'enqueued' or a.state = 'waiting_for_retry') then
-            perform tasker.defer_messages(
-                array_agg(a.namespace), array_agg(a.msg_id), array_agg(a.task_id), array_agg(a.step_no),
-                array_agg(coalesce(a.due_at, v_now)))
-            from unnest(v_accepted) a where a.state = 'enqueued' or a.state = 'waiting_for_retry';
+            v_waiting := array(select a from unnest(v_accepted) a where a.state = 'enqueued' or a.state = 'waiting_for_retry');
+            select array_agg(d.task_id || ' ' || d.step_no) into v_deferred
+            from tasker.defer_messages(
+                array(select w.namespace from unnest(v_waiting) w), array(select w.msg_id from unnest(v_waiting) w),
+                array(select w.task_id from unnest(v_waiting) w), array(select w.step_no from unnest(v_waiting) w),
+                array(select coalesce(w.due_at, v_now) from unnest(v_waiting) w)) d;
+            -- Not to wait for the end of the lease: a message too many does no harm.
+            perform tasker.enqueue(array_agg(w.namespace), array_agg(w.task_id), array_agg(w.step_no), array_agg(coalesce(w.due_at, v_now)))
+            from unnest(v_waiting) w
+            where (w.task_id || ' ' || w.step_no = any (v_deferred)) is not true;
         end if;
 
         -- 3. Their tasks; the worker may be handed dependents.

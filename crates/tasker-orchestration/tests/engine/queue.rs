@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use serde_json::json;
 
-use crate::bench::{Bench, LEASE, NAMESPACE, completed, step};
+use crate::bench::{Bench, LEASE, NAMESPACE, completed, failed, step};
 
 #[tokio::test]
 async fn messages_that_name_no_step_are_set_aside_and_the_queue_goes_on() -> Result<()> {
@@ -141,7 +141,8 @@ async fn a_result_that_names_the_message_of_another_step_takes_nothing_from_it()
     let bench = Bench::new().await?;
     let template = bench.template(NAMESPACE, json!([step("a", &[]), step("b", &[])])).await?;
     bench.task(template).await?;
-    let [a, b] = &bench.start("w", 2).await?[..] else { panic!("not two steps") };
+    let steps = bench.start("w", 2).await?;
+    let (a, b) = (&steps[0], &steps[1]);
     let mut mixed_up = completed(a);
     mixed_up.step.msg_id = b.msg_id;
     assert_eq!(bench.finish("w", 0, &[mixed_up]).await?.refused, []);
@@ -149,6 +150,28 @@ async fn a_result_that_names_the_message_of_another_step_takes_nothing_from_it()
     bench.pass(30_000).await?;
     assert_eq!(bench.start_one("w").await?.step_name, "b");
     assert_eq!(bench.value::<i64>("select count(*) from pgmq.q_bench").await?, 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_retry_is_on_time_although_somebody_has_its_message_locked() -> Result<()> {
+    let bench = Bench::new().await?;
+    let template = bench.template(NAMESPACE, json!([step("a", &[])])).await?;
+    bench.task(template).await?;
+    let a = bench.start_one("w").await?;
+    let other = fresh_pool(&bench).await?;
+    let mut reader = other.begin().await?;
+    sqlx::query("select from pgmq.q_bench for update").execute(&mut *reader).await?;
+    bench.finish("w", 0, &[failed(&a)]).await?;
+    reader.rollback().await?;
+    bench.pass(1_000).await?;
+    let again = bench.start_one("w").await?;
+    assert_eq!(again.attempt, 2);
+    bench.finish("w", 0, &[completed(&again)]).await?;
+    // The first message comes when the first lease ends, and goes.
+    bench.pass(30_000).await?;
+    assert_eq!(bench.start("w", 10).await?, []);
+    assert_eq!(bench.value::<i64>("select count(*) from pgmq.q_bench").await?, 0);
     Ok(())
 }
 
