@@ -1,4 +1,4 @@
-//! PostgreSQL, a server and the sample worker in this process, for `dev` and `demo`.
+//! PostgreSQL, a server and the sample worker in this process, for `dev`, `demo` and `bench`.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -6,8 +6,8 @@ use std::time::Instant;
 use local_postgres::{LocalPostgres, Options, StopMode};
 use sqlx::PgPool;
 use tasker_orchestration::Server;
-use tasker_shared::database;
-use tasker_shared::settings::Settings;
+use tasker_shared::settings::{LogFormat, Logging, Settings};
+use tasker_shared::{database, logging, shutdown};
 use tasker_worker::Worker;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -31,6 +31,38 @@ pub(crate) struct Stack {
 }
 
 impl Stack {
+    /// Settings of a stack that nobody else knows: on free ports, and on a private PostgreSQL unless DATABASE_URL names one.
+    pub(crate) fn private_settings(log_filter: &str) -> Settings {
+        let mut settings = Settings::default();
+        settings.database.url = std::env::var("DATABASE_URL").unwrap_or_default();
+        settings.orchestration.port = 0;
+        settings.worker.port = 0;
+        settings.logging = Logging { format: LogFormat::Text, filter: log_filter.to_owned() };
+        settings
+    }
+
+    /// Starts a stack on a throw-away folder, works with it, and stops it, also where the work fails or is interrupted.
+    pub(crate) async fn run<T>(
+        settings: Settings,
+        work: impl AsyncFnOnce(&Self) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        logging::init(&settings.logging).map_err(Failure::usage)?;
+        let interrupt =
+            shutdown::on_signal().map_err(|error| Failure::failed(format!("cannot catch signals: {error}")))?;
+        let stack = tokio::select! {
+            biased;
+            () = interrupt.cancelled() => return Err(Failure::interrupted()),
+            stack = Self::start(settings, None) => stack?,
+        };
+        let result = tokio::select! {
+            biased;
+            () = interrupt.cancelled() => Err(Failure::interrupted()),
+            result = work(&stack) => result,
+        };
+        stack.stop().await?;
+        result
+    }
+
     /// Starts everything and tells about it. Where the settings name no database, a private PostgreSQL is started: on the folder
     /// `data_dir`, or on a throw-away one.
     pub(crate) async fn start(mut settings: Settings, data_dir: Option<PathBuf>) -> Result<Self, Failure> {

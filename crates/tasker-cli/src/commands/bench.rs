@@ -9,8 +9,6 @@ use serde::Serialize;
 use sqlx::{Connection, PgConnection};
 use tasker_client::{OrchestrationApiClient, OrchestrationClient, WorkerApiClient, WorkerClient};
 use tasker_shared::api::{CreateTask, TaskState};
-use tasker_shared::settings::{LogFormat, Logging, Settings};
-use tasker_shared::{logging, shutdown};
 use tokio::task::JoinSet;
 
 use crate::context::Context;
@@ -67,27 +65,8 @@ struct Report {
 
 impl Command {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
-        let mut settings = Settings::default();
-        settings.database.url = std::env::var("DATABASE_URL").unwrap_or_default();
-        settings.orchestration.port = 0;
-        settings.worker.port = 0;
-        let quiet = Logging { format: LogFormat::Text, filter: "warn".to_owned() };
-        logging::init(&quiet).map_err(Failure::usage)?;
-
-        let interrupt =
-            shutdown::on_signal().map_err(|error| Failure::failed(format!("cannot catch signals: {error}")))?;
-        let stack = tokio::select! {
-            biased;
-            () = interrupt.cancelled() => return Err(Failure::interrupted()),
-            stack = Stack::start(settings, None) => stack?,
-        };
-        let measured = tokio::select! {
-            biased;
-            () = interrupt.cancelled() => Err(Failure::interrupted()),
-            measured = self.measure(&stack) => measured,
-        };
-        stack.stop().await?;
-        let report = Report { benchmarks: measured? };
+        let benchmarks = Stack::run(Stack::private_settings("warn"), async |stack| self.measure(stack).await).await?;
+        let report = Report { benchmarks };
         if context.json { output::print_json(&report) } else { output::print(table(&report)) }
     }
 

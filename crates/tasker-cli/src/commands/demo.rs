@@ -6,8 +6,6 @@ use clap::Args;
 use serde_json::{Value, json};
 use tasker_client::{ClientError, OrchestrationApiClient, OrchestrationClient};
 use tasker_shared::api::{CreateTask, TaskDetail, TaskState};
-use tasker_shared::settings::{LogFormat, Logging, Settings};
-use tasker_shared::{logging, shutdown};
 
 use super::task::{not_completed, outcome};
 use crate::context::Context;
@@ -29,30 +27,13 @@ pub(crate) struct Command {
 impl Command {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
         let begun = Instant::now();
-        let mut settings = Settings::default();
-        settings.database.url = std::env::var("DATABASE_URL").unwrap_or_default();
-        settings.orchestration.port = 0;
-        settings.worker.port = 0;
+        let mut settings = Stack::private_settings("warn,sqlx_core=error");
         // Only an interrupted demo has steps and requests that still run.
         settings.worker.shutdown_timeout_ms = 500;
         settings.orchestration.shutdown_timeout_ms = 500;
-        let quiet = Logging { format: LogFormat::Text, filter: "warn,sqlx_core=error".to_owned() };
-        logging::init(&quiet).map_err(Failure::usage)?;
-
-        let interrupt =
-            shutdown::on_signal().map_err(|error| Failure::failed(format!("cannot catch signals: {error}")))?;
-        let stack = tokio::select! {
-            biased;
-            () = interrupt.cancelled() => return Err(Failure::interrupted()),
-            stack = Stack::start(settings, None) => stack?,
-        };
-        let result = tokio::select! {
-            biased;
-            () = interrupt.cancelled() => Err(Failure::interrupted()),
-            tasks = run_workflows(&stack.url, self.even_number) => tasks.map_err(Failure::from),
-        };
-        stack.stop().await?;
-        report(context, &result?, begun)
+        let work = async |stack: &Stack| Ok(run_workflows(&stack.url, self.even_number).await?);
+        let tasks = Stack::run(settings, work).await?;
+        report(context, &tasks, begun)
     }
 }
 
