@@ -59,7 +59,7 @@ class Grades(unittest.TestCase):
 
 # What cargo 1.95, npm 11, pip 26 and gem 3.3 said, shortened.
 CARGO = "rustls #tls\nA modern TLS library\nversion: 0.23.46\nlicense: MIT\n"
-CARGO_MISSING = "error: could not find `x` in registry `https://registry.example/index`"
+CARGO_MISSING = "error: could not find `x` in registry `the index`"
 CARGO_OFF = "error: download of config.json failed\n\nCaused by:\n  [7] Could not connect to server"
 NPM_MISSING = '{"error": {"code": "E404", "summary": "Not Found"}}'
 NPM_OFF = '{"error": {"code": "ECONNREFUSED"}}'
