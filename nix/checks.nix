@@ -97,5 +97,5 @@ in
         zizmor
       ]
       [ ../.github ]
-      "actionlint .github/workflows/*.y*ml && zizmor --offline --min-severity medium .github";
+      "actionlint .github/workflows/*.y*ml && zizmor --offline --pedantic .github";
 }
