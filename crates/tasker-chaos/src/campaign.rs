@@ -117,7 +117,7 @@ async fn all_done(clients: &mut JoinSet<()>, limit: Duration) -> bool {
 async fn watch(field: Arc<Field>) {
     loop {
         sleep(WATCH_INTERVAL).await;
-        let Ok(violations) = consistency::violations_of_open_tasks(field.pool(), LEASE).await else { continue };
+        let Ok(violations) = consistency::violations_of_open_tasks(field.pool()).await else { continue };
         if !violations.is_empty()
             && let Ok(evidence) = consistency::evidence(field.pool(), &violations).await
         {

@@ -6,8 +6,6 @@
 //!
 //! Each returns one line for each thing that is wrong, beginning with what it offends. All queries of a call see the same moment.
 
-use std::time::Duration;
-
 use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 
 /// Lines of one check, at most: a broken engine breaks the same rule many times.
@@ -16,7 +14,7 @@ const LINES: i32 = 20;
 /// What must be true, and the query that finds where it is not.
 type Check = (&'static str, &'static str);
 
-/// What is true of tasks and their history at every moment. `scope` are the tasks to look at.
+/// What is true of tasks and their history at every moment. `scope` are the tasks to look at, `messages` those of all queues.
 const CHECKS: &[Check] = &[
     (
         // A step that waits for others is not in the history until its turn comes.
@@ -158,21 +156,19 @@ const CHECKS: &[Check] = &[
          ) h on h.task_id = s.task_id and h.step_no = s.step_no
          where s.attempts <> coalesce(h.n, 0) or s.attempts > ts.max_attempts",
     ),
+    // By the clock, not by the time at which the transaction began: the snapshot is younger.
+    (
+        "a message calls each active step in time",
+        "select format('task %s, step %s: is %s, due %s', s.task_id, s.step_no, s.state, s.due_at)
+         from scope k join tasker.steps s using (task_id)
+         where k.state not in ('completed', 'failed', 'cancelled')
+           and s.state in ('enqueued', 'in_progress', 'waiting_for_retry')
+           and not exists (
+               select from messages m
+               where m.message ->> 'task_id' = s.task_id::text and m.message ->> 'step_no' = s.step_no::text
+                 and m.vt <= greatest(s.due_at, clock_timestamp()))",
+    ),
 ];
-
-/// No step waits for a turn that nobody will give it. `messages` are those of all queues, `patience` says how much later they may
-/// come. By the clock, not by the time at which the transaction began: the snapshot is younger.
-const CALLED: Check = (
-    "a message calls each active step in time",
-    "select format('task %s, step %s: is %s, due %s', s.task_id, s.step_no, s.state, s.due_at)
-     from scope k join tasker.steps s using (task_id), patience
-     where k.state not in ('completed', 'failed', 'cancelled')
-       and s.state in ('enqueued', 'in_progress', 'waiting_for_retry')
-       and not exists (
-           select from messages m
-           where m.message ->> 'task_id' = s.task_id::text and m.message ->> 'step_no' = s.step_no::text
-             and m.vt <= greatest(s.due_at, clock_timestamp()) + patience.span)",
-);
 
 /// What may not be left when everything has come to rest.
 const LEFT_OVER: &[Check] = &[
@@ -191,19 +187,16 @@ const LEFT_OVER: &[Check] = &[
 /// # Errors
 /// When the database fails.
 pub async fn violations(pool: &PgPool) -> sqlx::Result<Vec<String>> {
-    found(pool, "true", Duration::ZERO, CHECKS.iter().chain([&CALLED])).await
+    found(pool, "true", CHECKS).await
 }
 
 /// What is wrong with tasks that are not over, at this moment. Nothing should be.
 ///
-/// The message of a step that was handed back, or waits for a retry, may come a lease too late: somebody had it locked when the
-/// step was, and the engine waits for nobody who holds a message.
-///
 /// # Errors
 /// When the database fails.
-pub async fn violations_of_open_tasks(pool: &PgPool, lease: Duration) -> sqlx::Result<Vec<String>> {
+pub async fn violations_of_open_tasks(pool: &PgPool) -> sqlx::Result<Vec<String>> {
     let open = "state in ('pending', 'in_progress', 'blocked_by_failures')";
-    found(pool, open, lease, CHECKS.iter().chain([&CALLED])).await
+    found(pool, open, CHECKS).await
 }
 
 /// Tasks that are not at rest, and messages in queues. There are none when the work is done and the workers have had the time
@@ -212,7 +205,7 @@ pub async fn violations_of_open_tasks(pool: &PgPool, lease: Duration) -> sqlx::R
 /// # Errors
 /// When the database fails.
 pub async fn left_over(pool: &PgPool) -> sqlx::Result<Vec<String>> {
-    found(pool, "true", Duration::ZERO, LEFT_OVER).await
+    found(pool, "true", LEFT_OVER).await
 }
 
 /// What is known of the tasks that such lines name; of some that are not at rest, where they name none. A line for each change of
@@ -247,12 +240,7 @@ pub async fn evidence(pool: &PgPool, lines: &[String]) -> sqlx::Result<Vec<Strin
 }
 
 /// What the checks find. One snapshot for all of them, so that they do not see a change half done.
-async fn found(
-    pool: &PgPool,
-    scope: &str,
-    patience: Duration,
-    checks: impl IntoIterator<Item = &'static Check>,
-) -> sqlx::Result<Vec<String>> {
+async fn found(pool: &PgPool, scope: &str, checks: &[Check]) -> sqlx::Result<Vec<String>> {
     let mut transaction = pool.begin_with("begin isolation level repeatable read read only").await?;
     // The planner takes a young table for a small one, and would compare every row with every other; the engine's functions leave
     // settings in a session that suit only them.
@@ -261,11 +249,10 @@ async fn found(
         ('jit', 'off'), ('plan_cache_mode', 'auto'), ('work_mem', '64MB')) s(name, value)";
     sqlx::query(settings).execute(&mut *transaction).await?;
     let messages = all_messages(&mut transaction).await?;
-    let (mut found, patience) = (Vec::new(), patience.as_millis());
+    let mut found = Vec::new();
     for (rule, query) in checks {
         let statement = format!(
-            "with scope as materialized (select * from tasker.tasks where {scope}), messages as materialized ({messages}),
-                  patience as (select interval '{patience} milliseconds' as span)
+            "with scope as materialized (select * from tasker.tasks where {scope}), messages as materialized ({messages})
              select line from ({query}) found(line) order by line limit {LINES}"
         );
         // Made of constants, and of names that PostgreSQL has quoted.

@@ -86,7 +86,7 @@ async fn what_is_planted_is_found() -> Result<()> {
         complete(&engine, claim(&engine).await?.first().context("nothing to claim")?).await?;
         ensure!(claim(&engine).await?.len() == 1, "the second step is not claimed");
         assert_eq!(consistency::violations(&pool).await?, Vec::<String>::new());
-        assert_eq!(consistency::violations_of_open_tasks(&pool, Duration::ZERO).await?, Vec::<String>::new());
+        assert_eq!(consistency::violations_of_open_tasks(&pool).await?, Vec::<String>::new());
         let left_over = consistency::left_over(&pool).await?;
         assert!(left_over[0].starts_with("every task comes to rest: ") && left_over[0].contains(&open.to_string()));
         assert!(left_over[1].starts_with("no message is left in a queue: "));
