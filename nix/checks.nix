@@ -22,7 +22,7 @@ let
     doInstallCargoArtifacts = false;
   };
 
-  # Looks at files with a program, and yields nothing.
+  # Looks at files with a program, and yields nothing. The commands are parted by `;`: a failure before `&&` ends nothing.
   look =
     name: nativeBuildInputs: files: command:
     runCommand "tasker-${name}" {
@@ -34,7 +34,6 @@ let
     ../flake.nix
     ../nix
   ];
-  hasWorkflows = builtins.pathExists ../.github/workflows;
 in
 {
   fmt = look "fmt" [ formatter ] (
@@ -46,6 +45,7 @@ in
       ../rust-toolchain.toml
       ../rustfmt.toml
       ../taplo.toml
+      ../fuzz
     ]
   ) "tasker-fmt --check";
 
@@ -77,25 +77,20 @@ in
     }
   );
 
+  workflows = look "workflows" [
+    actionlint
+    zizmor
+  ] [ ../.github ] "actionlint .github/workflows/*.yml; zizmor --offline --pedantic .github";
+
   scripts = look "scripts" [ shellcheck ] [ ../scripts ] "shellcheck scripts/*";
 
   nix = look "nix" [
     deadnix
     statix
-  ] nixFiles "deadnix --fail . && statix check .";
+  ] nixFiles "deadnix --fail .; statix check .";
 }
 # Both start PostgreSQL in the build's sandbox.
 // lib.optionalAttrs stdenv.hostPlatform.isLinux {
   nextest = tests.run "unit";
   integration = tests.run "integration";
-}
-// lib.optionalAttrs hasWorkflows {
-  workflows =
-    look "workflows"
-      [
-        actionlint
-        zizmor
-      ]
-      [ ../.github ]
-      "actionlint .github/workflows/*.y*ml && zizmor --offline --pedantic .github";
 }

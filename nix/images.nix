@@ -48,7 +48,6 @@ let
         name = "tasker-${name}";
         tag = version;
         inherit created;
-        mtime = created;
         contents = contents ++ [
           dockerTools.caCertificates
           dockerTools.fakeNss
@@ -61,6 +60,8 @@ let
             Test = [ "CMD" ] ++ healthCommand;
             Interval = 2 * 1000 * 1000 * 1000;
             Timeout = 15 * 1000 * 1000 * 1000;
+            # A starved machine may take its time to start.
+            StartPeriod = 120 * 1000 * 1000 * 1000;
             Retries = 15;
           };
           Labels = {
@@ -99,7 +100,6 @@ let
       contents = [
         bash
         coreutils
-        (lib.getBin postgresql)
       ];
       entrypoint = [ "/bin/stack-postgres" ];
       healthCommand = [
@@ -118,7 +118,7 @@ let
       config = {
         Cmd = [ "serve" ];
         Env = [
-          "PATH=/bin"
+          "PATH=/bin:${lib.getBin postgresql}/bin"
           "TASKER_STACK_DIR=/var/lib/tasker"
         ];
         Volumes."/var/lib/tasker" = { };

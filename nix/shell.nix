@@ -39,9 +39,12 @@ mkShell {
 
   TASKER_PG_BIN = "${lib.getBin postgresql}/bin";
 
+  # Not on standard output, which may be a program's: `nix develop --command cargo metadata | jq`.
   shellHook = ''
-    echo 'cargo nextest run     all tests, on PostgreSQL servers of their own'
-    echo 'scripts/integration   the stack of process-compose.yaml with the integration suite'
-    echo 'nix flake check       what CI runs;  nix fmt formats'
+    cat >&2 <<END
+    cargo nextest run     all tests, on PostgreSQL servers of their own
+    scripts/integration   the stack of process-compose.yaml with the integration suite
+    nix flake check       what CI runs;  nix fmt formats
+    END
   '';
 }

@@ -9,9 +9,14 @@ let
   wanted = (lib.importTOML ../rust-toolchain.toml).toolchain;
   oldest = (lib.importTOML ../Cargo.toml).workspace.package.rust-version;
 
+  # Of another channel fenix's manifest does not tell the release.
   channel =
-    fenix.${wanted.channel}
-      or (throw "rust-toolchain.toml: fenix has no channel `${wanted.channel}`; it has stable and beta");
+    if wanted.channel != "stable" then
+      throw "rust-toolchain.toml: the flake knows the channel `stable` only, not `${wanted.channel}`"
+    else if wanted ? targets then
+      throw "rust-toolchain.toml: the flake does not add `targets`; see nix/toolchain.nix"
+    else
+      fenix.stable;
 
   # A manifest gives its release number only in its addresses: .../rustc-1.97.1-x86_64-unknown-linux-gnu.tar.gz
   release = lib.head (
