@@ -40,6 +40,8 @@ def service(process, shared, tag):
     own = dict(environment(process.get("environment", [])))
     result = {
         "image": f"{IMAGES[program]}:{tag}",
+        # The images are loaded, not published under these names.
+        "pull_policy": "never",
         "command": arguments,
         "environment": dict(environment(shared)) | own,
         "depends_on": {
@@ -58,8 +60,11 @@ def service(process, shared, tag):
         result["environment"]["TASKER_ORCHESTRATION_INSECURE"] = "true"
     if program == "scripts/stack-postgres":
         result["volumes"] = ["data:/var/lib/tasker"]
-    if signal := process.get("shutdown", {}).get("signal"):
-        result["stop_signal"] = str(signal)
+    shutdown = process.get("shutdown", {})
+    if "signal" in shutdown:
+        result["stop_signal"] = str(shutdown["signal"])
+    if "timeout_seconds" in shutdown:
+        result["stop_grace_period"] = f"{shutdown['timeout_seconds']}s"
     return {key: value for key, value in result.items() if value}
 
 

@@ -1,5 +1,6 @@
 # The images in a container engine: loading them, and the integration suite against them.
 {
+  bash,
   cargo-nextest,
   coreutils,
   docker-client,
@@ -27,7 +28,10 @@ let
   };
 
   load = ''
-    engine=''${CONTAINER_ENGINE:-$(type -P docker || type -P podman)}
+    if ! engine=''${CONTAINER_ENGINE:-$(type -P docker || type -P podman)}; then
+      echo "There is neither docker nor podman on the PATH; CONTAINER_ENGINE names another." >&2
+      exit 1
+    fi
     jq -r '.[].file' ${images}/manifest.json | while read -r file; do
       "$engine" load --input "${images}/$file"
     done
@@ -42,6 +46,7 @@ in
   integration-containers =
     app "integration-containers" "Runs the integration suite against the images"
       [
+        bash
         cargo-nextest
         coreutils
         docker-client
@@ -52,7 +57,8 @@ in
       ''
         ${load}
         stack=$(mktemp -d "''${TMPDIR:-/tmp}/tasker-containers.XXXXXX")
-        eval "$(${source}/scripts/stack-ports)"
+        ports=$(${source}/scripts/stack-ports)
+        eval "$ports"
         # COMPOSE_FILE adds files to the project's own, for what a machine wants differently.
         export COMPOSE_FILE=${images}/compose.yaml''${COMPOSE_FILE:+:$COMPOSE_FILE} COMPOSE_PROJECT_NAME=tasker-$$
 

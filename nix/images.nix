@@ -17,6 +17,8 @@
 }:
 let
   inherit (workspace.commonArgs) version;
+  # With the commit, so that two trees on one machine do not take each other's images.
+  tag = "${version}-${self.shortRev or "dirty"}";
   date = self.lastModifiedDate;
   part = from: length: builtins.substring from length date;
   created = "${part 0 4}-${part 4 2}-${part 6 2}T${part 8 2}:${part 10 2}:${part 12 2}Z";
@@ -46,8 +48,7 @@ let
       ]
       // {
         name = "tasker-${name}";
-        tag = version;
-        inherit created;
+        inherit created tag;
         contents = contents ++ [
           dockerTools.caCertificates
           dockerTools.fakeNss
@@ -137,13 +138,17 @@ runCommand "tasker-images-${version}"
   ''
     mkdir $out
     add() {
+      if [ "$1" != postgres ] && [ "$(stat -L -c %s "$2")" -gt $((40 << 20)) ]; then
+        echo "The image $1 is over 40 MiB: see what it is made of with nix path-info --recursive --size"
+        exit 1
+      fi
       ln -s "$2" "$out/$1.tar.gz"
       jq --null-input --arg name "$3" --arg tag "$4" --arg file "$1.tar.gz" --argjson bytes "$(stat -L -c %s "$2")" \
         --arg sha256 "$(sha256sum "$2" | cut -d' ' -f1)" '$ARGS.named' >>manifest
     }
     ${lib.concatMapAttrsStringSep "" (name: image: ''
-      add ${name} ${image} ${image.imageName} ${image.imageTag}
+      add ${name} ${image} ${image.imageName} ${tag}
     '') images}
     jq --slurp . manifest >$out/manifest.json
-    python3 ${./compose.py} ${../process-compose.yaml} ${version} >$out/compose.yaml
+    python3 ${./compose.py} ${../process-compose.yaml} ${tag} >$out/compose.yaml
   ''

@@ -1,5 +1,6 @@
 # The stack of process-compose.yaml as apps: with the integration suite, for development, and as a demonstration.
 {
+  bash,
   cargo-nextest,
   coreutils,
   lib,
@@ -23,7 +24,9 @@ let
     type = "app";
     program = lib.getExe (writeShellApplication {
       inherit name text;
+      # bash for the scripts: that of macOS is too old for them.
       runtimeInputs = [
+        bash
         cargo-nextest
         coreutils
         process-compose
@@ -45,8 +48,9 @@ in
   '';
 
   dev = app "dev" "Runs the stack in the terminal; its data and logs are in .tasker/stack" ''
-    export PATH="$TASKER_BIN_DIR:$PATH" TASKER_STACK_DIR="''${TASKER_STACK_DIR:-$PWD/.tasker/stack}"
-    mkdir -p "$TASKER_STACK_DIR/logs"
+    mkdir -p "''${TASKER_STACK_DIR:=.tasker/stack}/logs"
+    TASKER_STACK_DIR=$(cd "$TASKER_STACK_DIR" && pwd)
+    export PATH="$TASKER_BIN_DIR:$PATH" TASKER_STACK_DIR
     cd ${source}
     exec process-compose up --use-uds "$@" orchestration worker
   '';
