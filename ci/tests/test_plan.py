@@ -43,7 +43,7 @@ class TheProjectsRules(unittest.TestCase):
         ("Cargo.lock", {Q, U, N, B, V, P}),
         ("rust-toolchain.toml", {Q, U, N, B, V, P}),
         ("bindings/python/src/lib.rs", {Q, U}),
-        ("flake.lock", {Q, N, C, B}),
+        ("flake.lock", {Q, U, N, C, B, V}),
         ("nix/checks.nix", {Q, N, C, B}),
         ("nix/images.nix", {Q, N, C, B}),
         ("deploy/compose.yaml", {Q, N, C, B}),
@@ -77,7 +77,7 @@ class TheProjectsRules(unittest.TestCase):
     def test_labels_and_wishes(self) -> None:
         self.assertEqual(needed("README.md", labels=["run-docker"]), {Q, C})
         self.assertEqual(needed("README.md", labels=["bug"]), {Q})
-        self.assertEqual(needed("flake.lock", without=[C]), {Q, N, B})
+        self.assertEqual(needed("nix/checks.nix", without=[C]), {Q, N, B})
         with self.assertRaisesRegex(Problem, "nonsense: no such job"):
             needed("README.md", without=["nonsense"])
 
