@@ -77,10 +77,14 @@ in
     }
   );
 
-  workflows = look "workflows" [
-    actionlint
-    zizmor
-  ] [ ../.github ] "actionlint .github/workflows/*.yml; zizmor --offline --pedantic .github";
+  workflows =
+    look "workflows"
+      [
+        actionlint
+        zizmor
+      ]
+      [ ../.github ]
+      "actionlint .github/workflows/*.yml; zizmor --offline --pedantic .github";
 
   scripts = look "scripts" [ shellcheck ] [ ../scripts ] "shellcheck scripts/*";
 
