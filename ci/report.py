@@ -1,4 +1,4 @@
-"""What the programs of ci/ share: problems as messages, tables, and the job summary of GitHub.
+"""What the programs of ci/ share: problems as messages, input, commands, tables, and the job summary of GitHub.
 
 A program's `main` does its work and returns an exit code. 0: fine. 1: what it looked at is not fine. 2: it could not
 look, because its input or a tool is wrong; raise `Problem` for that.
@@ -6,9 +6,20 @@ look, because its input or a tool is wrong; raise `Problem` for that.
 
 from __future__ import annotations
 
+import contextlib
+import io
+import json
 import os
+import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+# GitHub drops the whole summary of a step if it is longer, in bytes.
+SUMMARY = 1024 * 1024
+# Of a line; what is longer is no text for people.
+LINE = 500
 
 
 class Problem(Exception):
@@ -16,13 +27,96 @@ class Problem(Exception):
 
 
 def run(main: Callable[[], int]) -> None:
-    """Ends the process with `main`'s exit code, or with 2 and the message of its `Problem`."""
+    """Ends the process with `main`'s exit code, or with 2 and the message of its `Problem`. A file that cannot be
+    read or written is a problem too, standard output included."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # JSON and the names of files may contain what is not text.
+            stream.reconfigure(errors="backslashreplace")
+    code: Any
     try:
         code = main()
+        print(end="", flush=True)
+    except SystemExit as end:  # of argparse
+        code = end.code
     except Problem as problem:
-        print(f"error: {problem}", file=sys.stderr)
-        code = 2
+        code = _fail(str(problem))
+    except KeyboardInterrupt:
+        code = 130
+    except BrokenPipeError:
+        # Nobody reads on, as in `| head`: that is not worth a word. The code is the one that a shell gives.
+        code = 141
+    except OSError as error:
+        code = _fail(f"{error.filename or 'standard output'}: {error.strerror or error}")
+    try:
+        print(end="", flush=True)
+    except OSError:
+        # Python would try once more, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     sys.exit(code)
+
+
+def _fail(message: str) -> int:
+    with contextlib.suppress(OSError):
+        print(f"error: {message}", file=sys.stderr)
+    return 2
+
+
+def read(path: str) -> str:
+    """A file's text; `-` is standard input."""
+    try:
+        with open(0 if path == "-" else path, encoding="utf-8") as file:
+            return file.read()
+    except OSError as error:
+        raise Problem(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise Problem(f"{path}: is not UTF-8 text: {error}") from error
+
+
+def write(path: str, text: str) -> None:
+    with open(path, "w", encoding="utf-8", errors="backslashreplace") as file:
+        file.write(text)
+
+
+def parse_json(text: str, source: str) -> Any:
+    return _parse(lambda: json.loads(text, object_pairs_hook=_unique), source, "JSON")
+
+
+def parse_toml(text: str, source: str) -> dict[str, Any]:
+    data: dict[str, Any] = _parse(lambda: tomllib.loads(text), source, "TOML")
+    return data
+
+
+def _parse(parser: Callable[[], Any], source: str, language: str) -> Any:
+    try:
+        return parser()
+    except ValueError as error:
+        raise Problem(f"{source}: is not {language}: {error}") from error
+    except RecursionError as error:
+        raise Problem(f"{source}: is nested too deeply") from error
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """JSON lets the last of two equal keys win, which would hide the first."""
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"key {key!r} is there twice")
+        found[key] = value
+    return found
+
+
+def command(line: Sequence[str], **options: Any) -> subprocess.CompletedProcess[str]:
+    """The finished command, with its output, whatever its exit code. The options are those of `subprocess.run`."""
+    settings = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+    try:
+        return subprocess.run(line, encoding="utf-8", errors="backslashreplace", check=False, **settings)
+    except FileNotFoundError as error:
+        raise Problem(f"{line[0]} is not on the PATH") from error
+    except OSError as error:
+        raise Problem(f"{line[0]}: cannot be started: {error.strerror}") from error
+    except ValueError as error:
+        raise Problem(f"{line[0]}: cannot be given {list(line[1:])!r}: {error}") from error
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -38,34 +132,44 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def _cell(value: object) -> str:
-    return " ".join(str(value).split()).replace("|", "\\|")
+    return one_line(str(value)).replace("|", "\\|")
+
+
+def one_line(text: str) -> str:
+    return _shorten(" ".join(text.split()))
+
+
+def block(lines: Iterable[str]) -> str:
+    """Lines of any output as Markdown that shows them as they are. Indented, so that none of them can end the block."""
+    return "".join(f"    {_shorten(line)}\n" for line in lines)
+
+
+def _shorten(line: str) -> str:
+    return line if len(line) <= LINE else f"{line[:LINE]}… ({len(line) - LINE} more characters)"
+
+
+def cut(text: str, limit: int) -> str:
+    """Markdown of at most so many bytes, with a note in place of what is too much."""
+    data = text.encode(errors="backslashreplace")
+    if len(data) <= limit:
+        return text
+    note = "\n\nThe rest is left out: it is more than GitHub takes.\n"
+    room = limit - len(note.encode())
+    return data[:room].decode(errors="ignore").rpartition("\n")[0] + note if room >= 0 else ""
 
 
 def show(markdown: str) -> None:
     """Prints to the terminal, and in a job on GitHub also to the job's summary."""
     print(markdown)
     if path := os.environ.get("GITHUB_STEP_SUMMARY"):
-        with open(path, "a", encoding="utf-8") as summary:
-            summary.write(markdown + "\n")
+        with open(path, "a", encoding="utf-8", errors="backslashreplace") as summary:
+            summary.write(cut(markdown + "\n", SUMMARY - summary.tell()))
 
 
 def output(name: str, value: str) -> None:
     """Sets an output of the step, in a job on GitHub; elsewhere it does nothing."""
     if "\n" in value:
-        raise ValueError(f"output {name} has more than one line")
+        raise Problem(f"output {name} has more than one line: {value!r}")
     if path := os.environ.get("GITHUB_OUTPUT"):
-        with open(path, "a", encoding="utf-8") as outputs:
+        with open(path, "a", encoding="utf-8", errors="backslashreplace") as outputs:
             outputs.write(f"{name}={value}\n")
-
-
-def read(path: str) -> str:
-    """A file's text; `-` is standard input."""
-    try:
-        if path == "-":
-            return sys.stdin.read()
-        with open(path, encoding="utf-8") as file:
-            return file.read()
-    except OSError as error:
-        raise Problem(f"{path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise Problem(f"{path}: is not UTF-8 text: {error}") from error

@@ -18,11 +18,12 @@ def run(
     )
 
 
-def stub(folder: str | Path, name: str, script: str) -> None:
+def stub(folder: str | Path, name: str, script: str) -> Path:
     """A program of this name in the folder, which is to be on the PATH; it notes its arguments in NAME.calls."""
     path = Path(folder, name)
     path.write_text(f'#!/bin/sh\necho "$@" >> {folder}/{name}.calls\n{script}\n')
     path.chmod(0o755)
+    return path
 
 
 def calls(folder: str | Path, name: str) -> list[str]:
