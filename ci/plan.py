@@ -13,9 +13,7 @@ import argparse
 import json
 import os
 import re
-import subprocess
 import sys
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,6 +37,8 @@ class Rules:
     jobs: list[str]
     # Label of a pull request to the jobs that it asks for.
     labels: dict[str, list[str]]
+    # Jobs that any change needs.
+    always: list[str]
     rules: list[Rule]
 
     def match(self, path: str) -> Rule | None:
@@ -75,10 +75,7 @@ def pattern(glob: str) -> re.Pattern[str]:
 
 def parse_rules(text: str, source: str) -> Rules:
     """Reads a rule file, and refuses what would make a job be skipped by mistake."""
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise Problem(f"{source}: {error}") from error
+    data = report.parse_toml(text, source)
     _only_keys(data, {"jobs", "rule"}, source)
     jobs = data.get("jobs")
     if not isinstance(jobs, dict) or not jobs:
@@ -87,7 +84,9 @@ def parse_rules(text: str, source: str) -> Rules:
     for job, options in jobs.items():
         if not isinstance(options, dict):
             raise Problem(f"{source}: job {job}: wanted a table, for example {{}}")
-        _only_keys(options, {"label"}, f"{source}: job {job}")
+        _only_keys(options, {"label", "always"}, f"{source}: job {job}")
+        if not isinstance(options.get("always", False), bool):
+            raise Problem(f"{source}: job {job}: always: wanted true or false")
         if "label" in options:
             labels.setdefault(str(options["label"]), []).append(job)
     listed = data.get("rule", [])
@@ -103,7 +102,8 @@ def parse_rules(text: str, source: str) -> Rules:
         if unknown := [job for job in wanted if job not in jobs]:
             raise Problem(f"{where}: {', '.join(unknown)}: no such job in [jobs]")
         rules.append(Rule(entry["name"], [pattern(glob) for glob in globs], wanted))
-    return Rules(list(jobs), labels, rules)
+    always = [job for job, options in jobs.items() if options.get("always")]
+    return Rules(list(jobs), labels, always, rules)
 
 
 def _only_keys(entry: dict[str, Any], known: set[str], where: str) -> None:
@@ -130,6 +130,8 @@ def decide(rules: Rules, change: Change) -> dict[str, Decision]:
     for label in change.labels:
         for job in rules.labels.get(label, []):
             reasons.setdefault(job, f"label {label}")
+    for job in rules.always:
+        reasons.setdefault(job, "always needed")
     if unknown := [job for job in change.without if job not in rules.jobs]:
         raise Problem(f"--without {' '.join(unknown)}: no such job; there are {', '.join(rules.jobs)}")
     decisions = {}
@@ -149,11 +151,8 @@ def decide(rules: Rules, change: Change) -> dict[str, Decision]:
 def changed_files(*revisions: str) -> list[str] | None:
     """The files that differ, a moved one under both names; None if git does not know one of the commits."""
     command = ["git", "diff", "--name-only", "--no-renames", "-z", *revisions, "--"]
-    try:
-        # A name need not be UTF-8. Such a one is shown with its bytes, and a rule for all of a folder still knows it.
-        done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="backslashreplace", check=False)
-    except FileNotFoundError as error:
-        raise Problem("git is not on the PATH") from error
+    # A name need not be UTF-8. Such a one is shown with its bytes, and a rule for all of a folder still knows it.
+    done = report.command(command)
     if done.returncode != 0:
         print(f"{' '.join(command)}: {done.stderr.strip()}", file=sys.stderr)
         return None
@@ -180,15 +179,15 @@ def from_event(name: str, payload: Any) -> Change:
                 change = between("HEAD^1", "HEAD")
                 if change.base:
                     change.base = commit(change.base)
-                change.labels = [label["name"] for label in payload["pull_request"]["labels"]]
+                change.labels = [str(label["name"]) for label in payload["pull_request"]["labels"]]
                 return change
             case "merge_group":
                 group = payload["merge_group"]
-                return between(group["base_sha"], group["head_sha"])
+                return between(_hash(group, "base_sha"), _hash(group, "head_sha"))
             case "push":
                 if payload["before"] == NO_COMMIT:
                     return Change(None, reason="the branch is new")
-                return between(payload["before"], payload["after"])
+                return between(_hash(payload, "before"), _hash(payload, "after"))
             case "workflow_dispatch":
                 wants = (payload.get("inputs") or {}).get("containers", "true")
                 without = [] if str(wants).lower() == "true" else ["test-containers"]
@@ -199,16 +198,20 @@ def from_event(name: str, payload: Any) -> Change:
         raise Problem(f"the payload of event {name} is not as expected: {error!r}") from error
 
 
+def _hash(entry: Any, key: str) -> str:
+    """A commit of a payload. Git would take anything else for an option, or for what is in the work tree."""
+    value = entry[key]
+    if not isinstance(value, str) or not re.fullmatch("[0-9a-f]{40,64}", value):
+        raise TypeError(f"{key} is {value!r}, which is not the hash of a commit")
+    return value
+
+
 def commit(revision: str) -> str:
     """The hash of a revision that git knows."""
-    return subprocess.run(["git", "rev-parse", revision], capture_output=True, text=True, check=True).stdout.strip()
-
-
-def parse_payload(text: str, source: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise Problem(f"{source}: is not JSON: {error}") from error
+    done = report.command(["git", "rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}"])
+    if done.returncode != 0:
+        raise Problem(f"git knows no commit {revision!r}: {done.stderr.strip()}")
+    return done.stdout.strip()
 
 
 def main() -> int:
@@ -238,14 +241,14 @@ def main() -> int:
     arguments = parser.parse_args()
 
     rules = parse_rules(report.read(arguments.rules), arguments.rules)
-    if arguments.base:
-        change = between(arguments.base)
-    elif arguments.files:
+    if arguments.base is not None:
+        change = between(commit(arguments.base))
+    elif arguments.files is not None:
         change = Change(split(report.read(arguments.files)))
     elif not arguments.payload:
         raise Problem("--event needs --payload or GITHUB_EVENT_PATH")
     else:
-        change = from_event(arguments.event, parse_payload(report.read(arguments.payload), arguments.payload))
+        change = from_event(arguments.event, report.parse_json(report.read(arguments.payload), arguments.payload))
     change.labels += arguments.label
     change.without += arguments.without
     decisions = decide(rules, change)

@@ -72,7 +72,7 @@ class TheProjectsRules(unittest.TestCase):
     def test_a_change_needs_what_its_files_need(self) -> None:
         self.assertEqual(needed("README.md", "bindings/ruby/x.rb"), {Q, U})
         self.assertEqual(needed("README.md", "unknown"), ALL)
-        self.assertEqual(needed(), set())
+        self.assertEqual(needed(), {Q})
 
     def test_labels_and_wishes(self) -> None:
         self.assertEqual(needed("README.md", labels=["run-docker"]), {Q, C})
@@ -91,6 +91,8 @@ class TheProjectsRules(unittest.TestCase):
         self.assertEqual(decisions[U].why, "bindings/x (bindings)")
         self.assertEqual(decisions[P].why, "what (no rule knows it)")
         self.assertEqual(decide(RULES, Change(["a.md"]))[P].why, "none of the 1 changed files needs it")
+        self.assertEqual(decide(RULES, Change([]))[Q].why, "always needed")
+        self.assertEqual(decide(RULES, Change([]))[P].why, "nothing has changed")
 
 
 class Patterns(unittest.TestCase):
@@ -128,7 +130,10 @@ class BadRules(unittest.TestCase):
         ("", r"has no \[jobs\]"),
         ("jobs = 1", r"has no \[jobs\]"),
         ("[jobs]\na = 1", "job a: wanted a table"),
-        ("[jobs]\na = { lable = 'x' }", "job a: unknown lable; known are label"),
+        ("[jobs]\na = { lable = 'x' }", "job a: unknown lable; known are always, label"),
+        ("[jobs]\na = { always = 1 }", "job a: always: wanted true or false"),
+        ("x = " + "[" * 200000, "nested too deeply"),
+        ("x = 1" + "0" * 10000, "is not TOML"),
         (JOBS + "[[rules]]", "unknown rules; known are jobs, rule"),
         (JOBS + "[rule]\nname = 'r'", "wanted rules as"),
         (JOBS + "[[rule]]\npaths = []\njobs = []", r"rule 1 \(without a name\): has no name"),
@@ -161,12 +166,16 @@ class Events(unittest.TestCase):
                 change = from_event(name, payload)
                 self.assertEqual((change.files, change.reason, change.without), (None, reason, without))
 
+    NO_HASHES = [None, "", "x", "main", "1" * 39, "1" * 65, "--output=/tmp/file", "1" * 40 + "\n", "\0", "\ud800", [1]]
+
     def test_bad_payloads(self) -> None:
         for name, payload in [
             ("push", {}),
             ("push", []),
             ("merge_group", {"merge_group": {}}),
             ("pull_request", {"pull_request": None}),
+            *(("push", {"before": bad, "after": "2" * 40}) for bad in self.NO_HASHES),
+            *(("merge_group", {"merge_group": {"base_sha": "1" * 40, "head_sha": bad}}) for bad in self.NO_HASHES),
         ]:
             with self.subTest(f"{name} {payload}"), self.assertRaisesRegex(Problem, f"payload of event {name}"):
                 from_event(name, payload)
@@ -214,7 +223,10 @@ class InARepository(unittest.TestCase):
         Path(self.folder.name, "README.md").write_text("new")
         Path(self.folder.name, "bindings/x").unlink()
         self.assertEqual(self.needs(self.plan("--base", "main")), {Q})
-        self.assertEqual(self.needs(self.plan("--base", "nonsense")), ALL)
+        for base in ("nonsense", "", "--output=file", "HEAD:README.md"):
+            with self.subTest(base):
+                done = run(PLAN, f"--base={base}", cwd=self.folder.name)
+                self.assertEqual((done.returncode, f"no commit {base!r}" in done.stderr), (2, True), done.stderr)
 
     def test_a_moved_file_counts_under_both_names(self) -> None:
         self.commit("bindings/x")
@@ -236,7 +248,7 @@ class InARepository(unittest.TestCase):
         self.git("switch", "--quiet", "main")
         base = self.commit("nix/other.nix")
         self.git("merge", "--quiet", "--no-ff", "work")
-        payload = self.event({"pull_request": {"labels": [{"name": "run-docker"}]}})
+        payload = self.event({"pull_request": {"labels": [{"name": "run-docker"}, {"name": [1]}, {"name": "\ud800"}]}})
         found = self.plan("--event", "pull_request", "--payload", payload)
         self.assertEqual((found["base"], self.needs(found)), (base, {Q, U, C}))
 
