@@ -14,10 +14,8 @@ from __future__ import annotations
 import argparse
 import gzip
 import hashlib
-import json
 import platform
 import re
-import subprocess
 import sys
 import tarfile
 import tempfile
@@ -44,15 +42,23 @@ class Crate:
 
 def parse(metadata: Any) -> list[Crate]:
     """The crates of `cargo metadata --no-deps`."""
-    return [
-        Crate(
-            package["name"],
-            package["version"],
-            sorted({dependency["name"] for dependency in package["dependencies"] if dependency.get("path")}),
-            package["publish"] != [],
-        )
-        for package in metadata["packages"]
-    ]
+    try:
+        crates = [
+            Crate(
+                package["name"],
+                package["version"],
+                sorted({dependency["name"] for dependency in package["dependencies"] if dependency.get("path")}),
+                package["publish"] != [],
+            )
+            for package in metadata["packages"]
+        ]
+        if not all(isinstance(word, str) for crate in crates for word in (crate.name, crate.version, *crate.needs)):
+            raise TypeError("a name or a version is not a word")
+    except (LookupError, TypeError, AttributeError) as error:
+        raise Problem(f"`cargo metadata` did not say what was expected: {error!r}") from error
+    if not crates:
+        raise Problem("`cargo metadata` lists no crates")
+    return crates
 
 
 def order(crates: list[Crate]) -> list[Crate]:
@@ -85,12 +91,9 @@ def check(crates: list[Crate], tag: str | None) -> str:
     return version
 
 
-def run(command: list[str], accept: str | None = None) -> str:
+def run(command: list[str], accept: str | None = None, **options: Any) -> str:
     """A command's output. `accept`: words of a failure that is none."""
-    try:
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    except FileNotFoundError as error:
-        raise Problem(f"{command[0]} is not on the PATH") from error
+    done = report.command(command, cwd=ROOT, **options)
     if done.returncode != 0 and not (accept and accept in done.stderr):
         raise Problem(f"`{' '.join(command)}` has failed with exit code {done.returncode}:\n{done.stderr.strip()}")
     if done.stderr.strip():
@@ -120,24 +123,30 @@ def pack(binaries: Path, folder: Path, version: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     name = f"tasker-{version}-{system()}"
     archive = folder / f"{name}.tar.gz"
-    with (
-        archive.open("wb") as file,
-        gzip.GzipFile(fileobj=file, mode="wb", filename="", mtime=0) as packed,
-        tarfile.open(fileobj=packed, mode="w") as tar,
-    ):
-        for binary in BINARIES:
-            try:
-                content = (binaries / binary).open("rb")
-            except OSError as error:
-                raise Problem(
-                    f"{binaries / binary}: {error.strerror}; build it: cargo build --release --bins"
-                ) from error
-            with content:
-                entry = tarfile.TarInfo(f"{name}/{binary}")
-                entry.size, entry.mode = (binaries / binary).stat().st_size, 0o755
-                tar.addfile(entry, content)
-    checksum = hashlib.sha256(archive.read_bytes()).hexdigest()
-    (folder / f"{name}.tar.gz.sha256").write_text(f"{checksum}  {archive.name}\n")
+    # Under its own name only once it is complete.
+    part = folder / f"{name}.part"
+    try:
+        with (
+            part.open("wb") as file,
+            gzip.GzipFile(fileobj=file, mode="wb", filename="", mtime=0) as packed,
+            tarfile.open(fileobj=packed, mode="w") as tar,
+        ):
+            for binary in BINARIES:
+                try:
+                    content = (binaries / binary).open("rb")
+                except OSError as error:
+                    raise Problem(
+                        f"{binaries / binary}: {error.strerror}; build it: cargo build --release --bins"
+                    ) from error
+                with content:
+                    entry = tarfile.TarInfo(f"{name}/{binary}")
+                    entry.size, entry.mode = (binaries / binary).stat().st_size, 0o755
+                    tar.addfile(entry, content)
+        checksum = hashlib.sha256(part.read_bytes()).hexdigest()
+        part.replace(archive)
+    finally:
+        part.unlink(missing_ok=True)
+    report.write(f"{archive}.sha256", f"{checksum}  {archive.name}\n")
     return archive
 
 
@@ -159,24 +168,38 @@ def push(image: str, archives: list[str], registry: str, version: str) -> str:
                     f"docker://{name}:{version}-{number}",
                 ]
             )
-            digests.append(_digest(written.read_text()))
-    run(
-        [
-            "docker",
-            "buildx",
-            "imagetools",
-            "create",
-            "--tag",
-            f"{name}:{version}",
-            *(f"{name}@{digest}" for digest in digests),
-        ]
-    )
-    raw = run(["skopeo", "inspect", "--raw", f"docker://{name}:{version}"])
-    index = "sha256:" + hashlib.sha256(raw.encode()).hexdigest()
+            digests.append(_digest(report.read(str(written)) if written.exists() else ""))
+        run(
+            [
+                "docker",
+                "buildx",
+                "imagetools",
+                "create",
+                "--tag",
+                f"{name}:{version}",
+                *(f"{name}@{digest}" for digest in digests),
+            ]
+        )
+        # The digest is that of each byte, so it must not pass as text.
+        raw = Path(folder, "index")
+        with raw.open("wb") as file:
+            run(["skopeo", "inspect", "--raw", f"docker://{name}:{version}"], stdout=file)
+        index = "sha256:" + hashlib.sha256(raw.read_bytes()).hexdigest()
+        _check_index(report.read(str(raw)), digests, f"{name}:{version}")
     report.output("name", name)
     report.output("digest", index)
     print(f"{name}@{index}")
     return index
+
+
+def _check_index(text: str, digests: list[str], source: str) -> None:
+    """Refuses an index that is not one of these images."""
+    try:
+        found = [manifest["digest"] for manifest in report.parse_json(text, source)["manifests"]]
+    except (LookupError, TypeError) as error:
+        raise Problem(f"{source}: is not an index of images: {error!r}") from error
+    if missing := [digest for digest in digests if digest not in found]:
+        raise Problem(f"{source}: the index does not list {', '.join(missing)}, which was pushed")
 
 
 def _digest(text: str) -> str:
@@ -204,7 +227,8 @@ def main() -> int:
     pushing.add_argument("--to", required=True, metavar="REGISTRY", help="host and owner")
     arguments = parser.parse_args()
 
-    crates = parse(json.loads(run(["cargo", "metadata", "--no-deps", "--format-version", "1"])))
+    metadata = ["cargo", "metadata", "--no-deps", "--format-version", "1"]
+    crates = parse(report.parse_json(run(metadata), "`cargo metadata`"))
     version = check(crates, getattr(arguments, "tag", None))
     match arguments.command:
         case "check":

@@ -1,10 +1,12 @@
 """Crates go out in an order that works, archives are the same twice, and a release may be resumed."""
 
+import hashlib
 import subprocess
 import tarfile
 import tempfile
 import unittest
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import release
@@ -59,6 +61,10 @@ class Order(unittest.TestCase):
                 ]
             }
         )
+        cases: list[Any] = [[], {}, {"packages": [1]}, {"packages": [{"name": 1}]}, {"packages": []}]
+        for bad in cases:
+            with self.subTest(str(bad)), self.assertRaisesRegex(Problem, "`cargo metadata`"):
+                parse(bad)
         self.assertEqual(found, [Crate("a", "1.0.0", ["b"], True), Crate("c", "1.0.0", [], False)])
 
 
@@ -116,14 +122,19 @@ class WithPrograms(unittest.TestCase):
         (self.folder / "rust-worker").unlink()
         with self.assertRaisesRegex(Problem, "rust-worker: No such file"):
             pack(self.folder, self.folder / "three", "1.0.0")
+        self.assertEqual(list((self.folder / "three").iterdir()), [])
+        with self.assertRaisesRegex(Problem, "rust-worker: No such file"):
+            pack(self.folder, first.parent, "1.0.0")
+        self.assertEqual(first.read_bytes(), second.read_bytes())
 
     def test_images_are_pushed_by_digest_under_one_index(self) -> None:
         digest = "sha256:" + "a" * 64
-        stub(self.folder, "skopeo", f'if [ "$1" = copy ]; then echo {digest} > "$3"; else printf "{{}}"; fi')
+        (self.folder / "index").write_bytes(f'{{"manifests": [{{"digest": "{digest}"}}]}}\r\n'.encode())
+        stub(self.folder, "skopeo", f'if [ "$1" = copy ]; then echo {digest} > "$3"; else cat {self.folder}/index; fi')
         stub(self.folder, "docker", "")
         index = release.push("worker", ["x.tar.gz", "y.tar.gz"], "registry.example/Owner", "1.0.0")
         name = "registry.example/owner/tasker-worker"
-        self.assertEqual(index, "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a")
+        self.assertEqual(index, "sha256:" + hashlib.sha256((self.folder / "index").read_bytes()).hexdigest())
         self.assertEqual(
             calls(self.folder, "docker"),
             [f"buildx imagetools create --tag {name}:1.0.0 {name}@{digest} {name}@{digest}"],
@@ -134,3 +145,20 @@ class WithPrograms(unittest.TestCase):
         stub(self.folder, "skopeo", 'echo nonsense > "$3"')
         with self.assertRaisesRegex(Problem, "for a digest"):
             release.push("worker", ["x.tar.gz"], "registry.example/owner", "1.0.0")
+        stub(self.folder, "skopeo", "")
+        with self.assertRaisesRegex(Problem, "'' for a digest"):
+            release.push("worker", ["x.tar.gz"], "registry.example/owner", "1.0.0")
+
+    def test_an_index_must_list_what_was_pushed(self) -> None:
+        digest = "sha256:" + "a" * 64
+        stub(self.folder, "docker", "")
+        for index, message in [
+            ("", "worker:1.0.0: is not JSON"),
+            ("{}", "is not an index"),
+            ('{"manifests": 1}', "is not an index"),
+            ('{"manifests": []}', f"does not list {digest}"),
+            ('{"manifests": [{"digest": "sha256:0"}]}', f"does not list {digest}"),
+        ]:
+            with self.subTest(index), self.assertRaisesRegex(Problem, message):
+                stub(self.folder, "skopeo", f'if [ "$1" = copy ]; then echo {digest} > "$3"; else echo \'{index}\'; fi')
+                release.push("worker", ["x.tar.gz"], "registry.example/owner", "1.0.0")
