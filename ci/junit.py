@@ -6,6 +6,7 @@ python3 ci/junit.py target/nextest/unit/junit.xml
 from __future__ import annotations
 
 import argparse
+import math
 import xml.etree.ElementTree as xml
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from report import Problem
 
 SLOWEST = 5
 LINES = 40
+FAILED = ["failure", "error"]
 
 
 @dataclass
@@ -28,11 +30,23 @@ class Test:
 def parse(text: str, source: str) -> list[Test]:
     try:
         root = xml.fromstring(text)
+        for suite in root.iter():
+            _count(suite)
         return [
-            _test(suite.get("name", ""), case) for suite in root.iter("testsuite") for case in suite.iter("testcase")
+            _test(suite.get("name", ""), case) for suite in root.iter("testsuite") for case in suite.findall("testcase")
         ]
     except (xml.ParseError, ValueError) as error:
         raise Problem(f"{source}: is not a JUnit report: {error}") from error
+
+
+def _count(suite: xml.Element) -> None:
+    """Refuses a suite that counts more failures than it shows."""
+    said = sum(int(suite.get(kind) or 0) for kind in ("failures", "errors"))
+    if not said:
+        return
+    shown = sum(any(case.find(tag) is not None for tag in FAILED) for case in suite.iter("testcase"))
+    if said > shown:
+        raise ValueError(f"{suite.tag} {suite.get('name', '')!r} counts {said} failures and shows {shown}")
 
 
 def _test(suite: str, case: xml.Element) -> Test:
@@ -40,13 +54,16 @@ def _test(suite: str, case: xml.Element) -> Test:
     for kind, tags in [
         ("skipped", ["skipped"]),
         ("flaky", ["flakyFailure", "flakyError"]),
-        ("failed", ["failure", "error"]),
+        ("failed", FAILED),
     ]:
         for tag in tags:
             if (found := case.find(tag)) is not None:
                 said = [found.get("message"), found.text, case.findtext("system-err"), case.findtext("system-out")]
                 result, output = kind, essence([text.strip() for text in said if text and text.strip()])
-    return Test(f"{suite}: {case.get('name', '')}", float(case.get("time") or 0), result, output)
+    name, seconds = f"{suite}: {case.get('name', '')}", float(case.get("time") or 0)
+    if not 0 <= seconds < math.inf:
+        raise ValueError(f"{name}: took {seconds} seconds")
+    return Test(name, seconds, result, output)
 
 
 def essence(said: list[str]) -> str:
@@ -69,10 +86,7 @@ def summary(tests: list[Test]) -> str:
     )
     for test in tests:
         if test.result in ("failed", "flaky"):
-            # Indented, so that no output can end the block.
-            text += f"\n**{test.name}** {test.result}\n\n" + "".join(
-                f"    {line}\n" for line in test.output.splitlines()
-            )
+            text += f"\n**{report.one_line(test.name)}** {test.result}\n\n{report.block(test.output.splitlines())}"
     slow = sorted(tests, key=lambda test: test.seconds, reverse=True)[:SLOWEST]
     return text + "\n" + report.table(("slowest", "seconds"), [(test.name, f"{test.seconds:.2f}") for test in slow])
 

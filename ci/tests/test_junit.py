@@ -50,9 +50,25 @@ class Reports(unittest.TestCase):
         self.assertLess(text.index("tasker-shared: slow "), text.index("tasker-shared: fast "))
 
     def test_bad_ones(self) -> None:
-        for text in ("", "tests", "<a>", '<testsuite><testcase time="long"/></testsuite>'):
+        for text in (
+            "",
+            "tests",
+            "<a>",
+            '<testsuite><testcase time="long"/></testsuite>',
+            '<testsuite><testcase time="nan"/></testsuite>',
+            '<testsuite><testcase time="inf"/></testsuite>',
+            '<testsuite><testcase time="-5"/></testsuite>',
+            '<testsuite failures="3"><testcase name="a"/></testsuite>',
+            '<testsuite errors="1"><testcase name="a"/></testsuite>',
+            '<testsuites failures="2"><testsuite><testcase><error/></testcase></testsuite></testsuites>',
+        ):
             with self.subTest(text), self.assertRaisesRegex(Problem, "junit.xml: is not a JUnit report"):
                 parse(text, "junit.xml")
+
+    def test_a_line_without_end(self) -> None:
+        text = summary(parse(REPORT.replace("left: 1", "x" * 5_000_000).replace("fast", "y" * 5_000_000), ""))
+        self.assertLess(len(text), 10_000)
+        self.assertIn("x… (4999500 more characters)", text)
 
     def test_exit_codes(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
