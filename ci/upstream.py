@@ -29,6 +29,8 @@ from report import Problem
 PINS = Path(__file__).parent.parent / "upstream-versions.json"
 GRADES = ["info", "notice", "warning", "error", "critical"]
 SECONDS = 60
+# How many major versions a release may be behind its pre-releases.
+MAJORS = 5
 
 
 class Failure(Exception):
@@ -56,16 +58,20 @@ class Lag:
     problem: str | None = None
 
 
-def parse(version: str) -> tuple[int, int, int, bool, str]:
-    """Major, minor, patch, whether it is a release, and the name of the pre-release: in the order of versions."""
+def parse(version: str) -> tuple[int, int, int, int, bool, str]:
+    """Major, minor, patch, a fourth number as gem has it, whether it is a release, and the name of the pre-release: in
+    the order of versions."""
     # 1.0.0-rc.1 as of cargo and npm; 1.0.0.rc1 and 1.0.0rc1 as of gem and pip.
+    number = r"([0-9]{1,18})"
     pre_release = r"(?:-([0-9A-Za-z.-]+)|\.?([a-z]+\.?\d[0-9a-z.]*))"
-    found = re.fullmatch(rf"[v=]?(\d+)(?:\.(\d+))?(?:\.(\d+))?{pre_release}?(?:\+[0-9A-Za-z.-]+)?", version)
+    found = re.fullmatch(
+        rf"[v=]?{number}(?:\.{number})?(?:\.{number})?(?:\.{number})?{pre_release}?(?:\+[0-9A-Za-z.-]+)?", version
+    )
     if not found:
         raise Failure(f"malformed version {version!r}; wanted for example 1.2.3")
-    major, minor, patch = (int(part or 0) for part in found.groups()[:3])
-    name = found[4] or found[5] or ""
-    return major, minor, patch, not name, name
+    major, minor, patch, fourth = (int(part or 0) for part in found.groups()[:4])
+    name = found[5] or found[6] or ""
+    return major, minor, patch, fourth, not name, name
 
 
 def grade(pinned: str, latest: str) -> str:
@@ -83,11 +89,9 @@ def grade(pinned: str, latest: str) -> str:
 def ask(command: list[str], folder: str) -> Answer:
     """Runs a client in an empty folder, so that no project of ours has a say in its answer."""
     try:
-        done = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, timeout=SECONDS, stdin=subprocess.DEVNULL, check=False
-        )
-    except FileNotFoundError as error:
-        raise Failure(f"{command[0]} is not on the PATH: install it, or leave its ecosystem out with --only") from error
+        done = report.command(command, cwd=folder, timeout=SECONDS, stdin=subprocess.DEVNULL)
+    except Problem as problem:
+        raise Failure(f"{problem}: install it, or leave its ecosystem out with --only") from problem
     except subprocess.TimeoutExpired as error:
         raise Failure(f"registry unreachable: {' '.join(command)} took more than {SECONDS} s") from error
     return Answer(done.returncode, done.stdout, done.stderr)
@@ -112,11 +116,10 @@ def cargo(package: str, asking: Ask) -> str:
     if newest is None:
         raise Failure(UNKNOWN)
     # The newest may be a pre-release, but of a major version cargo names the newest release.
-    major, _, _, released, _ = parse(newest)
-    while not released and major >= 0:
-        if (found := _cargo(f"{package}@{major}", asking)) and parse(found)[3]:
+    major, *_, released, _ = parse(newest)
+    for older in range(major, max(major - MAJORS, -1), -1) if not released else ():
+        if (found := _cargo(f"{package}@{older}", asking)) and parse(found)[4]:
             return found
-        major -= 1
     return newest
 
 
@@ -133,8 +136,8 @@ def _cargo(package: str, asking: Ask) -> str | None:
 def npm(package: str, asking: Ask) -> str:
     answer = asking(["npm", "view", package, "dist-tags.latest", "--json", "--fetch-retries=0"])
     try:
-        said = json.loads(answer.out)
-    except json.JSONDecodeError:
+        said = report.parse_json(answer.out, "npm")
+    except Problem:
         said = None
     if isinstance(said, str):
         return said
@@ -175,10 +178,7 @@ NAME = re.compile(r"@?[A-Za-z0-9][A-Za-z0-9._/-]*")
 
 def load(text: str, source: str) -> list[Lag]:
     """The pins of a file, not yet compared with anything."""
-    try:
-        data = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise Problem(f"{source}: is not JSON: {error}") from error
+    data = report.parse_json(text, source)
     if not isinstance(data, dict):
         raise Problem(f"{source}: wanted an object of ecosystems")
     lags = []
@@ -231,13 +231,6 @@ def issue(lags: list[Lag]) -> str:
     )
 
 
-def write(path: str, text: str) -> None:
-    try:
-        Path(path).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise Problem(f"{path}: {error.strerror}") from error
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pins", metavar="FILE", default=str(PINS), help="the pins (default: upstream-versions.json)")
@@ -263,9 +256,9 @@ def main() -> int:
 
     report.show(rows(lags))
     if arguments.json:
-        write(arguments.json, json.dumps([asdict(lag) for lag in lags], indent=2) + "\n")
+        report.write(arguments.json, json.dumps([asdict(lag) for lag in lags], indent=2) + "\n")
     if arguments.issue:
-        write(arguments.issue, issue(lags))
+        report.write(arguments.issue, issue(lags))
     limit = GRADES.index(arguments.fail_on) if arguments.fail_on else len(GRADES)
     too_old = any(lag.grade and GRADES.index(lag.grade) >= limit for lag in lags)
     unknown = arguments.fail_on_problems and any(lag.problem for lag in lags)

@@ -44,6 +44,10 @@ class Grades(unittest.TestCase):
         ("1.0.0rc1", "1.0.0", "info"),
         ("1.0.0.rc1", "1.0.2", "notice"),
         ("1.0.0-rc.1", "2.0.0", "critical"),
+        # A fourth number, as of gem, is less than a patch too.
+        ("7.0.8", "7.0.8.1", "info"),
+        ("7.0.8.4", "7.0.8.1", "info"),
+        ("7.0.8.1", "7.1.0", "warning"),
     ]
 
     def test_grades(self) -> None:
@@ -52,7 +56,20 @@ class Grades(unittest.TestCase):
                 self.assertEqual(grade(pinned, latest), expected)
 
     def test_malformed_versions(self) -> None:
-        for version in ("", "one", "1.2.3.4", "1..2", "1.2.x", "^1.2", ">=1", "1.2.3 ", "-1.0.0", "1.0.0\n", "None"):
+        for version in (
+            "",
+            "one",
+            "1.2.3.4.5",
+            "1" + "0" * 5000,
+            "1..2",
+            "1.2.x",
+            "^1.2",
+            ">=1",
+            "1.2.3 ",
+            "-1.0.0",
+            "1.0.0\n",
+            "None",
+        ):
             with self.subTest(version), self.assertRaisesRegex(Failure, "malformed version"):
                 parse(version)
 
@@ -91,6 +108,12 @@ class Clients(unittest.TestCase):
             [Answer(0, "version: 0.1.0-alpha.2\n", ""), Answer(0, "version: 0.1.0-alpha.2\n", "")],
             "0.1.0-alpha.2",
         ),
+        (
+            "rust",
+            [Answer(0, "version: 9999999.0.0-rc.1\n", ""), *[Answer(101, "", CARGO_MISSING)] * upstream.MAJORS],
+            "9999999.0.0-rc.1",
+        ),
+        ("rust", [Answer(0, f"version: 1{'0' * 5000}\n", "")], "malformed version"),
         ("rust", [Answer(101, "", CARGO_MISSING)], "unknown package"),
         ("rust", [Answer(101, "", CARGO_OFF)], "registry unreachable: error: download of config.json failed"),
         ("typescript", [Answer(0, '"7.0.2"\n', "npm warn Unknown user config")], "7.0.2"),
@@ -100,6 +123,7 @@ class Clients(unittest.TestCase):
             [Answer(1, NPM_OFF, "npm warn x\nnpm error code ECONNREFUSED")],
             "registry unreachable: npm error code ECONNREFUSED",
         ),
+        ("typescript", [Answer(0, "[" * 200000, "npm error")], "registry unreachable: npm error"),
         ("typescript", [Answer(0, "", "")], r"registry unreachable: the client said nothing \(exit code 0\)"),
         ("python", [Answer(0, "x (1.2.3)\nAvailable versions: 1.2.3, 1.2.2\n", PIP_REMARK)], "1.2.3"),
         ("python", [Answer(1, "", PIP_MISSING)], "unknown package"),
@@ -127,6 +151,8 @@ class Pins(unittest.TestCase):
     CASES = [
         ("{", "is not JSON"),
         ("[]", "wanted an object of ecosystems"),
+        ("[" * 200000, "nested too deeply"),
+        ('{"rust": {"a": "1", "a": "2"}}', "key 'a' is there twice"),
         ('{"go": {}}', "unknown ecosystem 'go'; known are rust"),
         ('{"rust": ["axum"]}', "rust: wanted an object of packages"),
         ('{"rust": {"--config=x": "1"}}', "'--config=x' is not the name of a package"),
@@ -177,6 +203,7 @@ class TheProgram(unittest.TestCase):
         self.addCleanup(self.folder.cleanup)
         stub(self.folder.name, "cargo", "echo 'version: 1.2.0'")
         stub(self.folder.name, "npm", "echo 'npm error code ECONNREFUSED' >&2; exit 1")
+        stub(self.folder.name, "pip", "").chmod(0o644)
 
     CASES = [
         ({"rust": {"a": "1.0.0"}}, [], 0, "| error "),
@@ -191,6 +218,8 @@ class TheProgram(unittest.TestCase):
         ({"typescript": {"a": "1.0.0"}}, [], 0, "registry unreachable: npm error code ECONNREFUSED"),
         ({"typescript": {"a": "1.0.0"}}, ["--fail-on-problems"], 1, "registry unreachable"),
         ({"ruby": {"a": "1.0.0"}}, [], 0, "gem is not on the PATH"),
+        ({"python": {"a": "1.0.0"}}, [], 0, "pip: cannot be started: Permission denied"),
+        ({"typescript": {"b": "\ud800"}}, [], 0, r"malformed version '\ud800'"),
         ({"haskell": {}}, [], 2, "unknown ecosystem 'haskell'"),
         ({}, [], 0, "| grade"),
     ]
