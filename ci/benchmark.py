@@ -73,14 +73,16 @@ class Comparison:
 def parse(text: str, source: str) -> dict[str, Benchmark]:
     """The benchmarks of a result, by name."""
     try:
-        listed = json.loads(text)["benchmarks"]
+        listed = report.parse_json(text, source)["benchmarks"]
         found = [Benchmark(entry["name"], entry["unit"], entry["better"], entry["samples"]) for entry in listed]
-    except (json.JSONDecodeError, LookupError, TypeError) as error:
+    except (LookupError, TypeError) as error:
         raise Problem(f"{source}: is not a result of `tasker-cli bench --json`: {error!r}") from error
     if not found:
         raise Problem(f"{source}: has no benchmarks")
     for benchmark in found:
         where = f"{source}: {benchmark.name}"
+        if not isinstance(benchmark.name, str) or not isinstance(benchmark.unit, str):
+            raise Problem(f"{where}: wanted words as name and unit")
         if benchmark.better not in ("higher", "lower"):
             raise Problem(f"{where}: better is {benchmark.better!r}; wanted higher or lower")
         samples = benchmark.samples
@@ -93,7 +95,7 @@ def parse(text: str, source: str) -> dict[str, Benchmark]:
 
 
 def _amount(sample: Any) -> bool:
-    return isinstance(sample, int | float) and not isinstance(sample, bool) and math.isfinite(sample) and sample >= 0
+    return isinstance(sample, int | float) and not isinstance(sample, bool) and 0 <= sample <= sys.float_info.max
 
 
 def depth(count: int, other: int, error: float) -> int:
@@ -203,12 +205,7 @@ def merge(runs: list[dict[str, Benchmark]]) -> dict[str, Benchmark]:
 
 
 def run(command: list[str], folder: Path, capture: bool = False) -> str:
-    try:
-        done = subprocess.run(
-            command, cwd=folder, stdout=subprocess.PIPE if capture else sys.stderr, text=True, check=False
-        )
-    except FileNotFoundError as error:
-        raise Problem(f"{command[0]} is not on the PATH") from error
+    done = report.command(command, cwd=folder, stdout=subprocess.PIPE if capture else sys.stderr, stderr=None)
     if done.returncode != 0:
         raise Problem(f"`{' '.join(command)}` in {folder} has failed with exit code {done.returncode}: see above")
     return done.stdout or ""
@@ -224,12 +221,7 @@ def build(source: Path, target: Path, profile: str, binary: Path) -> None:
 
 
 def can_measure(binary: Path) -> bool:
-    return (
-        subprocess.run(
-            [binary, "bench", "--help"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False
-        ).returncode
-        == 0
-    )
+    return report.command([str(binary), "bench", "--help"]).returncode == 0
 
 
 def against(revision: str, rounds: int, profile: str, results: Path, more: list[str]) -> int:

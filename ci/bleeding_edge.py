@@ -70,12 +70,9 @@ def run(listed: list[Stage], tree: Path, logs: Path) -> list[Outcome]:
         started = time.monotonic()
         path = logs / f"{stage.name}.log"
         with path.open("w", encoding="utf-8") as log:
-            try:
-                code = subprocess.run(
-                    stage.command, cwd=tree, env=variables, stdout=log, stderr=subprocess.STDOUT, check=False
-                ).returncode
-            except FileNotFoundError as error:
-                raise Problem(f"{stage.command[0]} is not on the PATH") from error
+            code = report.command(
+                stage.command, cwd=tree, env=variables, stdout=log, stderr=subprocess.STDOUT
+            ).returncode
         result = "passed" if code == 0 else "failed"
         outcomes.append(
             Outcome(stage, result, time.monotonic() - started, path.read_text(encoding="utf-8", errors="replace"))
@@ -93,13 +90,12 @@ def text(what: str, outcomes: list[Outcome]) -> str:
     parts = [title, "", report.table(("stage", "result", "time", "command"), rows)]
     updated = [line for line in outcomes[0].log.splitlines() if " -> " in line or "Updated input" in line]
     if updated:
-        parts += ["What the update changed:", "", *(f"    {line.strip()}" for line in updated), ""]
+        parts += ["What the update changed:", "", report.block(line.strip() for line in updated)]
     for outcome in broken:
         parts += [
             f"The end of the log of {outcome.stage.name}:",
             "",
-            *(f"    {line}" for line in outcome.log.splitlines()[-LINES:]),
-            "",
+            report.block(outcome.log.splitlines()[-LINES:]),
         ]
     return "\n".join(parts)
 
@@ -125,14 +121,15 @@ def main() -> int:
     logs.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="tasker-bleeding-edge-") as folder:
         tree = Path(folder, "tree")
-        if subprocess.run(["git", "clone", "--quiet", "--shared", str(ROOT), str(tree)], check=False).returncode != 0:
-            raise Problem(f"cannot clone {ROOT}: see above")
+        cloned = report.command(["git", "clone", "--quiet", "--shared", str(ROOT), str(tree)])
+        if cloned.returncode != 0:
+            raise Problem(f"cannot clone {ROOT}: {cloned.stderr.strip()}")
         outcomes = run(listed, tree, logs)
 
     written = text(arguments.what, outcomes)
     report.show(written)
     if arguments.issue:
-        Path(arguments.issue).write_text(written, encoding="utf-8")
+        report.write(arguments.issue, written)
     return 1 if any(outcome.result == "failed" for outcome in outcomes) else 0
 
 

@@ -9,10 +9,8 @@ It needs cargo-llvm-cov, cargo-nextest, and the component llvm-tools of the tool
 from __future__ import annotations
 
 import argparse
-import json
 import re
-import subprocess
-import tomllib
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,10 +44,7 @@ class Verdict:
 
 
 def parse_thresholds(text: str, source: str) -> dict[str, float]:
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise Problem(f"{source}: {error}") from error
+    data = report.parse_toml(text, source)
     least = data.get("lines")
     if set(data) != {"lines"} or not isinstance(least, dict):
         raise Problem(f"{source}: wanted one table, [lines]")
@@ -63,12 +58,15 @@ def parse_report(text: str, source: str) -> dict[str, Lines]:
     """The lines of each crate, from the JSON of `cargo llvm-cov`."""
     crates: dict[str, Lines] = {}
     try:
-        for file in json.loads(text)["data"][0]["files"]:
+        for file in report.parse_json(text, source)["data"][0]["files"]:
             if found := re.search(r"(?:^|/)crates/([^/]+)/", file["filename"].removeprefix(str(ROOT))):
                 lines = crates.setdefault(found[1], Lines())
-                lines.covered += file["summary"]["lines"]["covered"]
-                lines.total += file["summary"]["lines"]["count"]
-    except (json.JSONDecodeError, LookupError, TypeError, AttributeError) as error:
+                covered, total = file["summary"]["lines"]["covered"], file["summary"]["lines"]["count"]
+                if type(covered) is not int or type(total) is not int or not 0 <= covered <= total <= sys.maxsize:
+                    raise Problem(f"{source}: {file['filename']}: {covered!r} of {total!r} lines are covered?")
+                lines.covered += covered
+                lines.total += total
+    except (LookupError, TypeError, AttributeError) as error:
         raise Problem(f"{source}: is not a report of `cargo llvm-cov --json`: {error!r}") from error
     if not crates:
         raise Problem(f"{source}: has no file of a crate in crates/")
@@ -95,10 +93,7 @@ def measure() -> Path:
         ["cargo", "llvm-cov", "report", "--lcov", "--output-path", str(FOLDER / "lcov.info")],
         ["cargo", "llvm-cov", "report", "--html", "--output-dir", str(FOLDER)],
     ]:
-        try:
-            done = subprocess.run(command, cwd=ROOT, check=False)
-        except FileNotFoundError as error:
-            raise Problem("cargo is not on the PATH") from error
+        done = report.command(command, cwd=ROOT, stdout=None, stderr=None)
         if done.returncode != 0:
             raise Problem(f"`{' '.join(command)}` has failed with exit code {done.returncode}: see above")
     return result

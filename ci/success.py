@@ -9,7 +9,6 @@ PLAN and NEEDS or from files, and prints what ran, what did not, and why:
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -74,10 +73,7 @@ def document(path: str | None, variable: str) -> dict[str, Any]:
     text = report.read(path) if path else os.environ.get(variable)
     if text is None:
         raise Problem(f"{variable} is not set; set it, or give the file")
-    try:
-        value = json.loads(text or "{}")
-    except json.JSONDecodeError as error:
-        raise Problem(f"{where}: is not JSON: {error}") from error
+    value = report.parse_json(text or "{}", where)
     if not isinstance(value, dict):
         raise Problem(f"{where}: is not a JSON object")
     return value

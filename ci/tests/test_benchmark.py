@@ -103,7 +103,9 @@ class Statistics(unittest.TestCase):
 class Results(unittest.TestCase):
     ENTRY = {"name": "a", "unit": "s", "better": "lower", "samples": [1]}
     CASES = [
-        ("", "is not a result"),
+        ("", "is not JSON"),
+        ("[" * 200000, "nested too deeply"),
+        ('{"benchmarks": [], "benchmarks": []}', "there twice"),
         ("[]", "is not a result"),
         ("{}", "is not a result"),
         ('{"benchmarks": 1}', "is not a result"),
@@ -115,6 +117,9 @@ class Results(unittest.TestCase):
         (json.dumps({"benchmarks": [ENTRY | {"samples": [1, -1]}]}), "a: samples: wanted"),
         (json.dumps({"benchmarks": [ENTRY | {"samples": [True]}]}), "a: samples: wanted"),
         (json.dumps({"benchmarks": [ENTRY | {"samples": [float("nan")]}]}), "a: samples: wanted"),
+        (json.dumps({"benchmarks": [ENTRY | {"samples": [10**400]}]}), "a: samples: wanted"),
+        (json.dumps({"benchmarks": [ENTRY | {"name": [1]}]}), "wanted words as name and unit"),
+        (json.dumps({"benchmarks": [ENTRY | {"unit": 1}]}), "wanted words as name and unit"),
         (json.dumps({"benchmarks": [ENTRY, ENTRY]}), "two benchmarks have the same name"),
     ]
 
@@ -191,6 +196,8 @@ fi
                 program, path = tree / "ci/benchmark.py", f"{folder}:{os.environ['PATH']}"
                 return run(program, "against", "HEAD^", *more, variables={"PATH": path, "TMPDIR": folder})
 
+            done = against("--results", str(tree / "ci/report.py/x"))
+            self.assertEqual((done.returncode, "report.py/x: " in done.stderr), (2, True), done.stderr)
             calls = Path(folder, "bench.calls")
             commit("#!/bin/sh\nexit 2\n")
             commit(self.CLI.format(speed=100, calls=calls))

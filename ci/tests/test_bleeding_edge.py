@@ -69,6 +69,14 @@ class TheProgram(unittest.TestCase):
             )
             self.assertEqual((tree / "Cargo.lock").read_text(), "old")
             self.assertTrue(Path(folder, "issue.md").read_text().startswith("Bleeding edge (cargo): clippy broken\n"))
+            for issue, path, message in [
+                ("/nope/x", f"{folder}:/usr/bin:/bin", "error: /nope/x: No such file"),
+                ("x", folder, "git is not on the PATH"),
+            ]:
+                done = run_program(
+                    tree / "ci/bleeding_edge.py", "cargo", "--issue", issue, cwd=folder, variables={"PATH": path}
+                )
+                self.assertEqual((done.returncode, message in done.stderr), (2, True), done.stderr)
             done = run_program(
                 tree / "ci/bleeding_edge.py",
                 "cargo",

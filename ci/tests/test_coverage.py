@@ -15,10 +15,10 @@ def measured(**crates: tuple[int, int]) -> str:
     files = [
         {
             "filename": f"/any/where/crates/{crate}/src/{part}.rs",
-            "summary": {"lines": {"covered": share, "count": total / 2}},
+            "summary": {"lines": {"covered": share, "count": count}},
         }
         for crate, (covered, total) in crates.items()
-        for part, share in (("a", covered), ("b", 0))
+        for part, share, count in (("a", covered, covered), ("b", 0, total - covered))
     ]
     return json.dumps({"data": [{"files": files}]})
 
@@ -35,6 +35,8 @@ class Thresholds(unittest.TestCase):
         ("[lines]\na = -1", "a: -1 is not"),
         ("[lines]\na = true", "a: True is not"),
         ("[lines]\na = nan", "a: nan is not"),
+        ("lines = " + "[" * 200000, "nested too deeply"),
+        ("[lines]\na = 1" + "0" * 10000, "file.toml: is not TOML"),
     ]
 
     def test_bad_ones(self) -> None:
@@ -51,7 +53,6 @@ class Thresholds(unittest.TestCase):
 class Reports(unittest.TestCase):
     def test_bad_ones(self) -> None:
         for text in (
-            "",
             "[]",
             "{}",
             '{"data": []}',
@@ -60,6 +61,12 @@ class Reports(unittest.TestCase):
         ):
             with self.subTest(text), self.assertRaisesRegex(Problem, "is not a report of"):
                 parse_report(text, "coverage.json")
+        for covered, total in [("20", "10"), ("-1", "10"), ("1" + "0" * 400,) * 2, ("1.5", "2"), ("true", "2")]:
+            text = measured(one=(8, 8)).replace('"covered": 8, "count": 8', f'"covered": {covered}, "count": {total}')
+            with self.subTest(covered), self.assertRaisesRegex(Problem, "lines are covered?"):
+                parse_report(text, "coverage.json")
+        with self.assertRaisesRegex(Problem, "is not JSON"):
+            parse_report("", "coverage.json")
         with self.assertRaisesRegex(Problem, "has no file of a crate"):
             parse_report('{"data": [{"files": []}]}', "coverage.json")
 

@@ -69,6 +69,10 @@ class TheProgram(unittest.TestCase):
         ("", json.dumps(needs("failure", job="skipped")), 1, "Failed: plan, job."),
         ("{", "{}", 2, "$PLAN: is not JSON"),
         ("{}", "[]", 2, "$NEEDS: is not a JSON object"),
+        ("{}", "[" * 100000, 2, "$NEEDS: is nested too deeply"),
+        ("{}", '{"a": 1' + "0" * 10000 + "}", 2, "$NEEDS: is not JSON"),
+        ("{}", '{"plan": {"result": "failure", "result": "success"}}', 2, "key 'result' is there twice"),
+        (json.dumps(plan(**{"\ud800": True})), json.dumps(needs(**{"\ud800": "success"})), 0, "| \\ud800 "),
         ("{}", None, 2, "NEEDS is not set"),
     ]
 
