@@ -231,10 +231,10 @@ def against(revision: str, rounds: int, profile: str, results: Path, more: list[
         tree, binaries = folder / "tree", {"base": folder / "base", "head": folder / "head"}
         run(["git", "worktree", "add", "--quiet", "--detach", str(tree), revision], ROOT)
         try:
-            build(tree, ROOT / "target" / "benchmark", profile, binaries["base"])
+            build(tree, ROOT / "target", profile, binaries["base"])
         finally:
             run(["git", "worktree", "remove", "--force", str(tree)], ROOT)
-        build(ROOT, ROOT / "target" / "benchmark", profile, binaries["head"])
+        build(ROOT, ROOT / "target", profile, binaries["head"])
         if not can_measure(binaries["head"]):
             raise Problem("this tree's tasker-cli has no `bench`")
         if not can_measure(binaries["base"]):

@@ -87,8 +87,7 @@ def measure() -> Path:
         ["cargo", "llvm-cov", "clean", "--workspace"],
         # The integration suite starts this one, and cargo builds the binaries only of packages that have such tests.
         ["cargo", "llvm-cov", "run", "--locked", "--no-report", "--bin", "rust-worker", "--", "--help"],
-        # All of them: the default profile of .config/nextest.toml.
-        ["cargo", "llvm-cov", "nextest", "--workspace", "--locked", "--no-report", "--no-fail-fast"],
+        ["cargo", "llvm-cov", "nextest", "--workspace", "--locked", "--no-report", "--profile", "ci"],
         ["cargo", "llvm-cov", "report", "--json", "--output-path", str(result)],
         ["cargo", "llvm-cov", "report", "--lcov", "--output-path", str(FOLDER / "lcov.info")],
         ["cargo", "llvm-cov", "report", "--html", "--output-dir", str(FOLDER)],
