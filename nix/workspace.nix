@@ -24,9 +24,22 @@ let
       fileset = fileset.unions ([ sources ] ++ more);
     };
 
+  # The build script of pgmq says that it depends on files outside of its package. Here they are missing, so cargo would
+  # compile it again, and all that depends on it, at every call.
+  cargoVendorDir = craneLib.vendorCargoDeps {
+    cargoLock = ../Cargo.lock;
+    overrideVendorCargoPackage =
+      package: vendored:
+      if package.name == "pgmq" then
+        vendored.overrideAttrs { postPatch = "echo 'fn main() {}' >build.rs"; }
+      else
+        vendored;
+  };
+
   commonArgs = {
     pname = "tasker";
     inherit (cargoToml.workspace.package) version;
+    inherit cargoVendorDir;
     src = sourcesAnd [ ];
     strictDeps = true;
   };
