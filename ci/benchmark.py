@@ -212,9 +212,10 @@ def run(command: list[str], folder: Path, capture: bool = False) -> str:
 
 
 def build(source: Path, target: Path, profile: str, binary: Path) -> None:
-    """Builds the CLI of a tree. Both trees use one target folder, so dependencies that they share are built once."""
+    """Builds the CLI of a tree. Both trees use one target folder, so dependencies that they share are built once; not
+    by --package, which would build them with other features than the rest of the workspace needs."""
     run(
-        ["cargo", "build", "--locked", "--package", "tasker-cli", "--profile", profile, "--target-dir", str(target)],
+        ["cargo", "build", "--locked", "--bin", "tasker-cli", "--profile", profile, "--target-dir", str(target)],
         source,
     )
     shutil.copy2(target / ("debug" if profile == "dev" else profile) / "tasker-cli", binary)
