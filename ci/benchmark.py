@@ -36,6 +36,8 @@ from report import Problem
 ROOT = Path(__file__).parent.parent
 CONFIDENCE = 0.99
 MARGIN = 0.05
+# The binaries of the last comparison.
+KEPT = ROOT / "target" / "benchmark"
 # For more pairs than these the normal distribution is as good as the exact one.
 EXACT = 40 * 40
 
@@ -218,24 +220,49 @@ def build(source: Path, target: Path, profile: str, binary: Path) -> None:
         ["cargo", "build", "--locked", "--bin", "tasker-cli", "--profile", profile, "--target-dir", str(target)],
         source,
     )
-    shutil.copy2(target / ("debug" if profile == "dev" else profile) / "tasker-cli", binary)
+    # Under its own name only once it is complete.
+    part = binary.with_name(binary.name + ".part")
+    shutil.copy2(target / ("debug" if profile == "dev" else profile) / "tasker-cli", part)
+    part.rename(binary)
 
 
 def can_measure(binary: Path) -> bool:
     return report.command([str(binary), "bench", "--help"]).returncode == 0
 
 
+def git(*arguments: str) -> str:
+    return run(["git", *arguments], ROOT, capture=True).strip()
+
+
+def commit_binary(revision: str, profile: str) -> Path:
+    """The CLI of a commit. It is kept, because today's head is the base of tomorrow."""
+    commit = git("rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}")
+    compiler = run(["rustc", "--version"], ROOT, capture=True).split()[1]
+    binary = KEPT / f"{commit}-{profile}-{compiler}"
+    if not binary.exists():
+        with tempfile.TemporaryDirectory(prefix="tasker-benchmark-") as name:
+            tree = Path(name, "tree")
+            git("worktree", "add", "--quiet", "--detach", str(tree), commit)
+            try:
+                build(tree, ROOT / "target", profile, binary)
+            finally:
+                git("worktree", "remove", "--force", str(tree))
+    return binary
+
+
 def against(revision: str, rounds: int, profile: str, results: Path, more: list[str]) -> int:
     results.mkdir(parents=True, exist_ok=True)
+    KEPT.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="tasker-benchmark-") as name:
         folder = Path(name)
-        tree, binaries = folder / "tree", {"base": folder / "base", "head": folder / "head"}
-        run(["git", "worktree", "add", "--quiet", "--detach", str(tree), revision], ROOT)
-        try:
-            build(tree, ROOT / "target", profile, binaries["base"])
-        finally:
-            run(["git", "worktree", "remove", "--force", str(tree)], ROOT)
-        build(ROOT, ROOT / "target", profile, binaries["head"])
+        binaries = {"base": commit_binary(revision, profile)}
+        if git("status", "--porcelain"):
+            binaries["head"] = folder / "head"
+            build(ROOT, ROOT / "target", profile, binaries["head"])
+        else:
+            binaries["head"] = commit_binary("HEAD", profile)
+        for old in set(KEPT.iterdir()) - set(binaries.values()):
+            old.unlink()
         if not can_measure(binaries["head"]):
             raise Problem("this tree's tasker-cli has no `bench`")
         if not can_measure(binaries["base"]):

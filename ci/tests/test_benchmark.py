@@ -166,6 +166,7 @@ class InARepository(unittest.TestCase):
     CARGO = """
 while [ "$1" != --target-dir ]; do shift; done
 mkdir -p "$2/release"
+echo built >> {builds}
 cp speed.sh "$2/release/tasker-cli"
 """
     CLI = """#!/bin/sh
@@ -178,7 +179,8 @@ fi
 
     def test_a_tree_against_its_base(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
-            stub(folder, "cargo", self.CARGO)
+            builds = Path(folder, "builds")
+            stub(folder, "cargo", self.CARGO.format(builds=builds))
             tree = Path(folder, "tree")
             (tree / "ci").mkdir(parents=True)
             for name in ("benchmark.py", "report.py"):
@@ -187,9 +189,10 @@ fi
             subprocess.run([*git, "init", "--quiet"], cwd=tree, check=True)
 
             def commit(script: str) -> None:
+                (tree / ".gitignore").write_text("target\n__pycache__\n")
                 (tree / "speed.sh").write_text(script)
                 (tree / "speed.sh").chmod(0o755)
-                subprocess.run([*git, "add", "ci", "speed.sh"], cwd=tree, check=True)
+                subprocess.run([*git, "add", "."], cwd=tree, check=True)
                 subprocess.run([*git, "commit", "--quiet", "--message", "x"], cwd=tree, check=True)
 
             def against(*more: str) -> subprocess.CompletedProcess[str]:
@@ -208,6 +211,15 @@ fi
             self.assertEqual(done.returncode, 1, done.stderr)
             self.assertIn("regression", done.stdout)
             self.assertEqual(calls.read_text().splitlines(), ["bench --json --rounds 2"] * 16)
+            # The base was the head of the comparison before.
+            self.assertEqual(len(builds.read_text().splitlines()), 3)
+            # What is not committed is measured as well, and not kept.
+            (tree / "speed.sh").write_text(self.CLI.format(speed=10, calls=calls))
+            against("--rounds", "8")
+            self.assertEqual(
+                parse((tree / "target/benchmark-results/head.json").read_text(), "")["steps"].samples, [10] * 8
+            )
+            self.assertEqual(len(list((tree / "target/benchmark").iterdir())), 1)
             kept = parse((tree / "target/benchmark-results/base.json").read_text(), "base.json")
             self.assertEqual(kept["steps"].samples, [100] * 8)
             commit("#!/bin/sh\nexit 2\n")
