@@ -49,6 +49,8 @@ let
       // {
         name = "tasker-${name}";
         inherit created tag;
+        # A layer each for the largest paths, one for the rest: of layers of one size the order would be left to chance.
+        maxLayers = 6;
         contents = contents ++ [
           dockerTools.caCertificates
           dockerTools.fakeNss
