@@ -73,7 +73,8 @@ in
           if [ "$status" = 0 ]; then rm -rf "$stack"; fi
         }
         trap finish EXIT
-        trap 'exit 130' INT TERM
+        suite=
+        trap 'if [ -n "$suite" ]; then kill -TERM "$suite"; wait "$suite" || true; fi; exit 130' INT TERM
 
         docker-compose up --detach --wait orchestration worker
         export TASKER_TEST_ORCHESTRATION_URL=http://127.0.0.1:$TASKER_ORCHESTRATION_PORT
@@ -83,6 +84,9 @@ in
         export TASKER_BIN_DIR=${workspace.binaries}/bin TASKER_NEXTEST_ARGS=
         if [ $# -gt 0 ]; then TASKER_NEXTEST_ARGS=$(printf '%q ' "$@"); fi
         cd ${source}
-        scripts/stack-tests
+        # In the background, as bash hears of signals only while it waits.
+        scripts/stack-tests &
+        suite=$!
+        wait "$suite"
       '';
 }
