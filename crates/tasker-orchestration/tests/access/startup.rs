@@ -12,7 +12,7 @@ use tokio::process::Command;
 use crate::http::{database, send};
 use crate::signer::Signer;
 
-/// The server without the environment of whoever runs the tests, but for what finds programs.
+/// The server without the environment of whoever runs the tests, but for what finds programs and measures coverage.
 fn server(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tasker-server"));
     command
@@ -22,7 +22,7 @@ fn server(arguments: &[&str]) -> Command {
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .kill_on_drop(true);
-    for variable in ["PATH", "HOME", "LD_LIBRARY_PATH"] {
+    for variable in ["PATH", "HOME", "LD_LIBRARY_PATH", "LLVM_PROFILE_FILE"] {
         if let Some(value) = std::env::var_os(variable) {
             command.env(variable, value);
         }
