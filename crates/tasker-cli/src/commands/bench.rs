@@ -195,7 +195,7 @@ impl Load<'_> {
             let (api, left) = (self.api.clone(), Arc::clone(&left));
             clients.spawn(async move {
                 let mut took = Vec::new();
-                while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
+                while left.try_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
                     let begun = Instant::now();
                     api.create_task(&noop(name)).await?;
                     took.push(milliseconds(begun));
