@@ -33,8 +33,10 @@ const POLL: Duration = Duration::from_millis(200);
 pub struct Options {
     /// Decides kinds, targets and pauses of the faults.
     pub seed: u64,
-    /// How long faults are injected.
+    /// How long faults are injected, at most.
     pub duration: Duration,
+    /// How many faults are injected, at most.
+    pub faults: usize,
     /// How many tasks are open at once.
     pub tasks: usize,
     /// How many workers run.
@@ -86,7 +88,7 @@ async fn run_here(options: &Options) -> Result<Report> {
     let watch = spawn_local(watch(Arc::clone(&field)));
 
     let begun = Instant::now();
-    faults::inject(&field, plan, options.duration).await?;
+    faults::inject(&field, plan.take(options.faults), options.duration).await?;
     let seconds = begun.elapsed().as_secs_f64();
 
     let calm = Instant::now();

@@ -18,9 +18,12 @@ struct Arguments {
     /// Decides kinds, targets and pauses of the faults; drawn at random, and reported, if not given.
     #[arg(long)]
     seed: Option<u64>,
-    /// How long faults are injected, such as 90, 90s, 10m or 1h.
-    #[arg(long, default_value = "60s", value_parser = duration)]
-    duration: Duration,
+    /// How long faults are injected, such as 90, 90s, 10m or 1h; a minute if there is no --faults either.
+    #[arg(long, value_parser = duration)]
+    duration: Option<Duration>,
+    /// How many faults are injected, if there is time for them.
+    #[arg(long, value_name = "NUMBER")]
+    faults: Option<usize>,
     /// How many tasks are open at once.
     #[arg(long, default_value_t = 240, value_parser = clap::value_parser!(u16).range(1..=5_000))]
     tasks: u16,
@@ -68,9 +71,11 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let unlimited = if arguments.faults.is_some() { Duration::MAX } else { Duration::from_secs(60) };
     let options = Options {
         seed: arguments.seed.unwrap_or_else(|| fastrand::u64(0..1_000_000)),
-        duration: arguments.duration,
+        duration: arguments.duration.unwrap_or(unlimited),
+        faults: arguments.faults.unwrap_or(usize::MAX),
         tasks: arguments.tasks.into(),
         workers: arguments.workers.into(),
         servers: arguments.servers.into(),
