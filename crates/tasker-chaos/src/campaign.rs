@@ -105,8 +105,10 @@ async fn run_here(options: &Options) -> Result<Report> {
     let settled_after = calm.elapsed();
     watch.abort();
     check(&field, &acknowledged).await?;
-    // None has ended by itself meanwhile.
-    field.stack.mend().await?;
+    // None has ended by itself meanwhile, and all end when they are asked to.
+    if let Err(error) = field.stack.end().await {
+        field.ledger.violation(format!("{error:#}"));
+    }
     report(options, &field, seconds, settled_after).await
 }
 

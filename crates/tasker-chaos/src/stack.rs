@@ -123,6 +123,14 @@ impl Stack {
         Ok(OrchestrationClient::new(&server.url())?)
     }
 
+    /// Ends servers and workers in order.
+    pub(crate) async fn end(&self) -> Result<()> {
+        for place in self.workers.iter().chain(&self.servers) {
+            drop(place.end().await?);
+        }
+        Ok(())
+    }
+
     /// Makes sure that all run, none has ended by itself, and all clocks are right.
     pub(crate) async fn mend(&self) -> Result<()> {
         self.postgres.lock().await.resume().await?;
@@ -160,6 +168,17 @@ impl Place {
             let (name, log) = (self.recipe.name, process.log());
             self.recipe.ledger.violation(format!("{name} ended by itself ({status}):\n{log}"));
             self.refill(&mut process).await?;
+        }
+        Ok(process)
+    }
+
+    /// Asks the process to end, as SIGTERM does: it must do so in order.
+    pub(crate) async fn end(&self) -> Result<MutexGuard<'_, Process>> {
+        let mut process = self.enter().await?;
+        let status = process.stop().await?;
+        if !status.success() {
+            let (name, log) = (self.recipe.name, process.log());
+            self.recipe.ledger.violation(format!("{name} after SIGTERM: {status}:\n{log}"));
         }
         Ok(process)
     }

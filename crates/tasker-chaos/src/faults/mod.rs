@@ -72,8 +72,8 @@ async fn attempt(field: &Arc<Field>, fault: Fault) -> Result<bool> {
     match kind {
         Kind::KillWorker => processes::kill_worker(field, kind, &mut rng).await,
         Kind::KillServer => processes::kill_server(field, &mut rng).await,
-        Kind::RestartWorker => processes::restart(field, &field.stack.workers, &mut rng).await,
-        Kind::RestartServer => processes::restart(field, &field.stack.servers, &mut rng).await,
+        Kind::RestartWorker => processes::restart(&field.stack.workers, &mut rng).await,
+        Kind::RestartServer => processes::restart(&field.stack.servers, &mut rng).await,
         Kind::SuspendWorker => processes::suspend_worker(field, kind, &mut rng).await,
         Kind::JumpClock => processes::jump_clock(field, &mut rng),
         Kind::KillBackend => backends::kill(field, kind, &mut rng).await,

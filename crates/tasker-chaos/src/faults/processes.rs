@@ -51,13 +51,9 @@ pub(super) async fn kill_server(field: &Arc<Field>, rng: &mut Rng) -> Result<boo
 }
 
 /// SIGTERM: the process must end in order.
-pub(super) async fn restart(field: &Arc<Field>, places: &[Place], rng: &mut Rng) -> Result<bool> {
+pub(super) async fn restart(places: &[Place], rng: &mut Rng) -> Result<bool> {
     let place = one(places, rng)?;
-    let mut process = place.enter().await?;
-    let status = process.stop().await?;
-    if !status.success() {
-        field.ledger.violation(format!("after SIGTERM: {status}:\n{}", process.log()));
-    }
+    let mut process = place.end().await?;
     place.refill(&mut process).await?;
     Ok(true)
 }
