@@ -106,9 +106,7 @@ async fn run_here(options: &Options) -> Result<Report> {
     watch.abort();
     check(&field, &acknowledged).await?;
     // None has ended by itself meanwhile, and all end when they are asked to.
-    if let Err(error) = field.stack.end().await {
-        field.ledger.violation(format!("{error:#}"));
-    }
+    field.stack.end(&field.ledger).await;
     report(options, &field, seconds, settled_after).await
 }
 

@@ -71,10 +71,10 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let unlimited = if arguments.faults.is_some() { Duration::MAX } else { Duration::from_secs(60) };
+    let default_duration = if arguments.faults.is_some() { Duration::MAX } else { Duration::from_secs(60) };
     let options = Options {
         seed: arguments.seed.unwrap_or_else(|| fastrand::u64(0..1_000_000)),
-        duration: arguments.duration.unwrap_or(unlimited),
+        duration: arguments.duration.unwrap_or(default_duration),
         faults: arguments.faults.unwrap_or(usize::MAX),
         tasks: arguments.tasks.into(),
         workers: arguments.workers.into(),

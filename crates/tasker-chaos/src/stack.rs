@@ -123,12 +123,13 @@ impl Stack {
         Ok(OrchestrationClient::new(&server.url())?)
     }
 
-    /// Ends servers and workers in order.
-    pub(crate) async fn end(&self) -> Result<()> {
+    /// Asks all workers and servers to end, whatever becomes of the others: who does not do so in order is told of.
+    pub(crate) async fn end(&self, ledger: &Ledger) {
         for place in self.workers.iter().chain(&self.servers) {
-            drop(place.end().await?);
+            if let Err(error) = place.end().await {
+                ledger.violation(format!("{error:#}"));
+            }
         }
-        Ok(())
     }
 
     /// Makes sure that all run, none has ended by itself, and all clocks are right.

@@ -25,6 +25,7 @@ fn a_short_campaign_loses_nothing() -> Result<()> {
     for kind in ["kill_worker", "kill_server", "kill_backend", "crash_postgres", "suspend_worker", "foreign_locks"] {
         assert!(faults[kind].as_u64() >= Some(1), "no {kind}: {report:#}");
     }
+    assert!(report["faults"].as_u64() >= Some(12), "{report:#}");
     let missed: u64 = report["missed_faults"].as_object().into_iter().flatten().filter_map(|(_, n)| n.as_u64()).sum();
     assert_eq!(report["faults"].as_u64().map(|faults| faults + missed), Some(24), "{report:#}");
     assert!(report["tasks"]["completed"].as_u64() >= Some(100), "{report:#}");

@@ -24,7 +24,8 @@ const MAX_AT_ONCE: usize = 12;
 const TRIES: u32 = 30;
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Injects the faults of a plan until there are no more or the time is over, and returns when the last one is. To be called in a `LocalSet`.
+/// Injects the faults of a plan until there are no more or the time is over, and returns when the last one is. To be called in
+/// a `LocalSet`.
 pub(crate) async fn inject(field: &Arc<Field>, plan: impl Iterator<Item = Fault>, duration: Duration) -> Result<()> {
     let begun = Instant::now();
     let mut going_on = JoinSet::new();
