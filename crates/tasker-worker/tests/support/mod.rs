@@ -6,7 +6,7 @@ use local_postgres::{LocalPostgres, Options};
 use serde_json::{Value, json};
 use sqlx::postgres::{PgPool, PgPoolOptions};
 use tasker_api::{StepDetail, TaskDetail, TaskState};
-use tasker_engine::database::MIGRATOR;
+
 use tasker_engine::{CreateOutcome, Engine, NewTask};
 use tasker_runtime::settings;
 use tasker_worker::{Worker, WorkerBuilder};
@@ -31,8 +31,7 @@ pub(crate) async fn start_server() -> LocalPostgres {
 pub(crate) async fn prepare(server: &LocalPostgres, name: &str) -> PgPool {
     execute(&server.url(), &format!("create database {name}")).await;
     let pool = connect(&server.database_url(name)).await;
-    pgmq_notify::install(&pool).await.unwrap();
-    MIGRATOR.run(&pool).await.unwrap();
+    tasker_engine::migrate(&pool).await.unwrap();
     pool
 }
 
