@@ -8,6 +8,7 @@ mod failure;
 mod housekeeping;
 mod migrate;
 mod operate;
+mod queues;
 mod steps;
 mod system;
 mod tasks;
