@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use chrono::Utc;
+use pgmq_notify::insert_channel;
 use sqlx::PgPool;
 use tasker_engine::database::{self, DatabaseError};
 use tasker_engine::{ApplyOutcome, Engine};
@@ -20,7 +21,6 @@ use crate::error::HandlerResult;
 use crate::handlers::{Handler, Handlers};
 use crate::heartbeat;
 use crate::metrics::Metrics;
-use crate::queues;
 use crate::running::Running;
 use crate::shared::Shared;
 use crate::wake::Wake;
@@ -159,7 +159,8 @@ impl WorkerBuilder {
         for template in &templates {
             apply(&engine, template).await?;
         }
-        let channels = queues::ensure(&self.pool, &namespaces).await?;
+        let queues = engine.ensure_namespaces(&namespaces).await?;
+        let channels = queues.into_iter().map(|(namespace, queue)| (insert_channel(&queue), namespace)).collect();
 
         let host = host_name();
         let worker_id = match self.settings.worker_id.as_str() {

@@ -10,7 +10,6 @@ use tokio::time::sleep;
 use crate::attempt;
 use crate::look_back::LookBack;
 use crate::outage::{Outage, bounded};
-use crate::queues;
 use crate::shared::Shared;
 
 /// How long to wait when a message is visible although a claim has just found nothing to start: somebody else has it locked.
@@ -107,7 +106,7 @@ async fn wait_for_work(shared: &Shared, found_nothing: bool) {
         if !due.is_empty() {
             return shared.wake.ring(&due, None);
         }
-        match bounded(queues::next_due(shared.engine.pool(), &shared.namespaces)).await {
+        match bounded(shared.engine.next_due(&shared.namespaces)).await {
             Ok(messages) => {
                 pause = messages.iter().map(|(_, due)| *due).min().unwrap_or(poll_interval).min(poll_interval);
                 due = messages.into_iter().filter(|(_, due)| *due <= pause).map(|(namespace, _)| namespace).collect();

@@ -86,7 +86,6 @@ mod look_back;
 mod metrics;
 mod outage;
 mod outcome;
-mod queues;
 mod record;
 mod rest;
 mod running;

@@ -6,8 +6,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tasker_engine::{Completion, StepOutcome, StepResult};
-use tokio::sync::{Mutex, mpsc};
+use tasker_engine::{Completion, Failure, StepOutcome, StepResult};
+use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use crate::attempt;
@@ -15,16 +15,13 @@ use crate::outage::{Outage, bounded};
 use crate::outcome;
 use crate::shared::{Finished, MAX_BATCH, Shared, Slots};
 
-/// How many batches may be on their way to the database at once: as many copies of the loop run.
-pub(crate) const BATCHES_IN_FLIGHT: usize = 1;
-
 /// Records results until the worker has ended.
-pub(crate) async fn record_results(shared: Arc<Shared>, finished: Arc<Mutex<mpsc::UnboundedReceiver<Finished>>>) {
+pub(crate) async fn record_results(shared: Arc<Shared>, mut finished: mpsc::UnboundedReceiver<Finished>) {
     let recording = async {
-        loop {
-            let mut attempts = Vec::new();
-            finished.lock().await.recv_many(&mut attempts, MAX_BATCH).await;
-            if let Some(batch) = Batch::of(attempts) {
+        let mut attempts = Vec::new();
+        // The channel stays open: `shared` holds a sender.
+        while finished.recv_many(&mut attempts, MAX_BATCH).await > 0 {
+            if let Some(batch) = Batch::of(attempts.drain(..)) {
                 record(&shared, batch).await;
             }
         }
@@ -41,7 +38,7 @@ struct Batch {
 }
 
 impl Batch {
-    fn of(attempts: Vec<Finished>) -> Option<Self> {
+    fn of(attempts: impl Iterator<Item = Finished>) -> Option<Self> {
         let mut batch: Option<Self> = None;
         for Finished { result, slot } in attempts {
             match &mut batch {
@@ -111,7 +108,7 @@ async fn deliver(shared: &Arc<Shared>, batch: &mut Batch) -> Result<(), sqlx::Er
             }
             Err(error) => {
                 shared.metrics.database_failed("record");
-                if is_about_the_batch(&error) {
+                if Failure::of(&error) == Failure::BadData {
                     return Err(error);
                 }
                 // The spare slots go back while the database is away.
@@ -150,17 +147,5 @@ fn settle(shared: &Arc<Shared>, batch: &mut Batch, completion: Completion) {
         if let Some(slot) = batch.slots.split(1) {
             attempt::start(shared, step, slot);
         }
-    }
-}
-
-/// Whether the error comes from what is in the batch, so that the same batch will meet it again.
-fn is_about_the_batch(error: &sqlx::Error) -> bool {
-    match error {
-        sqlx::Error::Encode(_) => true,
-        // Classes of SQLSTATE: data exception, constraint violation, program limit exceeded.
-        sqlx::Error::Database(error) => {
-            error.code().is_some_and(|code| ["22", "23", "54"].iter().any(|class| code.starts_with(class)))
-        }
-        _ => false,
     }
 }

@@ -1,8 +1,8 @@
 //! The steps that a worker holds: from the claim until the result is recorded.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use parking_lot::Mutex;
 use tasker_engine::StepRef;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -17,7 +17,7 @@ impl Running {
     /// Adds a step. An older attempt of the same step is lost: it is cancelled.
     pub(crate) fn add(&self, step: StepRef) -> CancellationToken {
         let cancelled = CancellationToken::new();
-        if let Some((_, older)) = self.lock().insert(key(&step), (step, cancelled.clone())) {
+        if let Some((_, older)) = self.0.lock().insert(key(&step), (step, cancelled.clone())) {
             older.cancel();
         }
         cancelled
@@ -25,7 +25,7 @@ impl Running {
 
     /// Removes a step, unless another attempt of it was added since.
     pub(crate) fn remove(&self, step: &StepRef) {
-        let mut steps = self.lock();
+        let mut steps = self.0.lock();
         if steps.get(&key(step)).is_some_and(|(held, _)| held.token == step.token) {
             steps.remove(&key(step));
         }
@@ -33,12 +33,12 @@ impl Running {
 
     /// All steps.
     pub(crate) fn steps(&self) -> Vec<StepRef> {
-        self.lock().values().map(|(step, _)| step.clone()).collect()
+        self.0.lock().values().map(|(step, _)| step.clone()).collect()
     }
 
     /// Cancels those of `asked` that are not in `held`; returns how many.
     pub(crate) fn cancel_lost(&self, asked: &[StepRef], held: &HashSet<Key>) -> usize {
-        let steps = self.lock();
+        let steps = self.0.lock();
         let lost = asked.iter().filter(|step| !held.contains(&key(step)));
         let mut count = 0;
         for step in lost {
@@ -55,12 +55,7 @@ impl Running {
 
     /// How many steps.
     pub(crate) fn len(&self) -> usize {
-        self.lock().len()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, (StepRef, CancellationToken)>> {
-        // Nothing panics while it holds the lock, and the map is whole between any two statements.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().len()
     }
 }
 

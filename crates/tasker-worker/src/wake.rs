@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 /// When the oldest message became visible that there is to find; none: at any time.
@@ -20,7 +20,7 @@ pub(crate) struct Wake {
 impl Wake {
     /// Adds namespaces, and wakes who waits.
     pub(crate) fn ring<'a>(&self, namespaces: impl IntoIterator<Item = &'a String>, since: Since) {
-        let mut waiting = self.lock();
+        let mut waiting = self.namespaces.lock();
         for namespace in namespaces {
             match waiting.entry(namespace.clone()) {
                 // None is less than all.
@@ -34,18 +34,13 @@ impl Wake {
 
     /// Takes the namespaces that were added since the last time.
     pub(crate) fn take(&self) -> Vec<(String, Since)> {
-        std::mem::take(&mut *self.lock()).into_iter().collect()
+        std::mem::take(&mut *self.namespaces.lock()).into_iter().collect()
     }
 
     /// Waits until there is a namespace to take.
     pub(crate) async fn rung(&self) {
-        while self.lock().is_empty() {
+        while self.namespaces.lock().is_empty() {
             self.bell.notified().await;
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Since>> {
-        // A panic while it was held cannot have left half an entry.
-        self.namespaces.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -10,7 +10,7 @@ use pgmq_notify::Listener;
 use sqlx::PgPool;
 use tasker_runtime::settings;
 use tokio::net::TcpListener;
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -51,13 +51,10 @@ impl Worker {
         address: SocketAddr,
     ) -> Self {
         let mut loops = JoinSet::new();
-        let results = Arc::new(Mutex::new(results));
         let listener = Listener::new(shared.engine.pool(), channels.keys().cloned());
         loops.spawn(claim::listen(Arc::clone(&shared), listener, channels));
         loops.spawn(claim::claim_steps(Arc::clone(&shared)));
-        for _ in 0..record::BATCHES_IN_FLIGHT {
-            loops.spawn(record::record_results(Arc::clone(&shared), Arc::clone(&results)));
-        }
+        loops.spawn(record::record_results(Arc::clone(&shared), results));
         loops.spawn(lease::keep_leases(Arc::clone(&shared)));
         loops.spawn(heartbeat::keep_beating(Arc::clone(&shared)));
         let without_delay = status_listener.tap_io(|stream| {
