@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use tasker_engine::{ClaimedStep, StepOutcome, StepResult};
 use tokio::task::JoinError;
-use tokio::time::sleep;
+use tokio::time::{sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 
 use crate::context::StepContext;
 use crate::error::HandlerResult;
+use crate::metrics::Ended;
 use crate::outcome;
 use crate::shared::{Finished, Shared, Slots};
 
@@ -34,7 +35,7 @@ async fn run(shared: Arc<Shared>, claimed: ClaimedStep, slot: Slots, cancelled: 
         let _ = shared.finished.send(Finished { result: StepResult { step, outcome }, slot });
     } else {
         shared.running.remove(&step);
-        shared.metrics.attempt_ended(&step.namespace, "lost");
+        shared.metrics.attempt_ended(&step.namespace, Ended::Lost);
     }
 }
 
@@ -43,15 +44,16 @@ async fn attempt(shared: &Shared, step: ClaimedStep, cancelled: &CancellationTok
     let Some(handler) = shared.handlers.get(&step.callable) else {
         return Some(outcome::of_no_handler(&step.callable, &shared.handlers));
     };
-    let limit = Duration::from_secs(u64::try_from(step.timeout_seconds).unwrap_or_default());
     let span = tracing::info_span!("step", task = %step.task_id, step = step.step_name, attempt = step.attempt);
+    let timeout_seconds = step.timeout_seconds;
     let context = StepContext::cancelled_by(step, cancelled.clone());
+    let deadline = context.deadline();
     // A task of its own: a panic ends only the task, and a handler that blocks its thread does not block this one.
     let mut handler = AbortOnDropHandle::new(tokio::spawn(handler.clone().run(context).instrument(span)));
     tokio::select! {
         biased;
         joined = &mut handler => Some(of_joined(joined)),
-        () = sleep(limit) => Some(outcome::of_timeout(limit)),
+        () = sleep_until(deadline.into()) => Some(outcome::of_timeout(timeout_seconds)),
         () = shared.hand_back.cancelled() => Some(StepOutcome::Released),
         () = cancelled.cancelled() => {
             tokio::select! {

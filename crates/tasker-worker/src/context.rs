@@ -1,5 +1,7 @@
 //! What a handler knows of its step.
 
+use std::time::{Duration, Instant};
+
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tasker_engine::ClaimedStep;
@@ -12,6 +14,7 @@ use crate::error::HandlerError;
 #[derive(Debug, Clone)]
 pub struct StepContext {
     step: ClaimedStep,
+    deadline: Instant,
     cancelled: CancellationToken,
 }
 
@@ -22,7 +25,10 @@ impl StepContext {
     }
 
     pub(crate) fn cancelled_by(step: ClaimedStep, cancelled: CancellationToken) -> Self {
-        Self { step, cancelled }
+        // Never negative: a template says at least one second.
+        let time_limit = Duration::from_secs(u64::try_from(step.timeout_seconds).unwrap_or_default());
+        let deadline = Instant::now() + time_limit;
+        Self { step, deadline, cancelled }
     }
 
     /// The task's id.
@@ -63,6 +69,12 @@ impl StepContext {
     /// How many attempts there may be.
     pub fn max_attempts(&self) -> i16 {
         self.step.max_attempts
+    }
+
+    /// When the attempt ends at the latest: `timeout_seconds` of the template after its start. The attempt then fails with a
+    /// retryable error of kind `timeout`. Pass what is left of the time to other systems as their timeout.
+    pub fn deadline(&self) -> Instant {
+        self.deadline
     }
 
     /// The task's input as JSON.
@@ -152,6 +164,13 @@ mod tests {
             timeout_seconds: 30,
             waited_seconds: None,
         })
+    }
+
+    #[test]
+    fn the_deadline_is_the_time_limit_after_the_start() {
+        let before = Instant::now();
+        let deadline = context().deadline();
+        assert!((before..=Instant::now()).contains(&(deadline - Duration::from_secs(30))));
     }
 
     #[test]

@@ -1,20 +1,55 @@
 //! What the worker counts and measures, for Prometheus.
 
+use std::fmt::{self, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+/// How an attempt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Ended {
+    Completed,
+    RetryableError,
+    PermanentError,
+    /// Handed back at shutdown.
+    Released,
+    /// Its result came too late.
+    Refused,
+    /// Cancelled, because its lease was lost or its task was ended.
+    Lost,
+}
+
+impl Ended {
+    /// The value of the label `outcome`.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::RetryableError => "retryable_error",
+            Self::PermanentError => "permanent_error",
+            Self::Released => "released",
+            Self::Refused => "refused",
+            Self::Lost => "lost",
+        }
+    }
+}
+
+impl EncodeLabelValue for Ended {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        encoder.write_str(self.as_str())
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Attempt {
     namespace: String,
-    outcome: &'static str,
+    outcome: Ended,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -67,13 +102,13 @@ impl Metrics {
         self
     }
 
-    pub(crate) fn attempt_ended(&self, namespace: &str, outcome: &'static str) {
+    pub(crate) fn attempt_ended(&self, namespace: &str, outcome: Ended) {
         self.attempts.get_or_create(&Attempt { namespace: namespace.to_owned(), outcome }).inc();
         match outcome {
-            "completed" => self.completed.fetch_add(1, Ordering::Relaxed),
-            "retryable_error" | "permanent_error" => self.failed.fetch_add(1, Ordering::Relaxed),
-            _ => 0,
-        };
+            Ended::Completed => _ = self.completed.fetch_add(1, Ordering::Relaxed),
+            Ended::RetryableError | Ended::PermanentError => _ = self.failed.fetch_add(1, Ordering::Relaxed),
+            Ended::Released | Ended::Refused | Ended::Lost => {}
+        }
     }
 
     pub(crate) fn claimed(&self, duration: Duration) {
@@ -106,5 +141,21 @@ impl Metrics {
         // Writing to a string does not fail.
         let _ = encode(&mut text, &self.registry);
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attempts_are_counted_by_namespace_and_outcome() {
+        let metrics = Metrics::new();
+        for outcome in [Ended::Completed, Ended::RetryableError, Ended::PermanentError, Ended::Released, Ended::Lost] {
+            metrics.attempt_ended("shop", outcome);
+        }
+        assert_eq!((metrics.completed(), metrics.failed()), (1, 2));
+        let text = metrics.text(0);
+        assert!(text.contains(r#"attempts_total{namespace="shop",outcome="permanent_error"} 1"#), "{text}");
     }
 }

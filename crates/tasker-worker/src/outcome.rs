@@ -1,7 +1,6 @@
 //! What the end of a handler means for its step.
 
 use std::any::Any;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use tasker_api::limits::{
@@ -35,8 +34,8 @@ pub(crate) fn of_panic(payload: &(dyn Any + Send)) -> StepOutcome {
 }
 
 /// The outcome of a handler that took too long.
-pub(crate) fn of_timeout(limit: Duration) -> StepOutcome {
-    let message = format!("the attempt took longer than {} s, the step's timeout_seconds", limit.as_secs());
+pub(crate) fn of_timeout(timeout_seconds: i32) -> StepOutcome {
+    let message = format!("the attempt took longer than {timeout_seconds} s, the step's timeout_seconds");
     StepOutcome::RetryableError(error("timeout", &message))
 }
 

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use crate::attempt;
+use crate::metrics::Ended;
 use crate::outage::{Outage, bounded};
 use crate::outcome;
 use crate::shared::{Finished, MAX_BATCH, Shared, Slots};
@@ -128,12 +129,12 @@ fn settle(shared: &Arc<Shared>, batch: &mut Batch, completion: Completion) {
         let outcome = match outcome {
             _ if refused.contains(&(step.task_id, step.step_no)) => {
                 tracing::debug!(task = %step.task_id, step_no = step.step_no, "a result came too late and was refused");
-                "refused"
+                Ended::Refused
             }
-            StepOutcome::Completed(_) => "completed",
-            StepOutcome::RetryableError(_) => "retryable_error",
-            StepOutcome::PermanentError(_) => "permanent_error",
-            StepOutcome::Released => "released",
+            StepOutcome::Completed(_) => Ended::Completed,
+            StepOutcome::RetryableError(_) => Ended::RetryableError,
+            StepOutcome::PermanentError(_) => Ended::PermanentError,
+            StepOutcome::Released => Ended::Released,
         };
         shared.metrics.attempt_ended(&step.namespace, outcome);
     }

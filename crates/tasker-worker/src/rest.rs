@@ -41,10 +41,11 @@ async fn live() -> Response {
 
 /// Whether the worker takes steps.
 async fn ready(State(shared): State<Arc<Shared>>) -> Response {
-    let state = shared.state();
-    let worker = match state {
+    let worker = match shared.state() {
         WorkerState::Running => healthy(),
-        _ => unhealthy(format!("the worker is {}", state.as_str())),
+        state @ (WorkerState::Draining | WorkerState::Stopped | WorkerState::Lost) => {
+            unhealthy(format!("the worker is {}", state.as_str()))
+        }
     };
     answer([("database", database(&shared).await), ("worker", worker)])
 }
