@@ -5,7 +5,8 @@ use std::time::Duration;
 use crate::Engine;
 
 impl Engine {
-    /// Creates the namespaces that do not exist, each with its queue. Returns every namespace with the name of its queue.
+    /// Creates the namespaces that do not exist, each with its queue. Returns every namespace with the name of its
+    /// queue.
     ///
     /// # Errors
     /// When the database fails. Some of the namespaces may exist then.
@@ -20,8 +21,8 @@ impl Engine {
             .await
     }
 
-    /// How long until the next message becomes visible in each namespace: zero if one is visible now. A namespace without
-    /// messages is not in the list.
+    /// How long until the next message becomes visible in each namespace: zero if one is visible now. A namespace
+    /// without messages is not in the list.
     ///
     /// # Errors
     /// When the database fails.

@@ -1,7 +1,7 @@
 //! Turns the tree of a file into a template and checks the rules of the format.
 //!
-//! A placeholder replaces a value that has an error, so that the rest is checked too. [`parse`](crate::parse) never returns
-//! a template that has errors.
+//! A placeholder replaces a value that has an error, so that the rest is checked too. [`parse`](crate::parse) never
+//! returns a template that has errors.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -212,7 +212,7 @@ fn needs(field: Field, report: &mut Report<'_>) -> Option<Vec<Field>> {
     let needs = field.list(report)?;
     if needs.len() > MAX_DEPENDENCIES {
         let message = format!(
-            "a step may depend on at most {MAX_DEPENDENCIES} steps, not {}; add steps in between that join their results",
+            "a step may depend on up to {MAX_DEPENDENCIES} steps, not {}; add steps in between that join results",
             needs.len()
         );
         report.error(at, &path, message);

@@ -118,8 +118,8 @@ impl Fields {
         field
     }
 
-    /// Returns the fields that nobody has read, and warns about each. A field of `unused` gets no warning while its value
-    /// asks for nothing.
+    /// Returns the fields that nobody has read, and warns about each. A field of `unused` gets no warning while its
+    /// value asks for nothing.
     pub(crate) fn rest(self, unused: &[Unused], report: &mut Report<'_>) -> Map<String, Value> {
         for entry in &self.entries {
             let path = self.path_of(&entry.key);

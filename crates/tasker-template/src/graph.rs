@@ -29,8 +29,8 @@ impl Graph {
         self.dependents.get(step).map_or(&[], Vec::as_slice)
     }
 
-    /// The steps, level by level. The steps of the first level depend on nothing. Every other step is one level below the
-    /// last of its dependencies. Steps in a cycle, and steps that depend on one, are in no level.
+    /// The steps, level by level. The steps of the first level depend on nothing. Every other step is one level below
+    /// the last of its dependencies. Steps in a cycle, and steps that depend on one, are in no level.
     pub(crate) fn levels(&self) -> Vec<Vec<u16>> {
         let mut waiting_for: Vec<usize> = self.dependencies.iter().map(Vec::len).collect();
         let mut level: Vec<u16> = (0..).zip(&waiting_for).filter(|(_, n)| **n == 0).map(|(step, _)| step).collect();
@@ -52,8 +52,8 @@ impl Graph {
         levels
     }
 
-    /// Finds cycles. In each, every step depends on the next one, and the last on the first. No two of the cycles share a
-    /// step, and every other cycle shares a step with one of them.
+    /// Finds cycles. In each, every step depends on the next one, and the last on the first. No two of the cycles share
+    /// a step, and every other cycle shares a step with one of them.
     pub(crate) fn cycles(&self) -> Vec<Vec<u16>> {
         let count = self.dependencies.len();
         let mut cycles: Vec<Vec<u16>> = Vec::new();

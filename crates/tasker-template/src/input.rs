@@ -27,7 +27,8 @@ impl InputValidator {
     /// Compiles a schema.
     ///
     /// # Errors
-    /// When the schema is not a valid JSON Schema, or refers to something outside itself. The pointer points into the schema.
+    /// When the schema is not a valid JSON Schema, or refers to something outside itself. The pointer points into the
+    /// schema.
     pub fn new(schema: &Value) -> Result<Self, InputError> {
         let validator = jsonschema::options()
             .offline()

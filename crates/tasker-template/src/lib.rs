@@ -1,9 +1,10 @@
 //! Task templates: the file format that describes a workflow, read and checked.
 //!
-//! A template lists the steps of a workflow. For each step it names the handler that runs it and the steps that must complete
-//! first. [`parse`] reads a template from YAML, or from JSON, which is YAML as well. It returns a [`TaskTemplate`] that the
-//! engine can run, or every error at once, each with its line, its column and what to do about it. Nothing here needs a
-//! database: the server, the workers, the command line and tools of your own check templates in the same way.
+//! A template lists the steps of a workflow. For each step it names the handler that runs it and the steps that must
+//! complete first. [`parse`] reads a template from YAML, or from JSON, which is YAML as well. It returns a
+//! [`TaskTemplate`] that the engine can run, or every error at once, each with its line, its column and what to do
+//! about it. Nothing here needs a database: the server, the workers, the command line and tools of your own check
+//! templates in the same way.
 //!
 //! ```
 //! use serde_json::json;
@@ -31,7 +32,8 @@
 //! assert!(input.validate(&json!({"name": "Ada"})).is_ok());
 //! assert!(input.validate(&json!({})).is_err());
 //!
-//! let errors = parse(&source.replace("[greet]", "[great]"), Some("greeting.yaml")).map_err(|errors| errors.to_string());
+//! let misspelt = source.replace("[greet]", "[great]");
+//! let errors = parse(&misspelt, Some("greeting.yaml")).map_err(|errors| errors.to_string());
 //! let expected = "greeting.yaml:11:20: steps[1].dependencies[0]: no step is named `great`; did you mean `greet`?";
 //! assert_eq!(errors, Err(expected.to_owned()));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -47,9 +49,10 @@
 //!
 //! [`tasker_api::limits`] defines the limits.
 //!
-//! **Unknown fields** are kept, at every level, and reported as warnings. This includes the features of tasker-core's published
-//! templates that the engine does not run, such as `type: decision`: such a template loads, and a warning says what happens
-//! instead. Published templates also write `depends_on` and `max_attempts`, which mean `dependencies` and `limit`.
+//! **Unknown fields** are kept, at every level, and reported as warnings. This includes the features of tasker-core's
+//! published templates that the engine does not run, such as `type: decision`: such a template loads, and a warning
+//! says what happens instead. Published templates also write `depends_on` and `max_attempts`, which mean `dependencies`
+//! and `limit`.
 //!
 //! **Errors** are, apart from values out of range:
 //!
@@ -99,7 +102,8 @@ pub fn parse(source: &str, file: Option<&str>) -> Result<Parsed, TemplateErrors>
     let mut report = Report::new(file);
     let template = yaml::read(source, &mut report).and_then(|root| decode::template(root, &mut report));
     if let Some(bytes) = template.as_ref().map(json_bytes).filter(|bytes| *bytes > MAX_SOURCE_BYTES) {
-        // JSON repeats what aliases stand for, and adds escapes and defaults. It must still be a template that can be sent.
+        // JSON repeats what aliases stand for, and adds escapes and defaults. It must still be a template that can be
+        // sent.
         let message = format!("the template has {bytes} bytes as JSON; the limit is {MAX_SOURCE_BYTES}");
         report.error(Position::START, "", message);
     }

@@ -1,7 +1,7 @@
 //! The values of plain (unquoted) YAML scalars, by the core schema of YAML 1.2.
 //!
-//! There is one difference, for the published templates: digits with a leading zero (`00501`) are text. `yes` and `no` are
-//! text, as the core schema says. A number that JSON cannot represent exactly is an error.
+//! There is one difference, for the published templates: digits with a leading zero (`00501`) are text. `yes` and `no`
+//! are text, as the core schema says. A number that JSON cannot represent exactly is an error.
 
 use serde_json::{Number, Value};
 

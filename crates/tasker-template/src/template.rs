@@ -8,8 +8,8 @@ use crate::graph::Graph;
 
 /// A workflow: its steps and the order in which they run.
 ///
-/// Only [`parse`](crate::parse) creates one, so it always follows the rules of the format. As JSON it is a template again,
-/// which parses to the same value.
+/// Only [`parse`](crate::parse) creates one, so it always follows the rules of the format. As JSON it is a template
+/// again, which parses to the same value.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct TaskTemplate {
@@ -49,8 +49,8 @@ impl TaskTemplate {
         self.graph.dependents_of(step)
     }
 
-    /// The numbers of all steps, level by level. The steps of the first level depend on nothing. Every other step is one
-    /// level below the last of its dependencies.
+    /// The numbers of all steps, level by level. The steps of the first level depend on nothing. Every other step is
+    /// one level below the last of its dependencies.
     pub fn levels(&self) -> Vec<Vec<u16>> {
         self.graph.levels()
     }

@@ -1,8 +1,9 @@
 //! Reads YAML into a tree in which every value knows its place in the text.
 //!
-//! The tree contains only what JSON can represent. Everything else is an error and never changed silently: tags, merge keys,
-//! keys that are not scalars, NUL characters, numbers that JSON would change. Limits protect against hostile input:
-//! [`MAX_SOURCE_BYTES`] for the text, [`MAX_TEMPLATE_DEPTH`] for nesting, [`MAX_COPIED_BYTES`] for the copies that aliases make.
+//! The tree contains only what JSON can represent. Everything else is an error and never changed silently: tags, merge
+//! keys, keys that are not scalars, NUL characters, numbers that JSON would change. Limits protect against hostile
+//! input: [`MAX_SOURCE_BYTES`] for the text, [`MAX_TEMPLATE_DEPTH`] for nesting, [`MAX_COPIED_BYTES`] for the copies
+//! that aliases make.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -85,8 +86,8 @@ impl Node {
     }
 }
 
-/// Reads the only document of `source`. Returns `None` if the text cannot be read to its end. Errors after which reading goes
-/// on are only reported.
+/// Reads the only document of `source`. Returns `None` if the text cannot be read to its end. Errors after which
+/// reading goes on are only reported.
 pub(crate) fn read(source: &str, report: &mut Report<'_>) -> Option<Node> {
     if source.len() > MAX_SOURCE_BYTES {
         let message = format!("the template has {} bytes; the limit is {MAX_SOURCE_BYTES}", source.len());
@@ -350,7 +351,8 @@ fn is_too_long(key: &str) -> bool {
     key.len() > MAX_KEY_CHARS / 6 && Value::from(key).to_string().chars().count() > MAX_KEY_CHARS
 }
 
-/// Returns why a text cannot be stored. PostgreSQL refuses NUL, and YAML refuses control characters that JSON does not escape.
+/// Returns why a text cannot be stored. PostgreSQL refuses NUL, and YAML refuses control characters that JSON does not
+/// escape.
 fn unstorable(text: &str) -> Option<&'static str> {
     if text.contains('\0') {
         return Some("the text contains a NUL character, which cannot be stored");

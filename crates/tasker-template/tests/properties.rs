@@ -119,7 +119,10 @@ proptest! {
     }
 
     #[test]
-    fn values_of_wrong_types_are_accepted_or_refused(odd in vec(prop_oneof![json_value(), Just(step(0, &[1])), Just(step(1, &[0]))], 1..6), at in 0..5_usize) {
+    fn values_of_wrong_types_are_accepted_or_refused(
+        odd in vec(prop_oneof![json_value(), Just(step(0, &[1])), Just(step(1, &[0]))], 1..6),
+        at in 0..5_usize,
+    ) {
         let mut source = template(vec![step(0, &[]), step(2, &[])]);
         let value = odd.first().cloned().unwrap_or_default();
         match at {
@@ -135,7 +138,11 @@ proptest! {
     }
 
     #[test]
-    fn a_template_as_json_is_the_same_template(metadata in json_value(), settings in json_value(), extra in json_value()) {
+    fn a_template_as_json_is_the_same_template(
+        metadata in json_value(),
+        settings in json_value(),
+        extra in json_value(),
+    ) {
         let mut source = template(vec![step(0, &[]), step(1, &[0])]);
         source["metadata"] = metadata;
         source["kept"] = extra.clone();

@@ -107,7 +107,9 @@ fn the_samples_check_their_input() {
                 "customer": {"id": 7, "email": "ada@example.com"},
                 "items": [{"sku": "TEA-1", "quantity": 2, "unit_price_cents": 450}],
                 "payment": {"method": "card", "token": "tok_1"},
-                "shipping": {"address": {"street": "1 Mill Lane", "city": "Bath", "postal_code": "BA1", "country": "GB"}},
+                "shipping": {
+                    "address": {"street": "1 Mill Lane", "city": "Bath", "postal_code": "BA1", "country": "GB"},
+                },
             });
             assert_eq!(validator.validate(&order), Ok(()));
             order["items"] = json!([]);

@@ -450,7 +450,8 @@ fn hostile_sources_are_refused_quickly() {
 
 #[test]
 fn a_key_is_refused_if_yaml_cannot_read_it_again() {
-    // YAML reads a key of any length if no value follows it, but JSON always writes a value. A tab becomes two characters.
+    // YAML reads a key of any length if no value follows it, but JSON always writes a value. A tab becomes two
+    // characters.
     let with_key = |key: &str| format!("metadata: {{ \"{key}\" }}\n{}", with_step_fields(""));
     for (longest, longer) in [("x".repeat(998), "x".repeat(999)), ("\\t".repeat(499), "\\t".repeat(500))] {
         let template = accepted(&with_key(&longest)).template;

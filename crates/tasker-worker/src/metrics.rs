@@ -1,4 +1,4 @@
-//! What the worker counts and measures, for Prometheus.
+//! The worker's metrics for Prometheus.
 
 use std::fmt::{self, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,11 +18,11 @@ pub(crate) enum Ended {
     Completed,
     RetryableError,
     PermanentError,
-    /// Handed back at shutdown.
+    /// Released at shutdown.
     Released,
-    /// Its result came too late.
+    /// The result was too late.
     Refused,
-    /// Cancelled, because its lease was lost or its task was ended.
+    /// Cancelled: the lease was lost or the task has ended.
     Lost,
 }
 
@@ -73,7 +73,7 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     pub(crate) fn new() -> Self {
-        // 0.5 ms to 4 s.
+        // From 0.5 ms to 4 s.
         let seconds = || Histogram::new(exponential_buckets(0.0005, 2.0, 14));
         let metrics = Self {
             registry: Registry::with_prefix("tasker_worker"),
@@ -91,14 +91,14 @@ impl Metrics {
 
     fn registered(mut self) -> Self {
         let registry = &mut self.registry;
-        let attempts = "Attempts by namespace and by what became of them: completed, retryable_error, permanent_error, \
-                        released (handed back at shutdown), refused (the result came too late), lost (cancelled)";
+        let attempts = "Attempts by namespace and outcome: completed, retryable_error, permanent_error, \
+                        released (at shutdown), refused (the result was too late), lost (cancelled)";
         registry.register("attempts", attempts, self.attempts.clone());
         registry.register("running_steps", "Steps that the worker holds", self.running.clone());
-        registry.register("batch_size", "Results recorded by one transaction", self.batch_size.clone());
-        registry.register_with_unit("claim", "Duration of claims", Unit::Seconds, self.claim.clone());
-        registry.register_with_unit("record", "Duration of recording a batch", Unit::Seconds, self.record.clone());
-        registry.register("database_errors", "Failed calls of the database, by call", self.database_errors.clone());
+        registry.register("batch_size", "Results that one transaction recorded", self.batch_size.clone());
+        registry.register_with_unit("claim", "Duration of a claim", Unit::Seconds, self.claim.clone());
+        registry.register_with_unit("record", "Time to record a batch of results", Unit::Seconds, self.record.clone());
+        registry.register("database_errors", "Failed database calls, by call", self.database_errors.clone());
         self
     }
 
@@ -124,17 +124,17 @@ impl Metrics {
         self.database_errors.get_or_create(&Call { call }).inc();
     }
 
-    /// Attempts that have completed since the start.
+    /// The number of attempts that have completed since the start.
     pub(crate) fn completed(&self) -> u64 {
         self.completed.load(Ordering::Relaxed)
     }
 
-    /// Attempts that have failed since the start.
+    /// The number of attempts that have failed since the start.
     pub(crate) fn failed(&self) -> u64 {
         self.failed.load(Ordering::Relaxed)
     }
 
-    /// Everything as OpenMetrics text.
+    /// Returns all metrics as OpenMetrics text.
     pub(crate) fn text(&self, running: usize) -> String {
         self.running.set(i64::try_from(running).unwrap_or(i64::MAX));
         let mut text = String::new();

@@ -1,6 +1,7 @@
-//! Records the results of attempts, and starts the steps that this hands to the worker.
+//! Records the results of attempts, and starts the steps that the engine claims for the worker in the same call.
 //!
-//! Batches are natural: while one is being written, others gather. A lone result does not wait for company.
+//! While one batch is being written, the next results collect and form the next batch. A single result is written at
+//! once.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use crate::outage::{Outage, bounded};
 use crate::outcome;
 use crate::shared::{Finished, MAX_BATCH, Shared, Slots};
 
-/// Records results until the worker has ended.
+/// Records results until the worker has stopped.
 pub(crate) async fn record_results(shared: Arc<Shared>, mut finished: mpsc::UnboundedReceiver<Finished>) {
     let recording = async {
         let mut attempts = Vec::new();
@@ -30,11 +31,11 @@ pub(crate) async fn record_results(shared: Arc<Shared>, mut finished: mpsc::Unbo
     shared.ended.run_until_cancelled(recording).await;
 }
 
-/// Results with their slots: as many as results, or more.
+/// Results with their slots. There are at least as many slots as results.
 struct Batch {
     results: Vec<StepResult>,
     slots: Slots,
-    /// A single result that was replaced by an error, because PostgreSQL refused it.
+    /// Whether the only result is an error that replaces a result that PostgreSQL refused.
     replaced: bool,
 }
 
@@ -61,19 +62,19 @@ impl Batch {
     }
 }
 
-/// Records a batch, however long it takes. Results that PostgreSQL refuses become errors of their steps.
+/// Records a batch, however long it takes. If PostgreSQL refuses a result, its step fails.
 async fn record(shared: &Arc<Shared>, batch: Batch) {
     let mut batches = vec![batch];
     while let Some(mut batch) = batches.pop() {
         let Err(refusal) = deliver(shared, &mut batch).await else { continue };
         match batch.results.as_mut_slice() {
             [result] if batch.replaced => {
-                // Its lease ends by itself, and the step is tried again.
-                tracing::error!(task = %result.step.task_id, %refusal, "a result cannot be recorded; it is dropped");
+                // Its lease expires, and the step runs again.
+                tracing::error!(task = %result.step.task_id, %refusal, "a result cannot be recorded and is dropped");
                 shared.running.remove(&result.step);
             }
             [result] => {
-                tracing::warn!(task = %result.step.task_id, %refusal, "PostgreSQL refuses a result; its step fails");
+                tracing::warn!(task = %result.step.task_id, %refusal, "PostgreSQL refused a result; its step fails");
                 result.outcome = outcome::of_refused_payload(&refusal.to_string());
                 batch.replaced = true;
                 batches.push(batch);
@@ -83,7 +84,7 @@ async fn record(shared: &Arc<Shared>, batch: Batch) {
     }
 }
 
-/// Sends a batch until the database has taken it, or refuses what is in it.
+/// Sends a batch until the database accepts it. The error means that PostgreSQL refuses what is in it.
 async fn deliver(shared: &Arc<Shared>, batch: &mut Batch) -> Result<(), sqlx::Error> {
     let mut outage = Outage::new("record results");
     loop {
@@ -102,7 +103,7 @@ async fn deliver(shared: &Arc<Shared>, batch: &mut Batch) -> Result<(), sqlx::Er
         );
         match bounded(call).await {
             Ok(completion) => {
-                outage.over();
+                outage.recovered();
                 shared.metrics.recorded(batch.results.len(), began.elapsed());
                 settle(shared, batch, completion);
                 return Ok(());
@@ -112,7 +113,7 @@ async fn deliver(shared: &Arc<Shared>, batch: &mut Batch) -> Result<(), sqlx::Er
                 if Failure::of(&error) == Failure::BadData {
                     return Err(error);
                 }
-                // The spare slots go back while the database is away.
+                // Give back the spare slots during the outage.
                 let spare = batch.slots.num_permits().saturating_sub(batch.results.len());
                 drop(batch.slots.split(spare));
                 sleep(outage.failed(&error)).await;
@@ -121,14 +122,14 @@ async fn deliver(shared: &Arc<Shared>, batch: &mut Batch) -> Result<(), sqlx::Er
     }
 }
 
-/// Forgets what was recorded, and starts what was handed over.
+/// Forgets the recorded steps, and starts the steps that the engine has claimed.
 fn settle(shared: &Arc<Shared>, batch: &mut Batch, completion: Completion) {
     let refused: HashSet<_> = completion.refused.into_iter().collect();
     for StepResult { step, outcome } in &batch.results {
         shared.running.remove(step);
         let outcome = match outcome {
             _ if refused.contains(&(step.task_id, step.step_no)) => {
-                tracing::debug!(task = %step.task_id, step_no = step.step_no, "a result came too late and was refused");
+                tracing::debug!(task = %step.task_id, step_no = step.step_no, "a result was too late and was refused");
                 Ended::Refused
             }
             StepOutcome::Completed(_) => Ended::Completed,
@@ -138,11 +139,11 @@ fn settle(shared: &Arc<Shared>, batch: &mut Batch, completion: Completion) {
         };
         shared.metrics.attempt_ended(&step.namespace, outcome);
     }
-    // The loop that claims waits for the next due time, and these may be nearer.
+    // The `claim` loop sleeps until the next message is due. These retries may be due earlier.
     let retried = |result: &&StepResult| matches!(result.outcome, StepOutcome::RetryableError(_));
     let retries = batch.results.iter().filter(retried).map(|result| &result.step.namespace);
     if retries.clone().next().is_some() {
-        shared.wake.ring(retries, Some(Instant::now()));
+        shared.wake.notify(retries, Some(Instant::now()));
     }
     for step in completion.handed {
         if let Some(slot) = batch.slots.split(1) {

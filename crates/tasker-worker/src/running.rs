@@ -1,4 +1,4 @@
-//! The steps that a worker holds: from the claim until the result is recorded.
+//! The steps that a worker holds. It holds a step from the claim until the result is recorded.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,12 +9,12 @@ use uuid::Uuid;
 
 type Key = (Uuid, i16);
 
-/// Held steps, each with the token that cancels its attempt.
+/// The held steps, each with the token that cancels its attempt.
 #[derive(Debug, Default)]
 pub(crate) struct Running(Mutex<HashMap<Key, (StepRef, CancellationToken)>>);
 
 impl Running {
-    /// Adds a step. An older attempt of the same step is lost: it is cancelled.
+    /// Adds a step. This cancels an older attempt of the same step, which has lost its lease.
     pub(crate) fn add(&self, step: StepRef) -> CancellationToken {
         let cancelled = CancellationToken::new();
         if let Some((_, older)) = self.0.lock().insert(key(&step), (step, cancelled.clone())) {
@@ -23,7 +23,7 @@ impl Running {
         cancelled
     }
 
-    /// Removes a step, unless another attempt of it was added since.
+    /// Removes a step, unless a newer attempt of it has been added.
     pub(crate) fn remove(&self, step: &StepRef) {
         let mut steps = self.0.lock();
         if steps.get(&key(step)).is_some_and(|(held, _)| held.token == step.token) {
@@ -36,7 +36,7 @@ impl Running {
         self.0.lock().values().map(|(step, _)| step.clone()).collect()
     }
 
-    /// Cancels those of `asked` that are not in `held`; returns how many.
+    /// Cancels the steps of `asked` that are not in `held`. Returns how many there were.
     pub(crate) fn cancel_lost(&self, asked: &[StepRef], held: &HashSet<Key>) -> usize {
         let steps = self.0.lock();
         let lost = asked.iter().filter(|step| !held.contains(&key(step)));
@@ -53,7 +53,7 @@ impl Running {
         count
     }
 
-    /// How many steps.
+    /// The number of steps.
     pub(crate) fn len(&self) -> usize {
         self.0.lock().len()
     }
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_attempt_cancels_the_old_one_and_outlives_its_removal() {
+    fn a_new_attempt_cancels_the_old_one_and_stays_when_that_is_removed() {
         let running = Running::default();
         let (old, new) = (step(1), step(1));
         let old_cancelled = running.add(old.clone());
