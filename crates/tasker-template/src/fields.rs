@@ -8,7 +8,7 @@ use crate::finding::{Position, Report};
 use crate::published::Unused;
 use crate::yaml::{Content, Entry, Node};
 
-/// Longer names, in bytes, get no suggestion: comparing a long name with many others takes seconds.
+/// The longest name, in bytes, that gets a suggestion: comparing longer names with many others takes seconds.
 const MAX_SUGGESTED: usize = 40;
 
 /// A value of the tree and its path.

@@ -93,7 +93,7 @@ impl<'a> Report<'a> {
         self.warnings.add(self.file, at, path, message.as_ref());
     }
 
-    /// Whether further errors are only counted, so that a costly message is a waste.
+    /// Whether further errors are only counted. Then a costly message is not worth building.
     pub(crate) fn is_full(&self) -> bool {
         self.errors.unlisted > 0
     }

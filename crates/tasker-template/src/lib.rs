@@ -61,7 +61,7 @@
 //! - an `input_schema` that is invalid or refers to anything outside itself
 //! - NUL characters, which PostgreSQL cannot store
 //! - YAML tags, merge keys and a second document
-//! - more than 1 MiB of text, or of JSON when the template is written out
+//! - more than [`MAX_SOURCE_BYTES`] of text, or of JSON when the template is written out
 //!
 //! All of them are reported together. Only broken YAML syntax ends the search.
 

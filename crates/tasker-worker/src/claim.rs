@@ -47,7 +47,7 @@ pub(crate) async fn claim_steps(shared: Arc<Shared>) {
             shared.draining.run_until_cancelled(wait_for_work(&shared, found_nothing)).await;
             continue;
         }
-        // The engine serves the namespaces in this order, so each of them takes its turn as the first.
+        // The engine serves the namespaces in this order. The rotation lets each of them be the first in turn.
         turn = (turn + 1) % woken.len();
         woken.rotate_left(turn);
         let began = Instant::now();

@@ -5,7 +5,8 @@ use std::fmt;
 
 use serde_json::Value;
 
-/// What a handler returns: the step's result, up to 1 MiB of JSON, or the reason why the attempt failed.
+/// What a handler returns: the step's result as JSON, up to [`MAX_RESULT_BYTES`](tasker_api::limits::MAX_RESULT_BYTES),
+/// or the reason why the attempt failed.
 pub type HandlerResult = Result<Value, HandlerError>;
 
 /// Why an attempt failed.

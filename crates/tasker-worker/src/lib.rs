@@ -70,7 +70,7 @@
 //! |---|---|
 //! | `claim` | claims steps while there are free slots; sleeps until a notification or the next due message |
 //! | `attempt` | runs one attempt of a step: time limit, panics, cancellation |
-//! | `record` | records finished attempts in batches; starts the steps that the engine claims along with that |
+//! | `record` | records finished attempts in batches; starts the steps that the same call claims |
 //! | `lease` | extends the leases of running steps; cancels the attempts whose leases are lost |
 //! | `heartbeat` | tells the database that the worker is alive |
 //! | `rest` | the status API |
