@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use sqlx::{FromRow, Type};
 use tasker_api::{TemplateDetail, TemplateSummary};
-use tasker_template::{Backoff, TaskTemplate, version_key};
+use tasker_template::{TaskTemplate, version_key};
 
 use crate::Engine;
 use crate::statements::statements;
@@ -98,11 +98,7 @@ impl Engine {
                     "dependencies": template.dependencies_of(number),
                     "dependents": template.dependents_of(number),
                     "max_attempts": step.retry.max_attempts(),
-                    "backoff": match step.retry.backoff {
-                        Backoff::Exponential => "exponential",
-                        Backoff::Linear => "linear",
-                        Backoff::Fixed => "fixed",
-                    },
+                    "backoff": step.retry.backoff,
                     "backoff_base_ms": step.retry.backoff_base_ms,
                     "max_backoff_ms": step.retry.max_backoff_ms,
                     "timeout_seconds": step.timeout_seconds,
