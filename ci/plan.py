@@ -83,15 +83,15 @@ def parse_rules(text: str, source: str) -> Rules:
     labels: dict[str, list[str]] = {}
     for job, options in jobs.items():
         if not isinstance(options, dict):
-            raise Problem(f"{source}: job {job}: wanted a table, for example {{}}")
+            raise Problem(f"{source}: job {job}: expected a table, for example {{}}")
         _only_keys(options, {"label", "always"}, f"{source}: job {job}")
         if not isinstance(options.get("always", False), bool):
-            raise Problem(f"{source}: job {job}: always: wanted true or false")
+            raise Problem(f"{source}: job {job}: always: expected true or false")
         if "label" in options:
             labels.setdefault(str(options["label"]), []).append(job)
     listed = data.get("rule", [])
     if not isinstance(listed, list) or not all(isinstance(entry, dict) for entry in listed):
-        raise Problem(f"{source}: wanted rules as [[rule]] tables")
+        raise Problem(f"{source}: expected rules as [[rule]] tables")
     rules = []
     for number, entry in enumerate(listed, 1):
         where = f"{source}: rule {number} ({entry.get('name', 'without a name')})"
@@ -114,7 +114,7 @@ def _only_keys(entry: dict[str, Any], known: set[str], where: str) -> None:
 def _words(entry: dict[str, Any], key: str, where: str) -> list[str]:
     words = entry.get(key)
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-        raise Problem(f"{where}: {key}: wanted a list of words")
+        raise Problem(f"{where}: {key}: expected a list of strings")
     return words
 
 
@@ -146,6 +146,11 @@ def decide(rules: Rules, change: Change) -> dict[str, Decision]:
                 False, f"none of the {count} changed files needs it" if count else "nothing has changed"
             )
     return decisions
+
+
+def table(decisions: dict[str, Decision]) -> str:
+    rows = [(job, "needed" if decision.needed else "not needed", decision.why) for job, decision in decisions.items()]
+    return report.table(("job", "plan", "why"), rows)
 
 
 def changed_files(*revisions: str) -> list[str] | None:
@@ -258,10 +263,7 @@ def main() -> int:
     if arguments.json:
         print(plan)
     else:
-        rows = [
-            (job, "needed" if decision.needed else "not needed", decision.why) for job, decision in decisions.items()
-        ]
-        report.show(report.table(("job", "plan", "why"), rows))
+        report.show(table(decisions))
     return 0
 
 

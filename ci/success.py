@@ -33,7 +33,7 @@ def judge(plan: dict[str, Any], needs: dict[str, Any], planner: str) -> list[Ver
     for job, outcome in needs.items():
         result = outcome.get("result") if isinstance(outcome, dict) else None
         if result not in RESULTS:
-            raise Problem(f"needs: job {job}: result {result!r}; wanted one of {', '.join(RESULTS)}")
+            raise Problem(f"needs: job {job}: result {result!r}; expected one of {', '.join(RESULTS)}")
         results[job] = result
     if planner not in results:
         raise Problem(f"needs: job {planner}, which makes the plan, is missing")
@@ -67,6 +67,15 @@ def judge(plan: dict[str, Any], needs: dict[str, Any], planner: str) -> list[Ver
     return verdicts
 
 
+def show(verdicts: list[Verdict]) -> int:
+    """Shows the table of all jobs. Returns the exit code."""
+    bad = [verdict.job for verdict in verdicts if not verdict.good]
+    rows = [("" if v.good else "✗", v.job, v.text, v.why) for v in verdicts]
+    report.show(report.table(("", "job", "result", "why it was needed or not"), rows))
+    report.show(f"Failed: {', '.join(bad)}." if bad else "Every job that this change needs has succeeded.")
+    return 1 if bad else 0
+
+
 def document(path: str | None, variable: str) -> dict[str, Any]:
     """A JSON object from a file, else from an environment variable; an empty variable is an empty object."""
     where = path or f"${variable}"
@@ -86,12 +95,7 @@ def main() -> int:
     parser.add_argument("--planner", metavar="JOB", default="plan", help="the job that made the plan (default: plan)")
     arguments = parser.parse_args()
 
-    verdicts = judge(document(arguments.plan, "PLAN"), document(arguments.needs, "NEEDS"), arguments.planner)
-    bad = [verdict.job for verdict in verdicts if not verdict.good]
-    rows = [("" if v.good else "✗", v.job, v.text, v.why) for v in verdicts]
-    report.show(report.table(("", "job", "result", "why it was needed or not"), rows))
-    report.show(f"Failed: {', '.join(bad)}." if bad else "Everything that this change needs has succeeded.")
-    return 1 if bad else 0
+    return show(judge(document(arguments.plan, "PLAN"), document(arguments.needs, "NEEDS"), arguments.planner))
 
 
 if __name__ == "__main__":

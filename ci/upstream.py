@@ -68,7 +68,7 @@ def parse(version: str) -> tuple[int, int, int, int, bool, str]:
         rf"[v=]?{number}(?:\.{number})?(?:\.{number})?(?:\.{number})?{pre_release}?(?:\+[0-9A-Za-z.-]+)?", version
     )
     if not found:
-        raise Failure(f"malformed version {version!r}; wanted for example 1.2.3")
+        raise Failure(f"malformed version {version!r}; expected for example 1.2.3")
     major, minor, patch, fourth = (int(part or 0) for part in found.groups()[:4])
     name = found[5] or found[6] or ""
     return major, minor, patch, fourth, not name, name
@@ -180,13 +180,13 @@ def load(text: str, source: str) -> list[Lag]:
     """The pins of a file, not yet compared with anything."""
     data = report.parse_json(text, source)
     if not isinstance(data, dict):
-        raise Problem(f"{source}: wanted an object of ecosystems")
+        raise Problem(f"{source}: expected an object of ecosystems")
     lags = []
     for ecosystem, packages in data.items():
         if ecosystem not in CLIENTS:
             raise Problem(f"{source}: unknown ecosystem {ecosystem!r}; known are {', '.join(CLIENTS)}")
         if not isinstance(packages, dict):
-            raise Problem(f"{source}: {ecosystem}: wanted an object of packages and versions")
+            raise Problem(f"{source}: {ecosystem}: expected an object of packages and versions")
         for package, version in packages.items():
             # The name becomes a word of a command.
             if not NAME.fullmatch(package):

@@ -11,7 +11,7 @@ from tests.program import run
 
 REPORT = """<?xml version="1.0" encoding="UTF-8"?>
 <testsuites name="nextest-run" tests="4" failures="1" errors="0" time="2.5">
-  <testsuite name="tasker-shared" tests="4" failures="1">
+  <testsuite name="tasker-api" tests="4" failures="1">
     <testcase name="fast" time="0.010"/>
     <testcase name="slow" time="2.000"/>
     <testcase name="shaky" time="0.100"><flakyFailure message="once" time="0.1"/></testcase>
@@ -30,10 +30,10 @@ class Reports(unittest.TestCase):
     def test_results(self) -> None:
         tests = {test.name: test for test in parse(REPORT, "")}
         self.assertEqual(
-            {name.removeprefix("tasker-shared: "): test.result for name, test in tests.items()},
+            {name.removeprefix("tasker-api: "): test.result for name, test in tests.items()},
             {"fast": "passed", "slow": "passed", "shaky": "flaky", "broken|pipe": "failed", "later": "skipped"},
         )
-        self.assertEqual(tests["tasker-shared: broken|pipe"].output, "assertion failed\nat lib.rs:1\n```\nleft: 1")
+        self.assertEqual(tests["tasker-api: broken|pipe"].output, "assertion failed\nat lib.rs:1\n```\nleft: 1")
 
     def test_of_a_panic_only_what_it_says(self) -> None:
         text = (
@@ -47,7 +47,7 @@ class Reports(unittest.TestCase):
         self.assertIn("\n    left: 1\n", text)
         self.assertIn("\n    ```\n", text)
         self.assertIn("broken\\|pipe", text)
-        self.assertLess(text.index("tasker-shared: slow "), text.index("tasker-shared: fast "))
+        self.assertLess(text.index("tasker-api: slow "), text.index("tasker-api: fast "))
 
     def test_bad_ones(self) -> None:
         for text in (

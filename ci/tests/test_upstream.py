@@ -150,11 +150,11 @@ class Clients(unittest.TestCase):
 class Pins(unittest.TestCase):
     CASES = [
         ("{", "is not JSON"),
-        ("[]", "wanted an object of ecosystems"),
+        ("[]", "expected an object of ecosystems"),
         ("[" * 200000, "nested too deeply"),
         ('{"rust": {"a": "1", "a": "2"}}', "key 'a' is there twice"),
         ('{"go": {}}', "unknown ecosystem 'go'; known are rust"),
-        ('{"rust": ["axum"]}', "rust: wanted an object of packages"),
+        ('{"rust": ["axum"]}', "rust: expected an object of packages"),
         ('{"rust": {"--config=x": "1"}}', "'--config=x' is not the name of a package"),
         ('{"rust": {"a b": "1"}}', "'a b' is not the name of a package"),
     ]
