@@ -87,7 +87,7 @@ def parse(text: str, source: str) -> dict[str, Benchmark]:
         listed = report.parse_json(text, source)["benchmarks"]
         found = [Benchmark(entry["name"], entry["unit"], entry["better"], entry["samples"]) for entry in listed]
     except (LookupError, TypeError) as error:
-        raise Problem(f"{source}: not a result of `tasker-cli bench --json`: {error!r}") from error
+        raise Problem(f"{source}: is not a result of `tasker-cli bench --json`: {error!r}") from error
     if not found:
         raise Problem(f"{source}: has no benchmarks")
     for benchmark in found:
@@ -194,7 +194,9 @@ def merge(runs: list[dict[str, Benchmark]]) -> dict[str, Benchmark]:
     because the samples of one run are not independent of each other."""
     names = {name: benchmark for one in runs for name, benchmark in one.items()}
     return {
-        name: Benchmark(name, first.unit, first.better, [statistics.median(one[name].samples) for one in runs if name in one])
+        name: Benchmark(
+            name, first.unit, first.better, [statistics.median(one[name].samples) for one in runs if name in one]
+        )
         for name, first in names.items()
     }
 

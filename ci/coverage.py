@@ -72,7 +72,7 @@ def parse_report(text: str, source: str) -> dict[str, Lines]:
                 lines.covered += covered
                 lines.total += total
     except (LookupError, TypeError, AttributeError) as error:
-        raise Problem(f"{source}: not a report of `cargo llvm-cov --json`: {error!r}") from error
+        raise Problem(f"{source}: is not a report of `cargo llvm-cov --json`: {error!r}") from error
     if not crates:
         raise Problem(f"{source}: has no file of a crate in crates/")
     return crates
@@ -80,7 +80,9 @@ def parse_report(text: str, source: str) -> dict[str, Lines]:
 
 def judge(crates: dict[str, Lines], thresholds: dict[str, float], source: str) -> list[Verdict]:
     if missing := sorted(set(thresholds) - set(crates)):
-        raise Problem(f"{source}: {', '.join(missing)}: listed here, but not in the coverage report: does crates/ still have it?")
+        raise Problem(
+            f"{source}: {', '.join(missing)}: listed here, but not in the coverage report: does crates/ still have it?"
+        )
     return [Verdict(crate, lines, thresholds.get(crate)) for crate, lines in sorted(crates.items())]
 
 

@@ -60,7 +60,7 @@ class Reports(unittest.TestCase):
             '{"data": [{"files": [{}]}]}',
             '{"data": [{"files": [{"filename": 1}]}]}',
         ):
-            with self.subTest(text), self.assertRaisesRegex(Problem, "not a report of"):
+            with self.subTest(text), self.assertRaisesRegex(Problem, "is not a report of"):
                 parse_report(text, "coverage.json")
         for covered, total in [("20", "10"), ("-1", "10"), ("1" + "0" * 400,) * 2, ("1.5", "2"), ("true", "2")]:
             text = measured(one=(8, 8)).replace('"covered": 8, "count": 8', f'"covered": {covered}, "count": {total}')

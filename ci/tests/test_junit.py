@@ -1,4 +1,4 @@
-"""Reports as nextest writes them, and what is none."""
+"""Reports in the form that nextest writes, and broken ones."""
 
 import tempfile
 import unittest
@@ -35,7 +35,7 @@ class Reports(unittest.TestCase):
         )
         self.assertEqual(tests["tasker-api: broken|pipe"].output, "assertion failed\nat lib.rs:1\n```\nleft: 1")
 
-    def test_of_a_panic_only_what_it_says(self) -> None:
+    def test_only_the_panic_is_shown(self) -> None:
         text = (
             "running 1 test\nthread 'x' (7) panicked at src/lib.rs:1:\nleft: 1\nright: 2\nstack backtrace:\n   0: x\n"
         )
@@ -65,7 +65,7 @@ class Reports(unittest.TestCase):
             with self.subTest(text), self.assertRaisesRegex(Problem, "junit.xml: is not a JUnit report"):
                 parse(text, "junit.xml")
 
-    def test_a_line_without_end(self) -> None:
+    def test_a_very_long_line(self) -> None:
         text = summary(parse(REPORT.replace("left: 1", "x" * 5_000_000).replace("fast", "y" * 5_000_000), ""))
         self.assertLess(len(text), 10_000)
         self.assertIn("x… (4999500 more characters)", text)
@@ -76,7 +76,7 @@ class Reports(unittest.TestCase):
             for text, code, message in [
                 (REPORT, 1, "broken"),
                 ('<testsuite><testcase name="a"/></testsuite>', 0, "slowest"),
-                ("<testsuites/>", 2, "no tests have run"),
+                ("<testsuites/>", 2, "no test ran"),
                 ("<", 2, "is not a JUnit report"),
             ]:
                 with self.subTest(message):

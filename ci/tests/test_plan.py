@@ -1,4 +1,4 @@
-"""The rules say what we mean, and bad rules and payloads are refused."""
+"""The rules have the intended effect. Bad rules and payloads are rejected."""
 
 import json
 import os
@@ -58,7 +58,7 @@ class TheProjectsRules(unittest.TestCase):
         ("ci/tools/requirements.txt", ALL),
         (".github/workflows/ci.yml", ALL),
         (".github/actions/nix/action.yml", ALL),
-        # No rule knows these.
+        # No rule matches these.
         ("new-folder/file", ALL),
         ("Makefile", ALL),
         ("nix", ALL),
@@ -76,7 +76,7 @@ class TheProjectsRules(unittest.TestCase):
         self.assertEqual(needed("README.md", "unknown"), ALL)
         self.assertEqual(needed(), {Q})
 
-    def test_labels_and_wishes(self) -> None:
+    def test_labels_and_excluded_jobs(self) -> None:
         self.assertEqual(needed("README.md", labels=["run-docker"]), {Q, C})
         self.assertEqual(needed("README.md", labels=["bug"]), {Q})
         self.assertEqual(needed("nix/checks.nix", without=[C]), {Q, N, B})
@@ -91,7 +91,7 @@ class TheProjectsRules(unittest.TestCase):
         decisions = decide(RULES, Change(["a.md", "bindings/x", "what"]))
         self.assertEqual(decisions[Q].why, "a.md (docs)")
         self.assertEqual(decisions[U].why, "bindings/x (bindings)")
-        self.assertEqual(decisions[P].why, "what (no rule knows it)")
+        self.assertEqual(decisions[P].why, "what (no rule matches it)")
         self.assertEqual(decide(RULES, Change(["a.md"]))[P].why, "none of the 1 changed files needs it")
         self.assertEqual(decide(RULES, Change([]))[Q].why, "always needed")
         self.assertEqual(decide(RULES, Change([]))[P].why, "nothing has changed")
@@ -145,7 +145,7 @@ class BadRules(unittest.TestCase):
         (JOBS + "[[rule]]\nname = 'r'\npath = ['*']", "unknown path"),
     ]
 
-    def test_are_refused(self) -> None:
+    def test_are_rejected(self) -> None:
         for text, message in self.CASES:
             with self.subTest(text), self.assertRaisesRegex(Problem, "file.toml: .*" + message):
                 parse_rules(text, "file.toml")
@@ -184,7 +184,7 @@ class Events(unittest.TestCase):
 
 
 class InARepository(unittest.TestCase):
-    """The program, on commits of its own."""
+    """The program, with its own commits."""
 
     def setUp(self) -> None:
         self.folder = tempfile.TemporaryDirectory()
