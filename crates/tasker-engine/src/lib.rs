@@ -4,6 +4,7 @@
 //! life of a task.
 
 pub mod database;
+mod failure;
 mod housekeeping;
 mod migrate;
 mod operate;
@@ -13,6 +14,7 @@ mod tasks;
 mod templates;
 mod workers;
 
+pub use failure::Failure;
 pub use housekeeping::DeletedTasks;
 pub use migrate::{MigrateError, migrate};
 pub use operate::{Operation, OperationOutcome};
