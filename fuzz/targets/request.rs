@@ -1,8 +1,8 @@
-//! Requests of the API. The first byte selects the kind: `c` creates a task, `r` resolves a step, `o` is an operator's action, `q` is a
-//! query.
+//! Requests of the API. The first byte selects the kind: `c` creates a task, `r` resolves a step, `o` is an operator's
+//! action, `q` is a query.
 //!
-//! A request that is accepted keeps its value when it is written and read again, and PostgreSQL can store it as it was sent. A request
-//! that passes the checks is within the limits.
+//! A request that is accepted keeps its value when it is written and read again, and PostgreSQL can store it as it was
+//! sent. A request that passes the checks is within the limits.
 
 #![no_main]
 
@@ -10,9 +10,9 @@ use libfuzzer_sys::{Corpus, fuzz_target};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tasker_api::{CreateTask, ListTasks, OperatorAction, ResolveStep, TaskState};
 use tasker_api::json;
 use tasker_api::limits::{MAX_JSON_DEPTH, MAX_RESULT_BYTES, stored_bytes};
+use tasker_api::{CreateTask, ListTasks, OperatorAction, ResolveStep, TaskState};
 
 fuzz_target!(|input: &[u8]| -> Corpus {
     match input.split_first() {

@@ -1,5 +1,5 @@
-//! Task templates. Any text is either rejected, with error positions inside the text, or it is a template that the engine can
-//! run. An accepted template keeps its value when it is written and read again.
+//! Task templates. Any text is either rejected, with error positions inside the text, or it is a template that the
+//! engine can run. An accepted template keeps its value when it is written and read again.
 
 #![no_main]
 
@@ -75,7 +75,8 @@ fn is_line(text: &str, max_chars: usize) {
     );
 }
 
-/// Asserts that the edges match the names in both directions, and that every step is in one level, after its dependencies.
+/// Asserts that the edges match the names in both directions, and that every step is in one level, after all its
+/// dependencies.
 fn has_no_cycle(template: &TaskTemplate) {
     let levels = template.levels();
     let mut level_of = vec![None; template.steps.len()];
