@@ -9,8 +9,9 @@ return case
     else left(regexp_replace(lower(p_namespace), '[^a-z0-9]+', '_', 'g'), 30) || '_' || left(md5(p_namespace), 16)
 end;
 
--- Creates the namespace and its queue if they do not exist. It runs with the rights of the owner, because a queue is a
--- table and the runtime role cannot create tables. Every name is qualified, so a caller's search path has no effect.
+-- Creates the namespace and its queue if they do not exist. It runs with the rights of the owner, because a
+-- queue is a table and the runtime role cannot create tables. Every name is qualified, so a caller's search
+-- path has no effect.
 create or replace function tasker.ensure_namespace(p_namespace text) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -25,7 +26,8 @@ begin
         return;
     end if;
     perform pgmq.create(v_queue);
-    -- Queue rows are updated and deleted all the time. Leave room in the page, and vacuum after a fixed number of changes.
+    -- Queue rows are updated and deleted all the time. Leave room in the page, and vacuum after a fixed
+    -- number of changes.
     execute format('alter table pgmq.%I set (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.01,
                     autovacuum_vacuum_threshold = 2000)', 'q_' || v_queue);
     -- Roles that can run steps can use the queue.
@@ -36,9 +38,8 @@ begin
 end
 $$;
 
--- Stores one version of a template. `p_steps` is a JSON array in the order of the step numbers. Each element has the
--- columns of `template_steps` as keys.
--- Outcomes:
+-- Stores one version of a template. `p_steps` is a JSON array in the order of the step numbers. Each element
+-- has the columns of `template_steps` as keys. Outcomes:
 --   created    the version is new
 --   unchanged  the version exists with the same definition
 --   conflict   the version exists with another definition
@@ -51,7 +52,8 @@ declare
     v_stored jsonb;
 begin
     perform tasker.ensure_namespace(p_namespace);
-    insert into tasker.task_templates as t (namespace, name, version, version_key, definition, total_steps, root_steps, created_at)
+    insert into tasker.task_templates as t (
+        namespace, name, version, version_key, definition, total_steps, root_steps, created_at)
     select p_namespace, p_name, p_version, p_version_key, p_definition, count(*),
            count(*) filter (where step -> 'dependencies' = '[]'), tasker.now()
     from jsonb_array_elements(p_steps) step

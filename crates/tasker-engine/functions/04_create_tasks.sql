@@ -1,7 +1,7 @@
 -- Creates a batch of tasks. The arrays have one element for each request.
 --
--- `p_latest`: the request named no version, and the template was the newest version when the caller looked it up.
--- Outcomes:
+-- `p_latest`: the request named no version, and the template was the newest version when the caller looked it
+-- up. Outcomes:
 --   created   the task is stored and its first steps are in the queue
 --   existing  the same request used this idempotency key before; `task_id` is the task of that request
 --   conflict  another request used this idempotency key before; `task_id` is the task of that request
@@ -29,8 +29,10 @@ begin
             request_hash, idempotency_key, tags, context)
         select r.task_id, t.template_id, v_now, 'pending', r.priority, t.total_steps, t.root_steps, t.namespace,
                r.request_hash, r.idempotency_key, r.tags, r.context
-        from unnest(p_task_ids, p_template_ids, p_latest, p_contexts, p_priorities, p_tags, p_idempotency_keys, p_request_hashes)
-                 r(task_id, template_id, latest, context, priority, tags, idempotency_key, request_hash)
+        from unnest(
+                 p_task_ids, p_template_ids, p_latest, p_contexts, p_priorities, p_tags, p_idempotency_keys,
+                 p_request_hashes
+             ) r(task_id, template_id, latest, context, priority, tags, idempotency_key, request_hash)
         join tasker.task_templates t on t.template_id = r.template_id
         where not r.latest or t.template_id = (
             select l.template_id from tasker.task_templates l

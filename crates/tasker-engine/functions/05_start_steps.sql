@@ -1,7 +1,7 @@
 -- Claiming steps, and the functions that claiming and completing share.
 
--- Notifies listeners that tasks came to rest. It sends one notification. The payload lists the ids if they fit, and is
--- empty otherwise: listeners then look at every task that they wait for.
+-- Notifies listeners that tasks came to rest. It sends one notification. The payload lists the ids if they
+-- fit, and is empty otherwise: listeners then look at every task that they wait for.
 create or replace function tasker.announce(p_task_ids uuid[]) returns void
 language plpgsql as $$
 begin
@@ -40,12 +40,14 @@ $$;
 
 -- Claims up to `p_limit` steps of the namespaces, in the order of the namespaces, for the length of a lease.
 --
--- A claim does not have to survive a crash of PostgreSQL, because the message is then visible again. So the commit does not
--- wait for the disk. Tokens are random, so the holder of a claim that a crash undid is refused.
+-- A claim does not have to survive a crash of PostgreSQL, because the message is then visible again. So the
+-- commit does not wait for the disk. Tokens are random, so the holder of a claim that a crash undid is
+-- refused.
 --
--- `p_look_back` has one element for each namespace. It is the longest time that a message may have been visible to be
--- found; null means any time. While an old transaction is open, index entries of deleted messages remain, and they are
--- older than all messages that exist. A caller that knows that nothing older exists does not have to step over them.
+-- `p_look_back` has one element for each namespace. It is the longest time that a message may have been
+-- visible to be found; null means any time. While an old transaction is open, index entries of deleted
+-- messages remain, and they are older than all messages that exist. A caller that knows that nothing older
+-- exists does not have to step over them.
 create or replace function tasker.start_steps(
     p_worker_id text, p_namespaces text[], p_look_back interval[], p_limit integer, p_lease interval
 )
@@ -69,8 +71,9 @@ declare
 begin
     perform set_config('synchronous_commit', 'off', true);
 
-    -- 1. Read messages, oldest first, and hide them for the length of the lease. If none of a full batch is needed, read
-    -- again, because more may wait behind it. Tasks and steps are locked afterwards, once, to keep the order of locks.
+    -- 1. Read messages, oldest first, and hide them for the length of the lease. If none of a full batch is
+    --    needed, read again, because more may wait behind it. Tasks and steps are locked afterwards, once, to
+    --    keep the order of locks.
     for v_round in 1..10 loop
         v_read := '{}';
         for v_namespace, v_look_back in select * from unnest(p_namespaces, p_look_back) loop
@@ -100,11 +103,13 @@ begin
             v_read := tasker.reject_messages(v_now, v_read);
         end if;
 
-        -- Messages of steps that cannot run are idle and are deleted. If such a step becomes ready later, it gets a new
-        -- message. `v_lock` holds the tasks that may change: tasks that start now, and tasks of steps whose lease expired.
+        -- Messages of steps that cannot run are idle and are deleted. If such a step becomes ready later, it
+        -- gets a new message. `v_lock` holds the tasks that may change: tasks that start now, and tasks of
+        -- steps whose lease expired.
         select coalesce(array_agg(m) filter (where a.active), '{}'),
                array_agg(m) filter (where not a.active),
-               array_agg(distinct t.task_id) filter (where a.active and (t.state = 'pending' or s.state = 'in_progress'))
+               array_agg(distinct t.task_id)
+                   filter (where a.active and (t.state = 'pending' or s.state = 'in_progress'))
         into v_read, v_idle, v_lock
         from unnest(v_read) m
         left join tasker.steps s on s.task_id = m.task_id and s.step_no = m.step_no
@@ -112,7 +117,8 @@ begin
         lateral (select coalesce(s.state in ('enqueued', 'in_progress', 'waiting_for_retry'), false) as active) a;
         if v_idle is not null then
             perform tasker.delete_messages(
-                array_agg(m.namespace), array_agg(m.msg_id), array_agg(m.task_id), array_agg(m.step_no)) from unnest(v_idle) m;
+                array_agg(m.namespace), array_agg(m.msg_id), array_agg(m.task_id), array_agg(m.step_no))
+            from unnest(v_idle) m;
         end if;
         exit when v_read <> '{}' or not v_full;
     end loop;
@@ -161,7 +167,8 @@ begin
         where s.task_id = c.task_id and s.step_no = c.step_no
     ), started_tasks as (
         update tasker.tasks t set state = 'in_progress', started_at = v_now
-        where t.task_id = any (v_lock) and t.state = 'pending' and t.task_id = any (array(select c.task_id from starting c))
+        where t.task_id = any (v_lock) and t.state = 'pending'
+          and t.task_id = any (array(select c.task_id from starting c))
         returning t.task_id
     )
     insert into tasker.transitions (task_id, at, step_no, attempt, from_state, to_state, actor, reason)
@@ -234,7 +241,8 @@ begin
            'the lease expired, and no attempt is left'
     from unnest(p_steps) c;
 
-    perform tasker.advance_tasks(p_now, array_agg(c.task_id), array_agg(c.step_no), array_agg(0), array_agg(1), array_agg(-1))
+    perform tasker.advance_tasks(
+        p_now, array_agg(c.task_id), array_agg(c.step_no), array_agg(0), array_agg(1), array_agg(-1))
     from unnest(p_steps) c;
 end
 $$;

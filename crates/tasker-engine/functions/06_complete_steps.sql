@@ -1,8 +1,8 @@
 -- Recording results and extending leases.
 
--- The delay after attempt number `p_attempt` failed: exponential (base, 2 base, 4 base, ...), linear (base, 2 base,
--- 3 base, ...) or fixed, up to the maximum. A random part of up to a quarter is subtracted, so that steps that failed
--- together do not all retry together.
+-- The delay after attempt number `p_attempt` failed: exponential (base, 2 base, 4 base, ...), linear (base, 2
+-- base, 3 base, ...) or fixed, up to the maximum. A random part of up to a quarter is subtracted, so that
+-- steps that failed together do not all retry together.
 create or replace function tasker.backoff_delay(p_backoff text, p_base_ms bigint, p_max_ms bigint, p_attempt integer)
 returns interval
 language sql volatile
@@ -14,19 +14,22 @@ return least(
         when 'fixed' then 1
     end) * (1 - random() / 4) * interval '1 millisecond';
 
--- Applies changes of steps to their tasks and dependents. The caller has locked the tasks. The arrays have one element for
--- each step: 1 if it was completed or resolved, and what to add to the task's counters of failed and active steps.
+-- Applies changes of steps to their tasks and dependents. The caller has locked the tasks. The arrays have
+-- one element for each step: 1 if it was completed or resolved, and what to add to the task's counters of
+-- failed and active steps.
 --
--- Dependents of completed steps are counted down and enqueued when they wait for nothing more. Up to `p_take` of them, in
--- `p_namespaces` only, are started for the worker `p_worker_id` at once: their messages are hidden for the length of the
--- lease. Tasks that complete, become blocked or continue change their state. Listeners hear of tasks that came to rest.
+-- Dependents of completed steps are counted down and enqueued when they wait for nothing more. Up to `p_take`
+-- of them, in `p_namespaces` only, are started for the worker `p_worker_id` at once: their messages are
+-- hidden for the length of the lease. Tasks that complete, become blocked or continue change their state.
+-- Listeners hear of tasks that came to rest.
 --
 -- Returns the steps that were handed to the worker, with their messages.
 create or replace function tasker.advance_tasks(
     p_now timestamptz, p_task_ids uuid[], p_step_nos smallint[],
     p_completed integer[], p_failed integer[], p_active integer[],
     p_actor text default null, p_reason text default null,
-    p_worker_id text default null, p_namespaces text[] default '{}', p_take integer default 0, p_lease interval default null
+    p_worker_id text default null, p_namespaces text[] default '{}', p_take integer default 0,
+    p_lease interval default null
 )
 returns table (task_id uuid, step_no smallint, msg_id bigint)
 language plpgsql as $$
@@ -45,7 +48,8 @@ begin
     with changed as materialized (
         select c.task_id, c.step_no, c.completed, c.failed, c.active, t.template_id, t.namespace, t.priority, t.state,
                t.total_steps, t.completed_steps, t.failed_steps, t.active_steps
-        from unnest(p_task_ids, p_step_nos, p_completed, p_failed, p_active) c(task_id, step_no, completed, failed, active)
+        from unnest(p_task_ids, p_step_nos, p_completed, p_failed, p_active)
+                 c(task_id, step_no, completed, failed, active)
         join tasker.tasks t on t.task_id = c.task_id
     ), counted as (
         update tasker.steps s
@@ -75,7 +79,8 @@ begin
         ) n
         where s.task_id = n.task_id and s.step_no = n.step_no
         returning s.task_id, s.step_no, n.namespace, n.left_over, n.handed,
-                  case when n.handed then p_now + p_lease else p_now - n.priority * interval '10 seconds' end as visible_at
+                  case when n.handed then p_now + p_lease
+                       else p_now - n.priority * interval '10 seconds' end as visible_at
     ), ready as materialized (
         select c.* from counted c where c.left_over = 0 order by c.task_id, c.step_no
     ), settled as (
@@ -109,15 +114,18 @@ begin
         returning t.task_id, n.old_state, t.state
     ), history as (
         insert into tasker.transitions (task_id, at, step_no, attempt, from_state, to_state, actor, reason)
-        select r.task_id, p_now, r.step_no, null::smallint, 'pending'::tasker.state, 'enqueued'::tasker.state, null, null
+        select r.task_id, p_now, r.step_no, null::smallint, 'pending'::tasker.state, 'enqueued'::tasker.state,
+               null, null
         from ready r
         union all
         select r.task_id, p_now, r.step_no, 1, 'enqueued', 'in_progress', p_worker_id, null from ready r where r.handed
         union all
-        select t.task_id, p_now, null, null, t.old_state, t.state, p_actor, p_reason from settled t where t.old_state <> t.state
+        select t.task_id, p_now, null, null, t.old_state, t.state, p_actor, p_reason
+        from settled t where t.old_state <> t.state
     )
     select array(select t.task_id from settled t where t.old_state <> t.state and t.state <> 'in_progress'),
-           array_agg(r.namespace), array_agg(r.task_id), array_agg(r.step_no), array_agg(r.visible_at), array_agg(r.handed)
+           array_agg(r.namespace), array_agg(r.task_id), array_agg(r.step_no), array_agg(r.visible_at),
+           array_agg(r.handed)
     into v_resting, v_namespaces, v_ready_tasks, v_ready_steps, v_visible_at, v_handed
     from ready r;
 
@@ -128,7 +136,8 @@ begin
         return;
     end if;
     -- A statement of its own, because a join may skip a function call whose rows it cannot use.
-    select array_agg(q.task_id), array_agg(q.step_no), array_agg(q.msg_id) into v_queued_tasks, v_queued_steps, v_msg_ids
+    select array_agg(q.task_id), array_agg(q.step_no), array_agg(q.msg_id)
+    into v_queued_tasks, v_queued_steps, v_msg_ids
     from tasker.enqueue(v_namespaces, v_ready_tasks, v_ready_steps, v_visible_at) q;
     if true = any (v_handed) then
         return query
@@ -140,11 +149,12 @@ begin
 end
 $$;
 
--- Records a batch of results. A result is accepted only with the token of the lease that holds the step. The worker may be
--- handed up to `p_take` steps of `p_namespaces` that this made ready.
+-- Records a batch of results. A result is accepted only with the token of the lease that holds the step. The
+-- worker may be handed up to `p_take` steps of `p_namespaces` that this made ready.
 --
--- `refused` holds the positions, from 1, of the results that were not accepted: the lease expired and another worker holds
--- the step, or an operator cancelled or resolved it. `handed` holds the steps that the worker must run next.
+-- `refused` holds the positions, from 1, of the results that were not accepted: the lease expired and another
+-- worker holds the step, or an operator cancelled or resolved it. `handed` holds the steps that the worker
+-- must run next.
 create or replace function tasker.complete_steps(
     p_worker_id text, p_namespaces text[], p_take integer, p_lease interval, p_results tasker.step_result[],
     out refused integer[], out handed tasker.leased_step[]
@@ -223,10 +233,11 @@ begin
                 array(select w.namespace from unnest(v_waiting) w), array(select w.msg_id from unnest(v_waiting) w),
                 array(select w.task_id from unnest(v_waiting) w), array(select w.step_no from unnest(v_waiting) w),
                 array(select coalesce(w.due_at, v_now) from unnest(v_waiting) w)) d;
-            -- A message that could not be set gets a second one, so that the step does not wait for the end of the lease. An
-            -- extra message does no harm.
+            -- A message that could not be set gets a second one, so that the step does not wait for the end
+            -- of the lease. An extra message does no harm.
             perform tasker.enqueue(
-                array_agg(w.namespace), array_agg(w.task_id), array_agg(w.step_no), array_agg(coalesce(w.due_at, v_now)))
+                array_agg(w.namespace), array_agg(w.task_id), array_agg(w.step_no),
+                array_agg(coalesce(w.due_at, v_now)))
             from unnest(v_waiting) w
             where (w.task_id || ' ' || w.step_no = any (v_deferred)) is not true;
         end if;
@@ -259,11 +270,11 @@ begin
 end
 $$;
 
--- Extends the leases of steps that a worker still runs. A lease ends ten seconds after the step's timeout at the latest, so
--- a worker that hangs cannot keep a step forever.
+-- Extends the leases of steps that a worker still runs. A lease ends ten seconds after the step's timeout at
+-- the latest, so a worker that hangs cannot keep a step forever.
 --
--- Returns the positions, from 1, of the steps that the worker still holds. It has lost the others, and their results will
--- be refused.
+-- Returns the positions, from 1, of the steps that the worker still holds. It has lost the others, and their
+-- results will be refused.
 create or replace function tasker.extend_leases(p_lease interval, p_steps tasker.step_ref[]) returns setof integer
 language plpgsql
 as $$
@@ -277,7 +288,9 @@ begin
 
     select array_agg(r.nth::integer),
            array_agg((r.namespace, r.msg_id, r.task_id, r.step_no, r.token)::tasker.step_ref),
-           array_agg(least(v_now + p_lease, s.started_at + ts.timeout_seconds * interval '1 second' + interval '10 seconds'))
+           array_agg(least(
+               v_now + p_lease,
+               s.started_at + ts.timeout_seconds * interval '1 second' + interval '10 seconds'))
     into v_positions, v_held, v_due_at
     from (
         select u.* from unnest(p_steps) with ordinality u(namespace, msg_id, task_id, step_no, token, nth)

@@ -1,4 +1,5 @@
--- What operators do to tasks and steps. Each function returns an outcome. `p_actor` and `p_reason` go into the history.
+-- What operators do to tasks and steps. Each function returns an outcome. `p_actor` and `p_reason` go into
+-- the history.
 --
 -- Outcomes:
 --   done         the change is made
@@ -6,8 +7,9 @@
 --   no_step      the task has no such step
 --   wrong_state  the task or step is in `state`, which does not allow the change
 
--- Ends a task. Its steps do not start any more, and results of running steps are refused. The next reader deletes their
--- messages. `p_state` is 'cancelled' (for any task that is not final) or 'failed' (for a task that is blocked by failures).
+-- Ends a task. Its steps do not start any more, and results of running steps are refused. The next reader
+-- deletes their messages. `p_state` is 'cancelled' (for any task that is not final) or 'failed' (for a task
+-- that is blocked by failures).
 create or replace function tasker.end_task(
     p_task_id uuid, p_state tasker.state, p_actor text, p_reason text, out outcome text, out state tasker.state
 )
@@ -49,8 +51,8 @@ begin
 end
 $$;
 
--- Retries failed steps with all their attempts: the step `p_step`, or all failed steps of the task if it is null. The state
--- is wrong if the task is final or nothing has failed.
+-- Retries failed steps with all their attempts: the step `p_step`, or all failed steps of the task if it is
+-- null. The state is wrong if the task is final or nothing has failed.
 create or replace function tasker.retry_steps(
     p_task_id uuid, p_step text, p_actor text, p_reason text, out outcome text, out state tasker.state
 )
@@ -101,8 +103,8 @@ begin
 end
 $$;
 
--- Records a result for a step by hand. The step does not run any more, and its dependents continue. The state is wrong if
--- the task is final, or the step has a result or was cancelled.
+-- Records a result for a step by hand. The step does not run any more, and its dependents continue. The state
+-- is wrong if the task is final, or the step has a result or was cancelled.
 create or replace function tasker.resolve_step(
     p_task_id uuid, p_step text, p_result jsonb, p_actor text, p_reason text, out outcome text, out state tasker.state
 )
@@ -143,7 +145,8 @@ begin
     insert into tasker.transitions (task_id, at, step_no, from_state, to_state, actor, reason)
     values (p_task_id, v_now, v_step_no, v_old, 'resolved_manually', p_actor, p_reason);
 
-    perform tasker.advance_tasks(v_now, array[p_task_id], array[v_step_no], array[1], array[-(v_old = 'failed')::integer],
+    perform tasker.advance_tasks(
+        v_now, array[p_task_id], array[v_step_no], array[1], array[-(v_old = 'failed')::integer],
         array[-(v_old in ('enqueued', 'in_progress', 'waiting_for_retry'))::integer], p_actor, p_reason);
 end
 $$;

@@ -1,7 +1,7 @@
 -- Workers and their heartbeats.
 
--- Records the heartbeat of a worker. The first call registers the worker. The record does not have to survive a crash of
--- PostgreSQL. Workers that sent no heartbeat for a day are deleted.
+-- Records the heartbeat of a worker. The first call registers the worker. The record does not have to survive
+-- a crash of PostgreSQL. Workers that sent no heartbeat for a day are deleted.
 create or replace function tasker.heartbeat(
     p_worker_id text, p_namespaces text[], p_status text, p_max_concurrent integer, p_version text, p_host text,
     p_started_at timestamptz

@@ -1,5 +1,5 @@
--- Two roles. The role that migrates owns everything. The runtime role of servers and workers can use it but not change the
--- schema.
+-- Two roles. The role that migrates owns everything. The runtime role of servers and workers can use it but
+-- not change the schema.
 
 -- Lets a role use a queue.
 create or replace function tasker.grant_queue(p_queue text, p_role regrole) returns void
@@ -10,9 +10,9 @@ begin
 end
 $$;
 
--- Lets a role run servers and workers: it can read and write rows and call functions. It cannot create, alter, drop or grant
--- anything, change a stored template or rewrite the history. The owner calls it once for each role. Every migration repeats
--- it for the roles that have these rights.
+-- Lets a role run servers and workers: it can read and write rows and call functions. It cannot create,
+-- alter, drop or grant anything, change a stored template or rewrite the history. The owner calls it once for
+-- each role. Every migration repeats it for the roles that have these rights.
 create or replace function tasker.grant_runtime(p_role regrole) returns void
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$

@@ -1,21 +1,22 @@
 -- Retention: deletes old finished tasks and old rejected messages.
 --
--- Deletion has low priority. A call deletes a small batch in a short transaction and skips locked tasks. It does not wait for
--- the disk, because a batch that a crash undoes is deleted again. Only one call deletes at a time; the others return at
--- once.
+-- Deletion has low priority. A call deletes a small batch in a short transaction and skips locked tasks. It
+-- does not wait for the disk, because a batch that a crash undoes is deleted again. Only one call deletes at
+-- a time; the others return at once.
 --
--- Tasks that are not final are kept: tasks that are blocked by failures wait for an operator. Templates are kept, too, and
--- so are PGMQ's archives, which the engine does not use.
+-- Tasks that are not final are kept: tasks that are blocked by failures wait for an operator. Templates are
+-- kept, too, and so are PGMQ's archives, which the engine does not use.
 
--- Deletes tasks of a namespace that became final (completed, failed, cancelled) more than `p_age` ago, with their steps and
--- history. Their idempotency keys can then be used again. Looks at up to `p_limit` final tasks after the task `p_after`, in
--- the order of creation.
+-- Deletes tasks of a namespace that became final (completed, failed, cancelled) more than `p_age` ago, with
+-- their steps and history. Their idempotency keys can then be used again. Looks at up to `p_limit` final
+-- tasks after the task `p_after`, in the order of creation.
 --
--- `next` is the `p_after` of the next call, and null if no task is left. A caller that continues from there does not step
--- over the index entries of deleted tasks, which remain until the next vacuum.
+-- `next` is the `p_after` of the next call, and null if no task is left. A caller that continues from there
+-- does not step over the index entries of deleted tasks, which remain until the next vacuum.
 --
--- There is no index for this. A UUIDv7 contains the time of creation, and a task that was created after the limit cannot have
--- finished before it. So the index of the lists, which every change of state maintains anyway, bounds the search.
+-- There is no index for this. A UUIDv7 contains the time of creation, and a task that was created after the
+-- limit cannot have finished before it. So the index of the lists, which every change of state maintains
+-- anyway, bounds the search.
 create or replace function tasker.delete_finished_tasks(
     p_namespace text, p_age interval, p_after uuid, p_limit integer,
     out tasks bigint, out steps bigint, out transitions bigint, out next uuid
@@ -74,8 +75,8 @@ begin
 end
 $$;
 
--- Deletes messages that were rejected more than `p_age` ago, oldest first, at most `p_limit`. Returns how many. Fewer than
--- `p_limit` means that no more are that old.
+-- Deletes messages that were rejected more than `p_age` ago, oldest first, at most `p_limit`. Returns how
+-- many. Fewer than `p_limit` means that no more are that old.
 create or replace function tasker.delete_rejected_messages(p_age interval, p_limit integer) returns bigint
 language plpgsql as $$
 declare

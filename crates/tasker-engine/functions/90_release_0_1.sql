@@ -37,9 +37,10 @@ begin
     perform tasker.pin_plans();
     select c.refused, c.handed into v_refused, v_handed
     from tasker.complete_steps(p_worker_id, p_namespaces, p_take, p_lease, array(
-        select (r.namespace, r.msg_id, r.task_id, r.step_no, r.token, r.outcome::tasker.outcome, r.payload)::tasker.step_result
-        from unnest(p_result_namespaces, p_msg_ids, p_task_ids, p_step_nos, p_tokens, p_outcomes, p_payloads) with ordinality
-            r(namespace, msg_id, task_id, step_no, token, outcome, payload, nth)
+        select (r.namespace, r.msg_id, r.task_id, r.step_no, r.token, r.outcome::tasker.outcome,
+                r.payload)::tasker.step_result
+        from unnest(p_result_namespaces, p_msg_ids, p_task_ids, p_step_nos, p_tokens, p_outcomes, p_payloads)
+            with ordinality r(namespace, msg_id, task_id, step_no, token, outcome, payload, nth)
         order by r.nth)) c;
     return query
     select true, p_task_ids[nth], p_step_nos[nth], p_tokens[nth], p_msg_ids[nth], p_result_namespaces[nth], null::text,

@@ -1,10 +1,10 @@
 -- The tables and types of release 0.1.
 --
--- Tables and types change by numbered migrations. A migration never changes once a release has shipped it. The functions
--- are not here: `functions/` holds their one current source.
+-- Tables and types change by numbered migrations. A migration never changes once a release has shipped it.
+-- The functions are not here: `functions/` holds their one current source.
 --
--- Release 0.1 built the same tables with migrations 1 to 12. A database of 0.1 records this migration as applied and does
--- not run it.
+-- Release 0.1 built the same tables with migrations 1 to 12. A database of 0.1 records this migration as
+-- applied and does not run it.
 
 create schema if not exists tasker;
 
@@ -21,8 +21,9 @@ begin
 end
 $$;
 
--- The states of tasks and steps. CHECK constraints on the tables say which belong to which. They use `between` and `=`
--- instead of `in`, because every statement reads the checks of its table again and parses lists slowly.
+-- The states of tasks and steps. CHECK constraints on the tables say which belong to which. They use
+-- `between` and `=` instead of `in`, because every statement reads the checks of its table again and parses
+-- lists slowly.
 create type tasker.state as enum (
     'pending', 'enqueued', 'in_progress', 'waiting_for_retry',
     'completed', 'failed', 'cancelled', 'resolved_manually', 'blocked_by_failures'
@@ -68,8 +69,9 @@ create table tasker.template_steps (
     unique (template_id, name)
 );
 
--- `active_steps` counts the steps that are enqueued, in progress or waiting for a retry. A task with no active steps and
--- some failed steps is blocked. Rows are hot, so they are narrow: long inputs move out of line.
+-- `active_steps` counts the steps that are enqueued, in progress or waiting for a retry. A task with no
+-- active steps and some failed steps is blocked. Rows are hot, so they are narrow: long inputs move out of
+-- line.
 create table tasker.tasks (
     task_id         uuid primary key,
     template_id     bigint not null references tasker.task_templates,
@@ -99,8 +101,8 @@ create unique index tasks_idempotency_key on tasker.tasks (idempotency_key) wher
 -- One index serves every list: each pair of namespace and state is a short scan.
 create index tasks_listed on tasker.tasks (namespace, state, task_id);
 
--- The steps of a task are stored together. Only the primary key is indexed, so a change of state can stay in its page
--- (a HOT update).
+-- The steps of a task are stored together. Only the primary key is indexed, so a change of state can stay in
+-- its page (a HOT update).
 create table tasker.steps (
     task_id              uuid not null references tasker.tasks on delete cascade,
     step_no              smallint not null,
@@ -160,7 +162,8 @@ create table tasker.rejected_messages (
     rejected_at timestamptz not null
 );
 
--- What release 0.1 returns to a worker: a claimed step, or, where `refused`, the key of a result that was refused.
+-- What release 0.1 returns to a worker: a claimed step, or, where `refused`, the key of a result that was
+-- refused.
 create type tasker.claimed_step as (
     refused            boolean,
     task_id            uuid,
@@ -184,7 +187,9 @@ create type tasker.claimed_step as (
 );
 
 -- A message that was read from a queue.
-create type tasker.read_message as (namespace text, msg_id bigint, visible_at timestamptz, task_id uuid, step_no smallint);
+create type tasker.read_message as (
+    namespace text, msg_id bigint, visible_at timestamptz, task_id uuid, step_no smallint
+);
 
 -- A message that was read, its step as found under lock, and what to do about it.
 create type tasker.read_step as (
@@ -197,5 +202,6 @@ create type tasker.accepted_result as (
     namespace text, msg_id bigint, task_id uuid, step_no smallint, token uuid, state tasker.state, due_at timestamptz
 );
 
--- Retention deletes old transitions, so this table is vacuumed early and in small parts, like tasks and steps.
+-- Retention deletes old transitions, so this table is vacuumed early and in small parts, like tasks and
+-- steps.
 alter table tasker.transitions set (autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
