@@ -3,7 +3,7 @@
 //! - [`worker`]: run steps with your handlers; begin with [`Worker`](worker::Worker) and its example;
 //! - [`client`]: create tasks and follow them;
 //! - [`api`]: requests and responses;
-//! - [`template`]: task templates;
+//! - [`template`](tasker_template): task templates;
 //! - [`runtime`] and [`engine`]: settings and the database connection that a worker needs.
 //!
 //! ```no_run

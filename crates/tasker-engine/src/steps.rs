@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use serde_json::Value;
+use sqlx::decode::Decode;
 use sqlx::encode::{Encode, IsNull};
 use sqlx::error::BoxDynError;
 use sqlx::postgres::types::PgRecordEncoder;
 use sqlx::postgres::{PgArgumentBuffer, PgHasArrayType, PgTypeInfo, Postgres};
-use sqlx::{FromRow, Type};
+use sqlx::{FromRow, Type, TypeInfo};
 use uuid::Uuid;
 
 use crate::Engine;
@@ -22,9 +23,7 @@ statements! {
 }
 
 /// A step that a worker has claimed, with all that it needs to run it and to return its result.
-// sqlx names the types of results without their schema, and those of arguments as they are looked up.
-#[derive(Debug, Clone, PartialEq, FromRow, Type)]
-#[sqlx(type_name = "leased_step")]
+#[derive(Debug, Clone, PartialEq, FromRow, Decode)]
 pub struct ClaimedStep {
     /// The task.
     pub task_id: Uuid,
@@ -194,6 +193,28 @@ impl Engine {
 /// The element at a position of SQL, which counts from 1.
 fn at<T>(elements: &[T], position: i32) -> Option<&T> {
     elements.get(usize::try_from(position).ok()?.checked_sub(1)?)
+}
+
+/// The composite type `tasker.leased_step`. PostgreSQL names it with or without its schema, as the search path of the session
+/// says, so both names are accepted.
+impl Type<Postgres> for ClaimedStep {
+    fn type_info() -> PgTypeInfo {
+        PgTypeInfo::with_name("tasker.leased_step")
+    }
+
+    fn compatible(info: &PgTypeInfo) -> bool {
+        matches!(info.name(), "tasker.leased_step" | "leased_step")
+    }
+}
+
+impl PgHasArrayType for ClaimedStep {
+    fn array_type_info() -> PgTypeInfo {
+        PgTypeInfo::array_of("tasker.leased_step")
+    }
+
+    fn array_compatible(info: &PgTypeInfo) -> bool {
+        matches!(info.name(), "tasker.leased_step[]" | "leased_step[]")
+    }
 }
 
 /// The name of a [`StepOutcome`] in the database.
