@@ -235,7 +235,12 @@ pub(super) async fn list(
     let mut tasks = state
         .engine
         // One more than asked for, to see whether there is a next page.
-        .list_tasks(&TaskFilter { namespace: query.namespace, status, before, limit: limit + 1 })
+        .list_tasks(&TaskFilter {
+            namespaces: query.namespace.map(|name| vec![name]),
+            status,
+            before,
+            limit: limit + 1,
+        })
         .await?;
     let size = usize::try_from(limit).unwrap_or(usize::MAX);
     let more = tasks.len() > size;
