@@ -1,16 +1,22 @@
-//! Requests as bytes, so that headers are exactly what the tests say, and servers to send them to.
+//! Servers, and requests as bytes, so that the headers are exactly those of the tests.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use local_postgres::{LocalPostgres, Options};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use sqlx::postgres::PgPoolOptions;
+use tasker_orchestration::Server;
+use tasker_runtime::settings::{Access, ApiKey, Scope, Settings};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::TcpSocket;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
-/// An answer.
+/// A response.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -25,8 +31,27 @@ impl Answer {
     }
 }
 
-/// Sends a request with these headers and waits for the answer.
+/// A loopback address that no other request comes from: the server slows down addresses whose requests keep failing.
+fn new_source() -> IpAddr {
+    static LAST: AtomicU32 = AtomicU32::new(0);
+    let base = Ipv4Addr::new(127, 1, 0, 0).to_bits();
+    IpAddr::V4(Ipv4Addr::from_bits(base + 1 + LAST.fetch_add(1, Ordering::Relaxed)))
+}
+
+/// Sends a request with these headers and returns the response.
 pub(crate) async fn send(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Result<Answer> {
+    send_from(new_source(), address, method, path, headers, body).await
+}
+
+/// Sends a request from this source address.
+pub(crate) async fn send_from(
+    source: IpAddr,
     address: SocketAddr,
     method: &str,
     path: &str,
@@ -39,7 +64,9 @@ pub(crate) async fn send(
         body.len()
     );
     let exchange = async {
-        let mut stream = TcpStream::connect(address).await?;
+        let socket = TcpSocket::new_v4()?;
+        socket.bind(SocketAddr::new(source, 0))?;
+        let mut stream = socket.connect(address).await?;
         stream.write_all(request.as_bytes()).await?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await?;
@@ -59,4 +86,50 @@ pub(crate) async fn database() -> Result<LocalPostgres> {
     tasker_engine::migrate(&pool).await?;
     pool.close().await;
     Ok(postgres)
+}
+
+/// An API key whose text is `NAME-key`.
+pub(crate) fn key(name: &str, scopes: &[Scope]) -> ApiKey {
+    let digest = Sha256::digest(format!("{name}-key"));
+    ApiKey {
+        name: name.to_owned(),
+        scopes: scopes.to_owned(),
+        namespaces: None,
+        key_file: None,
+        key_sha256: Some(digest.iter().map(|byte| format!("{byte:02x}")).collect()),
+    }
+}
+
+/// A server that runs in this process.
+pub(crate) struct Running {
+    pub(crate) address: SocketAddr,
+    shutdown: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    pub(crate) async fn start(postgres: &LocalPostgres, access: Access) -> Result<Self> {
+        let mut settings = Settings::default();
+        settings.database.url = postgres.url();
+        settings.orchestration.port = 0;
+        settings.orchestration.access = access;
+        let server = Server::bind(&settings).await?;
+        let address = server.address();
+        let shutdown = CancellationToken::new();
+        Ok(Self { address, task: tokio::spawn(server.run(shutdown.clone())), shutdown })
+    }
+
+    pub(crate) async fn stop(self) -> Result<()> {
+        self.shutdown.cancel();
+        Ok(self.task.await?)
+    }
+
+    /// Sends a request with this key or token, and with JSON unless the body is empty.
+    pub(crate) async fn call(&self, credential: &str, method: &str, path: &str, body: &Value) -> Result<Answer> {
+        let credential = format!("Bearer {credential}");
+        let headers = [("Authorization", &credential[..]), ("Content-Type", "application/json")];
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let headers = if credential == "Bearer " { &headers[1..] } else { &headers[..] };
+        send(self.address, method, path, headers, &body).await
+    }
 }
