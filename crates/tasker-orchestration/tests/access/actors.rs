@@ -4,7 +4,8 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tasker_runtime::settings::{Access, Scope};
 
-use crate::http::{Running, database, key};
+use crate::http::database;
+use crate::server::{Running, key};
 use crate::signer::Signer;
 
 #[tokio::test]

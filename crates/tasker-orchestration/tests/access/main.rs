@@ -6,5 +6,6 @@ mod namespaces;
 mod refusals;
 mod requests;
 mod roles;
+mod server;
 mod signer;
 mod startup;

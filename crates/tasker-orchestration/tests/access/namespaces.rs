@@ -12,7 +12,8 @@ use tasker_engine::{Engine, WorkerHeartbeat};
 use tasker_runtime::settings::{Access, ApiKey, Scope};
 use uuid::Uuid;
 
-use crate::http::{Answer, Running, database, key};
+use crate::http::{Answer, database};
+use crate::server::{Running, key};
 use crate::signer::Signer;
 
 const NAMESPACES: [&str; 3] = ["shop", "stock", "other"];

@@ -7,7 +7,8 @@ use anyhow::{Context, Result, ensure};
 use tasker_runtime::settings::{Access, Scope};
 use tokio::task::JoinSet;
 
-use crate::http::{Running, database, key, send_from};
+use crate::http::{database, send_from};
+use crate::server::{Running, key};
 
 /// Failures that the server answers without delay.
 const PROMPT: usize = 10;

@@ -7,7 +7,8 @@ use tasker_orchestration::openapi;
 use tasker_runtime::settings::{Access, Scope};
 use uuid::Uuid;
 
-use crate::http::{Answer, Running, database, key, send};
+use crate::http::{Answer, database, send};
+use crate::server::{Running, key};
 use crate::signer::{Signer, hmac_token, unsigned};
 
 const ROUTES: [(&str, &str, &[Scope]); 21] = [

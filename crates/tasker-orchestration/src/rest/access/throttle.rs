@@ -62,7 +62,7 @@ mod tests {
     fn delays_grow_to_a_limit_and_end() {
         let throttle = Throttle::default();
         let now = Instant::now();
-        let mut failure = |text, after| throttle.failure(address(text), now + Duration::from_secs(after)).as_secs();
+        let failure = |text, after| throttle.failure(address(text), now + Duration::from_secs(after)).as_secs();
         let delays: Vec<_> = (0..20).map(|_| failure("192.0.2.1", 0)).collect();
         assert_eq!(delays[..10], [0; 10]);
         assert_eq!(delays[10..], [1, 2, 3, 4, 5, 5, 5, 5, 5, 5]);
