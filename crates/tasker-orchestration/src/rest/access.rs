@@ -1,4 +1,5 @@
-//! Who may do what: API keys and signed tokens, each with scopes and namespaces. `docs/access.md` is the page for users.
+//! Who may do what: API keys and signed tokens, each with scopes and namespaces. `docs/access.md` is the page for
+//! users.
 //!
 //! Keys and tokens are never logged, shown in errors, or stored. A key is compared by its digest.
 
@@ -95,8 +96,8 @@ impl Access {
     }
 }
 
-/// Returns the scope that a request needs, or none if everyone may send it. Every other path needs a scope, even one that does
-/// not exist.
+/// Returns the scope that a request needs, or none if everyone may send it. Every other path needs a scope, even one
+/// that does not exist.
 fn needed_scope(method: &Method, path: &str) -> Option<Scope> {
     match (method.as_str(), path) {
         ("GET" | "HEAD", "/health" | "/health/live" | "/health/ready" | "/openapi.json") => None,

@@ -81,8 +81,11 @@ async fn a_key_sees_and_changes_only_its_namespaces() -> Result<()> {
     }
 
     // 1. Lists.
+    let reader = json!({ "exp": 4_000_000_000u32, "scope": "read" });
     let token = |namespaces: Value| {
-        signer.token(&json!({ "exp": 4_000_000_000u32, "scope": "read", "namespaces": namespaces }))
+        let mut claims = reader.clone();
+        claims["namespaces"] = namespaces;
+        signer.token(&claims)
     };
     let callers = [
         ("every-key".to_owned(), &NAMESPACES[..]),
@@ -90,7 +93,7 @@ async fn a_key_sees_and_changes_only_its_namespaces() -> Result<()> {
         ("both-key".to_owned(), &["shop", "stock"]),
         (token(json!(["shop"])), &["shop"]),
         (token(json!([])), &[]),
-        (token(Value::Null), &NAMESPACES),
+        (signer.token(&reader), &NAMESPACES),
     ];
     for (credential, expected) in &callers {
         let expected: BTreeSet<_> = expected.iter().map(|name| (*name).to_owned()).collect();
@@ -174,7 +177,12 @@ async fn a_key_sees_and_changes_only_its_namespaces() -> Result<()> {
     ensure!(templates["templates"].as_array().is_some_and(|templates| templates.len() == 1), "{templates}");
 
     // 5. All namespaces share their idempotency keys, but a conflict does not show a foreign task.
-    let keyed = |namespace: &str, context: Value| json!({ "namespace": namespace, "name": "t", "context": context, "idempotency_key": namespace });
+    let keyed = |namespace: &str, context: Value| {
+        let mut request = task(namespace);
+        request["context"] = context;
+        request["idempotency_key"] = json!(namespace);
+        request
+    };
     let mut taken = Vec::new();
     for namespace in ["shop", "stock"] {
         let created = post("every-key", "/v1/tasks", keyed(namespace, json!({}))).await?.json()?;

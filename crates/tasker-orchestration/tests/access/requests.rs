@@ -40,7 +40,8 @@ type Caller = (&'static str, Vec<(String, String)>, Option<Vec<Scope>>);
 
 /// Claims that are valid for an hour.
 fn claims(scope: &str) -> Value {
-    json!({ "sub": "me", "iss": "https://issuer", "aud": ["other", "tasker"], "exp": Utc::now().timestamp() + 3_600, "scope": scope })
+    let exp = Utc::now().timestamp() + 3_600;
+    json!({ "sub": "me", "iss": "https://issuer", "aud": ["other", "tasker"], "exp": exp, "scope": scope })
 }
 
 /// The claims with some of them replaced; null removes one.
@@ -150,6 +151,8 @@ async fn scopes_decide_which_routes_a_key_or_token_opens() -> Result<()> {
     let tampered = format!("{}.{}.{}", parts[0], more.split('.').nth(1).unwrap_or_default(), parts[2]);
     let says = |header: Value| signer.token_with(&header, &claims("read"));
     let but = |other: Value| signer.token(&claims_but("read", &other));
+    let mut with_null = claims("read");
+    with_null["namespaces"] = Value::Null;
     let tokens = [
         ("expired", but(json!({ "exp": now - 1 })), "expired"),
         ("without an end", but(json!({ "exp": null })), "exp"),
@@ -175,6 +178,7 @@ async fn scopes_decide_which_routes_a_key_or_token_opens() -> Result<()> {
         ("nonsense", "a.b.c".to_owned(), "not a JWT"),
         ("with a scope that is a number", but(json!({ "scope": 7 })), "wrong type"),
         ("with namespaces that are text", but(json!({ "namespaces": "shop" })), "wrong type"),
+        ("with namespaces that are null", signer.token(&with_null), "wrong type"),
         ("with a long subject", but(json!({ "sub": "x".repeat(256) })), "longer than 255"),
     ];
     for (what, token, reason) in &tokens {

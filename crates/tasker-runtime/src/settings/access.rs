@@ -1,4 +1,5 @@
-//! Who may use the server's API: the API keys, and the public key that verifies tokens. Only digests of API keys are kept.
+//! Who may use the server's API: the API keys, and the public key that verifies tokens. Only digests of API keys are
+//! kept.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -19,7 +20,8 @@ const MAX_KEY_NAME_CHARS: usize = 64;
 /// Stands for a secret in messages.
 const HIDDEN: &str = "a value that is not shown";
 
-/// Who may use the server's API. Without a key of either kind everyone may use it, so the server listens on loopback only.
+/// Who may use the server's API. Without a key of either kind everyone may use it, so the server listens on loopback
+/// only.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Access {
@@ -76,8 +78,8 @@ impl fmt::Debug for ApiKey {
 }
 
 impl Orchestration {
-    /// Whether everyone who can reach the server could use it: it has no key, listens beyond this machine, and `insecure` is
-    /// not set.
+    /// Whether everyone who can reach the server could use it: it has no key, listens beyond this machine, and
+    /// `insecure` is not set.
     pub fn is_exposed(&self) -> bool {
         !self.access.insecure && self.access.is_open() && !self.host.is_loopback()
     }
@@ -96,8 +98,8 @@ impl Access {
 
     /// The SHA-256 digests of the keys, in their order.
     ///
-    /// # Errors
-    /// When a key's file cannot be read, when its text cannot be a key, when a digest is malformed, or when two keys are equal.
+    /// # Errors When a key's file cannot be read, when its text cannot be a key, when a digest is malformed, or when
+    /// two keys are equal.
     pub fn key_digests(&self) -> Result<Vec<[u8; 32]>, SettingsError> {
         let mut digests = Vec::new();
         for key in &self.keys {
@@ -228,8 +230,8 @@ impl ApiKey {
     }
 }
 
-/// Returns the digest of a key without the whitespace around it, or what a key must look like. A key is sent in a header, so
-/// it is ASCII.
+/// Returns the digest of a key without the whitespace around it, or what a key must look like. A key is sent in a
+/// header, so it is ASCII.
 fn digest_of_key(key: &str) -> Result<[u8; 32], &'static str> {
     let key = key.trim();
     if key.len() < MIN_KEY_CHARS || !key.bytes().all(|byte| byte.is_ascii_graphic()) {

@@ -75,7 +75,8 @@ impl Principal {
         )))
     }
 
-    /// The namespaces of a list: the one that the request names, or those that this caller may use. None: every namespace.
+    /// The namespaces of a list: the one that the request names, or those that this caller may use. None: every
+    /// namespace.
     pub(crate) fn namespaces_to_list(&self, named: Option<String>) -> Result<Option<Vec<String>>, ApiError> {
         match named {
             None => Ok(self.namespaces.clone()),
@@ -83,8 +84,8 @@ impl Principal {
         }
     }
 
-    /// The actor of an operator's action: this caller, followed by the name that the request gives, in parentheses. On a server
-    /// without keys it is the given name alone.
+    /// The actor of an operator's action: this caller, followed by the name that the request gives, in parentheses. On
+    /// a server without keys it is the given name alone.
     pub(crate) fn actor(&self, given: Option<&str>) -> Option<String> {
         match (&self.name, given.filter(|given| !given.is_empty())) {
             (None, given) => given.map(str::to_owned),

@@ -9,7 +9,7 @@ use jsonwebtoken::signature::{self, Verifier as SignatureVerifier};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use rustls_pki_types::SubjectPublicKeyInfoDer;
 use rustls_pki_types::pem::PemObject;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use tasker_api::limits::MAX_ACTOR_CHARS;
 use tasker_runtime::settings::Scope;
 use webpki::RawPublicKeyEntity;
@@ -50,11 +50,18 @@ struct Claims {
     sub: Option<String>,
     #[serde(default)]
     scope: String,
+    /// None if the claim is absent. Null is an error, because it must not open every namespace.
+    #[serde(default, deserialize_with = "not_null")]
     namespaces: Option<Vec<String>>,
 }
 
+fn not_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
+    Vec::deserialize(deserializer).map(Some)
+}
+
 impl Verifier {
-    /// Creates a verifier with this public key (PEM). If `issuer` or `audience` is not empty, tokens must have that value.
+    /// Creates a verifier with this public key (PEM). If `issuer` or `audience` is not empty, tokens must have that
+    /// value.
     pub(super) fn new(pem: &str, issuer: &str, audience: &str) -> Result<Self, BadKey> {
         let key = SubjectPublicKeyInfoDer::from_pem_slice(pem.as_bytes()).map_err(|_| BadKey::NotPem)?;
         let entity = RawPublicKeyEntity::try_from(&key).map_err(|_| BadKey::NotPem)?;
