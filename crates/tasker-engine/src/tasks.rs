@@ -1,5 +1,7 @@
 //! Creating and reading tasks.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::types::Json;
@@ -46,8 +48,8 @@ pub enum CreateOutcome {
 /// Which tasks to list.
 #[derive(Debug, Clone, Default)]
 pub struct TaskFilter {
-    /// Only tasks of this namespace.
-    pub namespace: Option<String>,
+    /// Only tasks of these namespaces. None: of every namespace.
+    pub namespaces: Option<Vec<String>>,
     /// Only tasks in this state.
     pub status: Option<TaskState>,
     /// Only tasks created before this one.
@@ -96,7 +98,10 @@ statements! {
     LIST_STEPS = concat!("select ", steps_column!(), " from tasker.tasks t where t.task_id = $1");
     LIST_TASKS = concat!(
         "select ", summary_columns!(),
-        " from tasker.list_tasks($1, $2::tasker.state[], $3, $4) t
+        " from (
+              select l.* from unnest($1::text[]) n(namespace)
+              cross join lateral tasker.list_tasks(n.namespace, $2::tasker.state[], $3, $4) l
+              order by l.task_id desc limit $4) t
           join tasker.task_templates tt using (template_id)
           order by t.task_id desc"
     );
@@ -244,7 +249,11 @@ impl Engine {
     /// When the database fails.
     pub async fn list_tasks(&self, filter: &TaskFilter) -> sqlx::Result<Vec<TaskSummary>> {
         let rows: Vec<TaskRow> = sqlx::query_as(LIST_TASKS)
-            .bind(&filter.namespace)
+            .bind(match &filter.namespaces {
+                Some(names) => names.iter().collect::<HashSet<_>>().into_iter().map(Some).collect(),
+                // A null stands for every namespace.
+                None => vec![None],
+            })
             .bind(match filter.status {
                 Some(state) => vec![state.as_str()],
                 None => TaskState::ALL.iter().map(|state| state.as_str()).collect(),

@@ -127,7 +127,8 @@ impl Server {
                 tracing::debug!(%error, "cannot set TCP_NODELAY");
             }
         });
-        let serve = axum::serve(listener, app).with_graceful_shutdown(ending.clone().cancelled_owned());
+        let serve = axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>())
+            .with_graceful_shutdown(ending.clone().cancelled_owned());
         let mut serving = tokio::spawn(serve.into_future());
 
         shutdown.cancelled().await;

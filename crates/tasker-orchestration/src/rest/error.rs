@@ -39,6 +39,11 @@ impl ApiError {
         Self::new(StatusCode::FORBIDDEN, "missing-scope", "The key or token does not allow this", detail)
     }
 
+    /// 403: the key or token does not cover a namespace.
+    pub(crate) fn namespace_denied(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "namespace-denied", "The key or token does not cover this namespace", detail)
+    }
+
     /// 404: no such path.
     pub(crate) fn no_such_path(path: &str) -> Self {
         Self::new(

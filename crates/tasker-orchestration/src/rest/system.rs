@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use tasker_api::{Health, HealthCheck, HealthStatus, NamespaceList, SystemInfo};
 
+use super::access::Principal;
 use super::error::ApiError;
 use crate::server;
 
@@ -18,8 +19,13 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Lists the namespaces with their queues.
 #[utoipa::path(get, path = "/v1/namespaces", responses((status = 200, body = NamespaceList)))]
-pub(super) async fn namespaces(State(state): State<Arc<server::State>>) -> Result<Json<NamespaceList>, ApiError> {
-    Ok(Json(NamespaceList { namespaces: state.engine.list_namespaces().await? }))
+pub(super) async fn namespaces(
+    State(state): State<Arc<server::State>>,
+    Extension(principal): Extension<Arc<Principal>>,
+) -> Result<Json<NamespaceList>, ApiError> {
+    let mut namespaces = state.engine.list_namespaces().await?;
+    namespaces.retain(|namespace| principal.covers(&namespace.namespace));
+    Ok(Json(NamespaceList { namespaces }))
 }
 
 /// Says which versions of what are running.
@@ -68,7 +74,11 @@ pub(super) async fn ready(state: State<Arc<server::State>>) -> Response {
 
 /// Figures for Prometheus, in the OpenMetrics text format.
 #[utoipa::path(get, path = "/metrics", responses((status = 200, body = String, content_type = "application/openmetrics-text")))]
-pub(super) async fn metrics(State(state): State<Arc<server::State>>) -> Result<Response, ApiError> {
+pub(super) async fn metrics(
+    State(state): State<Arc<server::State>>,
+    Extension(principal): Extension<Arc<Principal>>,
+) -> Result<Response, ApiError> {
+    principal.require_every_namespace("metrics")?;
     let text = state.metrics.encode().map_err(|_| ApiError::internal())?;
     Ok(([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response())
 }

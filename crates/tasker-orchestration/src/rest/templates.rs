@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::{Extension, Json};
 use serde::Deserialize;
 use tasker_api::{AppliedTemplate, FieldError, Problem, TemplateDetail, TemplateList, TemplateOutcome};
 use tasker_engine::ApplyOutcome;
 use tasker_template::Finding;
 use utoipa::IntoParams;
 
+use super::access::Principal;
 use super::error::ApiError;
 use super::extract::{InPath, QueryString, YamlBody};
 use super::workers::OfNamespace;
@@ -40,6 +41,7 @@ fn field_errors(findings: &[Finding]) -> Vec<FieldError> {
         (status = 422, body = Problem, description = "The template is wrong; each error has its line")))]
 pub(super) async fn apply(
     State(state): State<Arc<server::State>>,
+    Extension(principal): Extension<Arc<Principal>>,
     YamlBody(source): YamlBody,
 ) -> Result<(StatusCode, Json<AppliedTemplate>), ApiError> {
     let parsed = tasker_template::parse(&source, None).map_err(|errors| {
@@ -51,8 +53,13 @@ pub(super) async fn apply(
         )
     })?;
     let template = parsed.template;
+    principal.require_namespace(&template.namespace_name)?;
     let (code, outcome) = match state.engine.apply_template(&template).await? {
-        ApplyOutcome::Created => (StatusCode::CREATED, TemplateOutcome::Created),
+        ApplyOutcome::Created => {
+            let (namespace, name, version) = (&template.namespace_name, &template.name, &template.version);
+            tracing::info!(principal = principal.name(), namespace, name, %version, "stored a template");
+            (StatusCode::CREATED, TemplateOutcome::Created)
+        }
         ApplyOutcome::Unchanged => (StatusCode::OK, TemplateOutcome::Unchanged),
         ApplyOutcome::Conflict => {
             return Err(ApiError::conflict(
@@ -82,9 +89,15 @@ pub(super) async fn apply(
 #[utoipa::path(get, path = "/v1/templates", params(OfNamespace), responses((status = 200, body = TemplateList)))]
 pub(super) async fn list(
     State(state): State<Arc<server::State>>,
+    Extension(principal): Extension<Arc<Principal>>,
     QueryString(query): QueryString<OfNamespace>,
 ) -> Result<Json<TemplateList>, ApiError> {
-    Ok(Json(TemplateList { templates: state.engine.list_templates(query.namespace.as_deref()).await? }))
+    if let Some(namespace) = &query.namespace {
+        principal.require_namespace(namespace)?;
+    }
+    let mut templates = state.engine.list_templates(query.namespace.as_deref()).await?;
+    templates.retain(|template| principal.covers(&template.namespace));
+    Ok(Json(TemplateList { templates }))
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -101,9 +114,11 @@ pub(super) struct OfVersion {
     responses((status = 200, body = TemplateDetail), (status = 404, body = Problem)))]
 pub(super) async fn get(
     State(state): State<Arc<server::State>>,
+    Extension(principal): Extension<Arc<Principal>>,
     InPath((namespace, name)): InPath<(String, String)>,
     QueryString(query): QueryString<OfVersion>,
 ) -> Result<Json<TemplateDetail>, ApiError> {
+    principal.require_namespace(&namespace)?;
     let version = query.version.as_deref();
     match state.engine.get_template(&namespace, &name, version).await? {
         Some(template) => Ok(Json(template)),

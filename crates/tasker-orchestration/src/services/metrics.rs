@@ -24,6 +24,12 @@ pub(crate) struct TemplateLabels {
     pub(crate) template: String,
 }
 
+/// Labels of a request that was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefusedLabels {
+    reason: &'static str,
+}
+
 /// Labels of rows that housekeeping deleted.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct DeletedLabels {
@@ -37,6 +43,7 @@ pub(crate) struct Metrics {
     requests: Family<RequestLabels, Histogram>,
     created: Family<TemplateLabels, Counter>,
     deleted: Family<DeletedLabels, Counter>,
+    refused: Family<RefusedLabels, Counter>,
 }
 
 impl Metrics {
@@ -54,7 +61,13 @@ impl Metrics {
         registry.register("tasks_created", "Tasks created by this server", created.clone());
         let deleted = Family::default();
         registry.register("rows_deleted", "Rows that were over age, deleted by this server", deleted.clone());
-        Self { registry, requests, created, deleted }
+        let refused = Family::default();
+        registry.register(
+            "requests_refused",
+            "Requests without a valid key or token (unauthenticated), or for something that it does not allow (forbidden)",
+            refused.clone(),
+        );
+        Self { registry, requests, created, deleted, refused }
     }
 
     pub(crate) fn request(&self, labels: &RequestLabels, took: Duration) {
@@ -67,6 +80,11 @@ impl Metrics {
 
     pub(crate) fn deleted(&self, table: &'static str, rows: i64) {
         self.deleted.get_or_create(&DeletedLabels { table }).inc_by(u64::try_from(rows).unwrap_or(0));
+    }
+
+    /// Counts a refused request; `reason` is `unauthenticated` or `forbidden`.
+    pub(crate) fn refused(&self, reason: &'static str) {
+        self.refused.get_or_create(&RefusedLabels { reason }).inc();
     }
 
     /// The figures in the OpenMetrics text format.
