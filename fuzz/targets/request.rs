@@ -9,9 +9,9 @@ use libfuzzer_sys::{Corpus, fuzz_target};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tasker_shared::api::{CreateTask, ListTasks, OperatorAction, ResolveStep, TaskState};
-use tasker_shared::json;
-use tasker_shared::limits::{MAX_JSON_DEPTH, MAX_RESULT_BYTES, stored_bytes};
+use tasker_api::{CreateTask, ListTasks, OperatorAction, ResolveStep, TaskState};
+use tasker_api::json;
+use tasker_api::limits::{MAX_JSON_DEPTH, MAX_RESULT_BYTES, stored_bytes};
 
 fuzz_target!(|input: &[u8]| -> Corpus {
     match input.split_first() {

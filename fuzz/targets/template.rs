@@ -7,11 +7,11 @@ use std::collections::HashSet;
 
 use libfuzzer_sys::{Corpus, fuzz_target};
 use serde_json::json;
-use tasker_shared::limits::{
+use tasker_api::limits::{
     MAX_ATTEMPTS, MAX_BACKOFF_MS, MAX_CALLABLE_CHARS, MAX_DEPENDENCIES, MAX_NAME_CHARS, MAX_NAMESPACE_CHARS, MAX_STEPS,
     MAX_TIMEOUT_SECONDS, MAX_VERSION_CHARS,
 };
-use tasker_shared::template::{InputValidator, TaskTemplate, TemplateErrors, parse, version_key};
+use tasker_template::{InputValidator, TaskTemplate, TemplateErrors, parse, version_key};
 
 fuzz_target!(|text: &[u8]| -> Corpus {
     let Ok(text) = std::str::from_utf8(text) else { return Corpus::Reject };

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use chrono::{DateTime, Utc};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use tasker_shared::engine::Engine;
+use tasker_engine::Engine;
 use tokio_util::sync::CancellationToken;
 
 use crate::ledger::Ledger;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use tasker_api::TaskState;
 use tasker_client::ClientError;
-use tasker_shared::api::TaskState;
 
 use crate::plan::Kind;
 

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fastrand::Rng;
+use tasker_api::{OperatorAction, ResolveStep, StepState, TaskDetail, TaskState};
 use tasker_client::{ClientError, OrchestrationApiClient, OrchestrationClient};
-use tasker_shared::api::{OperatorAction, ResolveStep, StepState, TaskDetail, TaskState};
 use tokio::time::sleep;
 use uuid::Uuid;
 
@@ -154,7 +154,7 @@ impl Client<'_> {
 
 /// How many steps have failed because their workers were lost.
 fn exhausted_steps(task: &TaskDetail) -> u64 {
-    let lost = |step: &&tasker_shared::api::StepDetail| {
+    let lost = |step: &&tasker_api::StepDetail| {
         let kind = step.error.as_ref().and_then(|error| error.get("kind")?.as_str());
         step.status == StepState::Failed && kind == Some("lease_ended")
     };

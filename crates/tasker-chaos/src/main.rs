@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Parser;
 use clap::builder::PossibleValuesParser;
 use tasker_chaos::campaign::{self, Options};
-use tasker_shared::shutdown;
+use tasker_runtime::shutdown;
 
 /// Breaks a stack of Tasker in every way that we know, and proves that nothing was lost.
 ///

@@ -6,9 +6,8 @@
 use anyhow::{Context, Result};
 use fastrand::Rng;
 use serde_json::{Map, Value, json};
+use tasker_api::{CreateTask, TaskDetail, TaskState};
 use tasker_client::OrchestrationApiClient;
-use tasker_shared::api::{CreateTask, TaskDetail, TaskState};
-use tasker_shared::template;
 use uuid::Uuid;
 
 /// The version of the campaign's templates. Not the newest one by chance: the worker stores its own at every start.
@@ -39,7 +38,7 @@ pub(crate) struct Work {
 /// Stores the templates.
 pub(crate) async fn store(api: &impl OrchestrationApiClient) -> Result<()> {
     for source in tasker_worker_rust::TEMPLATES {
-        let mut template = serde_json::to_value(template::parse(source, None)?.template)?;
+        let mut template = serde_json::to_value(tasker_template::parse(source, None)?.template)?;
         template["version"] = json!(VERSION);
         for step in template["steps"].as_array_mut().context("a template has steps")? {
             step["retry"] = patience();
@@ -75,7 +74,7 @@ fn step(name: &str, callable: &str, initialization: Value, dependencies: &[&str]
 }
 
 fn patience() -> Value {
-    json!({ "limit": template::MAX_ATTEMPTS, "backoff": "exponential", "backoff_base_ms": 50, "max_backoff_ms": 500 })
+    json!({ "limit": tasker_template::MAX_ATTEMPTS, "backoff": "exponential", "backoff_base_ms": 50, "max_backoff_ms": 500 })
 }
 
 impl Work {

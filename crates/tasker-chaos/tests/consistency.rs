@@ -8,8 +8,7 @@ use serde_json::{Value, json};
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{AssertSqlSafe, PgPool};
 use tasker_chaos::consistency;
-use tasker_shared::engine::{ClaimedStep, Engine, NewTask, StepOutcome, StepResult};
-use tasker_shared::template;
+use tasker_engine::{ClaimedStep, Engine, NewTask, StepOutcome, StepResult};
 use uuid::Uuid;
 
 const LEASE: Duration = Duration::from_secs(60);
@@ -115,7 +114,7 @@ async fn postgres() -> Result<LocalPostgres> {
     let admin = PgPoolOptions::new().connect(&postgres.url()).await?;
     sqlx::query("create database soil").execute(&admin).await?;
     let soil: PgPool = PgPoolOptions::new().connect(&postgres.database_url("soil")).await?;
-    tasker_orchestration::migrate(&soil).await?;
+    tasker_engine::migrate(&soil).await?;
     soil.close().await;
     Ok(postgres)
 }
@@ -125,7 +124,7 @@ async fn store_template(engine: &Engine) -> Result<i64> {
     let step = |name: &str, dependencies: &[&str]| json!({ "name": name, "handler": { "callable": "c" }, "dependencies": dependencies });
     let steps = [step("a", &[]), step("b", &["a"]), step("c", &["b"])];
     let source = json!({ "name": "row", "namespace_name": NAMESPACE, "version": "1.0.0", "steps": steps }).to_string();
-    let template = template::parse(&source, None)?.template;
+    let template = tasker_template::parse(&source, None)?.template;
     engine.apply_template(&template).await?;
     Ok(engine.find_template(NAMESPACE, "row", None).await?.context("not stored")?.template_id)
 }

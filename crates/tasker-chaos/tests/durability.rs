@@ -5,8 +5,7 @@ use local_postgres::{LocalPostgres, Options};
 use serde_json::{Value, json};
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
-use tasker_shared::engine::Engine;
-use tasker_shared::template;
+use tasker_engine::Engine;
 use uuid::Uuid;
 
 /// A database that waits for the disk, and in which nobody else flushes the log soon.
@@ -22,7 +21,7 @@ impl Bench {
         let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
         let postgres = LocalPostgres::start(Options { settings, ..Options::default() }).await?;
         let pool = PgPoolOptions::new().connect(&postgres.url()).await?;
-        tasker_orchestration::migrate(&pool).await?;
+        tasker_engine::migrate(&pool).await?;
         let engine = Engine::new(pool.clone());
         let steps = json!([
             { "name": "one", "handler": { "callable": "c" }, "retry": { "limit": 1 } },
@@ -30,7 +29,7 @@ impl Bench {
         ]);
         let source =
             json!({ "name": "t", "namespace_name": "durable", "version": "1.0.0", "steps": steps }).to_string();
-        engine.apply_template(&template::parse(&source, None)?.template).await?;
+        engine.apply_template(&tasker_template::parse(&source, None)?.template).await?;
         let template_id = engine.find_template("durable", "t", None).await?.context("not stored")?.template_id;
         pool.close().await;
         let connection = PgConnection::connect(&postgres.url()).await?;

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::process::ExitCode;
 
 use tasker_client::ClientError;
-use tasker_shared::settings::SettingsError;
+use tasker_runtime::settings::SettingsError;
 
 use crate::output::note;
 

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use tasker_api::{StepState, TaskDetail};
 use tasker_client::{ClientError, OrchestrationApiClient};
-use tasker_shared::api::{StepState, TaskDetail};
 use uuid::Uuid;
 
 use crate::output::{clean, note};

@@ -5,9 +5,10 @@ use std::time::Instant;
 
 use local_postgres::{LocalPostgres, Options, StopMode};
 use sqlx::PgPool;
+use tasker_engine::database;
 use tasker_orchestration::Server;
-use tasker_shared::settings::{LogFormat, Logging, Settings};
-use tasker_shared::{database, logging, shutdown};
+use tasker_runtime::settings::{LogFormat, Logging, Settings};
+use tasker_runtime::{logging, shutdown};
 use tasker_worker::Worker;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -79,7 +80,7 @@ impl Stack {
 
         let begun = Instant::now();
         let pool = database::connect(&settings.database, "tasker-cli").await?;
-        tasker_orchestration::migrate(&pool).await.map_err(Failure::failed)?;
+        tasker_engine::migrate(&pool).await.map_err(Failure::failed)?;
         pool.close().await;
         note(format!("The database is migrated ({})", output::seconds(begun.elapsed())));
 

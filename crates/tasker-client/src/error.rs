@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use tasker_shared::api::{Problem, TaskDetail};
+use tasker_api::{Problem, TaskDetail};
 
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]

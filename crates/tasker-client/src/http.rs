@@ -7,7 +7,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, RequestBuilder, StatusCode, Url};
 use serde::de::DeserializeOwned;
-use tasker_shared::api::{Health, PROBLEM_CONTENT_TYPE};
+use tasker_api::{Health, PROBLEM_CONTENT_TYPE};
 
 use crate::{ClientError, tls};
 

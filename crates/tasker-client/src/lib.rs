@@ -10,7 +10,7 @@
 //!
 //! use serde_json::json;
 //! use tasker_client::{ClientError, OrchestrationApiClient, OrchestrationClient};
-//! use tasker_shared::api::{CreateTask, TaskState};
+//! use tasker_api::{CreateTask, TaskState};
 //!
 //! # async fn example() -> Result<(), ClientError> {
 //! let tasker = OrchestrationClient::new("http://127.0.0.1:8080")?;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use reqwest::header::CONTENT_TYPE;
-use tasker_shared::api::{
+use tasker_api::{
     AppliedTemplate, CreateTask, Health, ListTasks, NamespaceList, OperatorAction, ResolveStep, StepList, SystemInfo,
     TaskDetail, TaskList, TaskSummary, TemplateDetail, TemplateList, TransitionList, WorkerList,
 };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tasker_shared::api::{Health, WorkerStatus};
+use tasker_api::{Health, WorkerStatus};
 
 use crate::ClientError;
 use crate::http::{Http, Repeat};

@@ -9,8 +9,8 @@
 use std::time::Duration;
 
 use serde_json::json;
+use tasker_core::api::{CreateTask, TaskState};
 use tasker_core::client::{OrchestrationApiClient, OrchestrationClient};
-use tasker_core::shared::api::{CreateTask, TaskState};
 use uuid::Uuid;
 
 #[tokio::main]

@@ -7,7 +7,7 @@
 
 use std::path::Path;
 
-use tasker_core::shared::settings::{Settings, build, contexts};
+use tasker_core::runtime::settings::{Settings, build, contexts};
 
 fn main() -> anyhow::Result<()> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config/tasker");

@@ -8,8 +8,11 @@
 //! ```
 
 use serde_json::json;
-use tasker_core::shared::{database, settings::Settings, shutdown};
 use tasker_core::worker::{HandlerError, HandlerResult, StepContext, Worker};
+use tasker_core::{
+    engine::database,
+    runtime::{settings::Settings, shutdown},
+};
 
 const GREETING: &str = r"
 name: greeting

@@ -2,11 +2,13 @@
 //!
 //! - [`worker`]: run steps with your handlers; begin with [`Worker`](worker::Worker) and its example;
 //! - [`client`]: create tasks and follow them;
-//! - [`shared`]: task templates, settings, the shapes of the APIs.
+//! - [`api`]: requests and responses;
+//! - [`template`]: task templates;
+//! - [`runtime`] and [`engine`]: settings and the database connection that a worker needs.
 //!
 //! ```no_run
 //! use tasker_core::client::{OrchestrationApiClient, OrchestrationClient};
-//! # use tasker_core::shared::api::CreateTask;
+//! # use tasker_core::api::CreateTask;
 //!
 //! # async fn example(task: CreateTask) -> Result<(), Box<dyn std::error::Error>> {
 //! let api = OrchestrationClient::new("http://127.0.0.1:8080")?;
@@ -17,6 +19,8 @@
 //! # }
 //! ```
 
+pub use tasker_api as api;
 pub use tasker_client as client;
-pub use tasker_shared as shared;
+pub use tasker_engine as engine;
+pub use tasker_runtime as runtime;
 pub use tasker_worker as worker;

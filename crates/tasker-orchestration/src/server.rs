@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use axum::serve::ListenerExt;
 use chrono::{DateTime, Utc};
-use tasker_shared::database::{self, DatabaseError};
-use tasker_shared::engine::Engine;
-use tasker_shared::settings::{Orchestration, Retention, Settings, SettingsError};
+use tasker_engine::Engine;
+use tasker_engine::database::{self, DatabaseError};
+use tasker_runtime::settings::{Orchestration, Retention, Settings, SettingsError};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -116,7 +116,7 @@ impl Server {
     /// known, and gives the others the shutdown timeout of the settings.
     pub async fn run(self, shutdown: CancellationToken) {
         let Self { listener, address, retention, state } = self;
-        tracing::info!(%address, version = tasker_shared::VERSION, "tasker-server listens");
+        tracing::info!(%address, version = tasker_api::VERSION, "tasker-server listens");
         let ending = state.shutdown.clone();
         let waiters = tokio::spawn(Arc::clone(&state.waiters).run(state.engine.clone(), ending.clone()));
         let housekeeping = tokio::spawn(housekeeping::run(Arc::clone(&state), retention));

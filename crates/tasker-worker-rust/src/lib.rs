@@ -31,7 +31,7 @@ mod simulation;
 
 use serde_json::Value;
 use sqlx::PgPool;
-use tasker_shared::settings;
+use tasker_runtime::settings;
 use tasker_worker::{Worker, WorkerBuilder};
 
 /// The templates of the sample workflows (YAML): the five of the demo, and the two of the benchmarks.

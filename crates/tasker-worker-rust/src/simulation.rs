@@ -1,8 +1,8 @@
 //! Runs the sample workflows without a database: the handlers alone, in the order of the graph.
 
 use serde_json::{Map, Value, json};
-use tasker_shared::engine::ClaimedStep;
-use tasker_shared::template::{self, TaskTemplate};
+use tasker_engine::ClaimedStep;
+use tasker_template::TaskTemplate;
 use tasker_worker::{HandlerResult, StepContext};
 use uuid::Uuid;
 
@@ -12,7 +12,7 @@ use crate::{TEMPLATES, math, orders};
 async fn run(template_name: &str, input: Value) -> HandlerResult {
     let template = TEMPLATES
         .iter()
-        .map(|yaml| template::parse(yaml, None).unwrap().template)
+        .map(|yaml| tasker_template::parse(yaml, None).unwrap().template)
         .find(|template| template.name == template_name)
         .unwrap();
     let mut results = Map::new();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tasker_shared::engine::{ClaimedStep, StepOutcome, StepResult};
+use tasker_engine::{ClaimedStep, StepOutcome, StepResult};
 use tokio::task::JoinError;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;

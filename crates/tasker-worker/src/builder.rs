@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use chrono::Utc;
 use sqlx::PgPool;
-use tasker_shared::database::{self, DatabaseError};
-use tasker_shared::engine::{ApplyOutcome, Engine};
-use tasker_shared::settings;
-use tasker_shared::template::{self, TaskTemplate, TemplateErrors};
+use tasker_engine::database::{self, DatabaseError};
+use tasker_engine::{ApplyOutcome, Engine};
+use tasker_runtime::settings;
+use tasker_template::{TaskTemplate, TemplateErrors};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -134,7 +134,7 @@ impl WorkerBuilder {
         }
         let mut templates = Vec::new();
         for yaml in &self.templates {
-            templates.push(template::parse(yaml, None)?.template);
+            templates.push(tasker_template::parse(yaml, None)?.template);
         }
         let namespaces = if self.settings.namespaces.is_empty() {
             let of_templates = templates.iter().map(|template| template.namespace_name.clone());

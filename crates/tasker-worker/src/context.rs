@@ -2,7 +2,7 @@
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tasker_shared::engine::ClaimedStep;
+use tasker_engine::ClaimedStep;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tasker_shared::engine::WorkerHeartbeat;
+use tasker_engine::WorkerHeartbeat;
 use tokio::time::sleep;
 
 use crate::outage::{Outage, bounded};

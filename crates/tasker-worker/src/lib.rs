@@ -6,7 +6,8 @@
 //! ```no_run
 //! use serde::Deserialize;
 //! use serde_json::json;
-//! use tasker_shared::{database, settings::Settings, shutdown};
+//! use tasker_engine::database;
+//! use tasker_runtime::{settings::Settings, shutdown};
 //! use tasker_worker::{HandlerError, HandlerResult, StepContext, Worker};
 //!
 //! const GREETING: &str = "

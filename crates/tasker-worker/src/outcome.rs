@@ -4,10 +4,10 @@ use std::any::Any;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tasker_shared::engine::StepOutcome;
-use tasker_shared::limits::{
+use tasker_api::limits::{
     MAX_ERROR_KIND_CHARS, MAX_ERROR_MESSAGE_CHARS, MAX_JSON_DEPTH, MAX_RESULT_BYTES, stored_bytes,
 };
+use tasker_engine::StepOutcome;
 
 use crate::error::{HandlerError, HandlerResult};
 use crate::handlers::Handlers;

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tasker_shared::engine::{Completion, StepOutcome, StepResult};
+use tasker_engine::{Completion, StepOutcome, StepResult};
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::sleep;
 

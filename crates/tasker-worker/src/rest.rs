@@ -9,7 +9,7 @@ use axum::http::{Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use tasker_shared::api::{Health, HealthCheck, HealthStatus, PROBLEM_CONTENT_TYPE, Problem, WorkerState, WorkerStatus};
+use tasker_api::{Health, HealthCheck, HealthStatus, PROBLEM_CONTENT_TYPE, Problem, WorkerState, WorkerStatus};
 use tokio::time::timeout;
 
 use crate::shared::Shared;
@@ -59,7 +59,7 @@ async fn status(State(shared): State<Arc<Shared>>) -> Json<WorkerStatus> {
         running_steps: u64::try_from(shared.running.len()).unwrap_or(u64::MAX),
         completed_steps: shared.metrics.completed(),
         failed_steps: shared.metrics.failed(),
-        version: tasker_shared::VERSION.to_owned(),
+        version: tasker_api::VERSION.to_owned(),
         started_at: shared.started_at,
     })
 }

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use tasker_shared::engine::StepRef;
+use tasker_engine::StepRef;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use tasker_shared::api::WorkerState;
-use tasker_shared::engine::{Engine, StepResult};
-use tasker_shared::settings;
+use tasker_api::WorkerState;
+use tasker_engine::{Engine, StepResult};
+use tasker_runtime::settings;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 

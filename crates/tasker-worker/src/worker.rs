@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::serve::ListenerExt;
 use pgmq_notify::Listener;
 use sqlx::PgPool;
-use tasker_shared::settings;
+use tasker_runtime::settings;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
@@ -76,7 +76,7 @@ impl Worker {
             worker_id = shared.worker_id,
             namespaces = shared.namespaces.join(","),
             %address,
-            version = tasker_shared::VERSION,
+            version = tasker_api::VERSION,
             "worker runs"
         );
         Self { shared, address, loops }

@@ -11,8 +11,8 @@ use std::time::Duration;
 use local_postgres::StopMode;
 use serde_json::json;
 use support::*;
-use tasker_shared::api::{StepState, TaskState, WorkerState};
-use tasker_shared::engine::{Engine, Operation, OperationOutcome};
+use tasker_api::{StepState, TaskState, WorkerState};
+use tasker_engine::{Engine, Operation, OperationOutcome};
 use tasker_worker::{HandlerError, StartError, StepContext, Worker};
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
@@ -62,7 +62,7 @@ async fn side_by_side_steps_share_the_slots() {
     let pool = database().await;
     let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let (counted, peak) = (Arc::clone(&now), Arc::clone(&most));
-    let worker = worker_with(&pool, tasker_shared::settings::Worker { max_concurrent: 3, ..settings() })
+    let worker = worker_with(&pool, tasker_runtime::settings::Worker { max_concurrent: 3, ..settings() })
         .handler("test.first", |_| async { Ok(json!(null)) })
         .handler("test.work", move |_| {
             let (now, most) = (Arc::clone(&counted), Arc::clone(&peak));
@@ -134,7 +134,7 @@ async fn a_retry_starts_when_its_backoff_is_over() {
 #[tokio::test]
 async fn an_idle_worker_leaves_the_database_alone() {
     let pool = database().await;
-    let settings = tasker_shared::settings::Worker { poll_interval_ms: 500, ..settings() };
+    let settings = tasker_runtime::settings::Worker { poll_interval_ms: 500, ..settings() };
     let worker = worker_with(&pool, settings).start().await.unwrap();
     // Every claim of an idle worker is one too many, beyond the first ones: at the start, and when it begins to listen.
     sleep(Duration::from_secs(2)).await;
@@ -220,7 +220,7 @@ async fn a_lost_lease_cancels_the_attempt() {
     let started = Arc::new(AtomicBool::new(false));
     let cancelled = Arc::new(AtomicBool::new(false));
     let (is_started, is_cancelled) = (Arc::clone(&started), Arc::clone(&cancelled));
-    let worker = worker_with(&pool, tasker_shared::settings::Worker { lease_ms: 1_000, ..settings() })
+    let worker = worker_with(&pool, tasker_runtime::settings::Worker { lease_ms: 1_000, ..settings() })
         .handler("test.wait", move |step: StepContext| {
             let (started, cancelled) = (Arc::clone(&is_started), Arc::clone(&is_cancelled));
             async move {
@@ -260,7 +260,7 @@ async fn a_shutdown_lets_short_steps_finish_and_hands_long_ones_back() {
     let pool = database().await;
     let started = Arc::new(Semaphore::new(0));
     let signal = Arc::clone(&started);
-    let first = worker_with(&pool, tasker_shared::settings::Worker { shutdown_timeout_ms: 500, ..settings() })
+    let first = worker_with(&pool, tasker_runtime::settings::Worker { shutdown_timeout_ms: 500, ..settings() })
         .handler("test.short", {
             let signal = Arc::clone(&signal);
             move |_| {
@@ -308,7 +308,7 @@ async fn a_dead_worker_loses_nothing() {
     let pool = database().await;
     let attempts = Arc::new(AtomicI16::new(0));
     let seen = Arc::clone(&attempts);
-    let short_lease = tasker_shared::settings::Worker { lease_ms: 1_000, ..settings() };
+    let short_lease = tasker_runtime::settings::Worker { lease_ms: 1_000, ..settings() };
     let first = worker_with(&pool, short_lease.clone())
         .handler("test.work", move |step: StepContext| {
             seen.store(step.attempt(), Ordering::SeqCst);
@@ -382,7 +382,7 @@ async fn a_shutdown_ends_although_the_database_is_away() {
     let pool = prepare(&server, "away").await;
     let started = Arc::new(Semaphore::new(0));
     let signal = Arc::clone(&started);
-    let worker = worker_with(&pool, tasker_shared::settings::Worker { shutdown_timeout_ms: 200, ..settings() })
+    let worker = worker_with(&pool, tasker_runtime::settings::Worker { shutdown_timeout_ms: 200, ..settings() })
         .handler("test.long", move |_| {
             signal.add_permits(1);
             std::future::pending()
@@ -443,7 +443,7 @@ async fn a_worker_that_cannot_start_says_why() {
     let conflict = worker(&pool).template(template("1.0.0", "test.b")).start().await.unwrap_err();
     assert!(conflict.to_string().starts_with("template test/same 1.0.0 is stored"), "{conflict}");
     let port = first.address().port();
-    let bound = worker_with(&pool, tasker_shared::settings::Worker { port, ..settings() }).start().await.unwrap_err();
+    let bound = worker_with(&pool, tasker_runtime::settings::Worker { port, ..settings() }).start().await.unwrap_err();
     assert!(bound.to_string().starts_with(&format!("cannot listen on 127.0.0.1:{port}: ")), "{bound}");
     first.stop().await;
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Result;
 use fastrand::Rng;
 use serde_json::{Value, json};
-use tasker_shared::engine::{ClaimedStep, StepOutcome, StepResult};
+use tasker_engine::{ClaimedStep, StepOutcome, StepResult};
 use tokio::time::sleep;
 
 use super::lies::{claim, deliver, deliver_in_vain};

@@ -10,7 +10,7 @@ use anyhow::Result;
 use fastrand::Rng;
 use serde_json::json;
 use sqlx::AssertSqlSafe;
-use tasker_shared::engine::{ClaimedStep, StepOutcome, StepRef, StepResult};
+use tasker_engine::{ClaimedStep, StepOutcome, StepRef, StepResult};
 use tokio::time::sleep;
 use uuid::Uuid;
 

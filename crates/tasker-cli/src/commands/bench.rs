@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde::Serialize;
 use sqlx::{Connection, PgConnection};
+use tasker_api::{CreateTask, TaskState};
 use tasker_client::{OrchestrationApiClient, OrchestrationClient, WorkerApiClient, WorkerClient};
-use tasker_shared::api::{CreateTask, TaskState};
 use tokio::task::JoinSet;
 
 use crate::context::Context;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use tasker_shared::settings::{self, Settings, SettingsError};
+use tasker_runtime::settings::{self, Settings, SettingsError};
 
 use crate::context::Context;
 use crate::failure::Failure;

@@ -1,8 +1,8 @@
 //! `tasker-cli db`
 
 use clap::Subcommand;
-use tasker_shared::database::{self, DatabaseError};
-use tasker_shared::settings::Settings;
+use tasker_engine::database::{self, DatabaseError};
+use tasker_runtime::settings::Settings;
 
 use crate::context::Context;
 use crate::failure::Failure;
@@ -26,7 +26,7 @@ impl Command {
             settings.database.url = url;
         }
         let pool = database::connect(&settings.database, "tasker-cli db").await?;
-        tasker_orchestration::migrate(&pool).await.map_err(Failure::failed)?;
+        tasker_engine::migrate(&pool).await.map_err(Failure::failed)?;
         let version = database::schema_version(&pool).await?;
         if context.json {
             return output::print_json(&serde_json::json!({"schema_version": version}));

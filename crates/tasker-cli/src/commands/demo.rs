@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde_json::{Value, json};
+use tasker_api::{CreateTask, TaskDetail, TaskState};
 use tasker_client::{ClientError, OrchestrationApiClient, OrchestrationClient};
-use tasker_shared::api::{CreateTask, TaskDetail, TaskState};
 
 use super::task::{not_completed, outcome};
 use crate::context::Context;

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use tasker_shared::settings::Settings;
-use tasker_shared::{logging, shutdown};
+use tasker_runtime::settings::Settings;
+use tasker_runtime::{logging, shutdown};
 
 use crate::context::Context;
 use crate::failure::Failure;

@@ -13,7 +13,7 @@ pub(crate) mod template;
 pub(crate) mod worker;
 
 use clap::Args;
-use tasker_shared::api::OperatorAction;
+use tasker_api::OperatorAction;
 
 /// What an operator can say with an action.
 #[derive(Debug, Args)]

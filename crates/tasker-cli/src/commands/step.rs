@@ -1,8 +1,8 @@
 //! `tasker-cli step`
 
 use clap::{Args, Subcommand};
+use tasker_api::{OperatorAction, ResolveStep};
 use tasker_client::OrchestrationApiClient;
-use tasker_shared::api::{OperatorAction, ResolveStep};
 use uuid::Uuid;
 
 use super::{Operator, task};

@@ -2,8 +2,8 @@
 
 use clap::Subcommand;
 use serde::Serialize;
+use tasker_api::{Health, HealthStatus};
 use tasker_client::OrchestrationApiClient;
-use tasker_shared::api::{Health, HealthStatus};
 
 use super::worker::{self, WorkerHealth};
 use crate::context::Context;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use serde_json::Value;
+use tasker_api::{CreateTask, ListTasks, StepDetail, TaskDetail, TaskState, TaskSummary};
 use tasker_client::OrchestrationApiClient;
-use tasker_shared::api::{CreateTask, ListTasks, StepDetail, TaskDetail, TaskState, TaskSummary};
 use uuid::Uuid;
 
 use super::Operator;

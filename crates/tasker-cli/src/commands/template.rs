@@ -2,9 +2,9 @@
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
+use tasker_api::{TemplateOutcome, TemplateSummary};
 use tasker_client::OrchestrationApiClient;
-use tasker_shared::api::{TemplateOutcome, TemplateSummary};
-use tasker_shared::template::{Finding, Parsed, TaskTemplate, TemplateErrors, parse};
+use tasker_template::{Finding, Parsed, TaskTemplate, TemplateErrors, parse};
 
 use crate::context::Context;
 use crate::failure::Failure;

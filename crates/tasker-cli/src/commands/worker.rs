@@ -2,8 +2,8 @@
 
 use clap::Subcommand;
 use serde::Serialize;
+use tasker_api::{Health, HealthStatus, WorkerState, WorkerSummary};
 use tasker_client::{OrchestrationApiClient, WorkerApiClient};
-use tasker_shared::api::{Health, HealthStatus, WorkerState, WorkerSummary};
 
 use crate::context::Context;
 use crate::failure::Failure;

@@ -2,8 +2,8 @@
 
 use anyhow::Result;
 use serde_json::json;
+use tasker_api::{OperatorAction, StepState, TaskState};
 use tasker_client::{ClientError, OrchestrationApiClient};
-use tasker_shared::api::{OperatorAction, StepState, TaskState};
 
 use crate::support::{Stack, complete, eventually, fault_step, fault_template, step, task};
 

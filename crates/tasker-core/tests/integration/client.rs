@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 use serde_json::json;
+use tasker_api::{HealthStatus, WorkerState};
 use tasker_client::{ClientError, OrchestrationApiClient, OrchestrationClient, WorkerApiClient};
-use tasker_shared::api::{HealthStatus, WorkerState};
 
 use crate::support::{Stack, fault_step, fault_template, task};
 

@@ -2,8 +2,8 @@
 
 use anyhow::{Context, Result};
 use serde_json::json;
+use tasker_api::{ListTasks, StepState, TaskState};
 use tasker_client::OrchestrationApiClient;
-use tasker_shared::api::{ListTasks, StepState, TaskState};
 
 use crate::support::{Stack, complete, fault_step, fault_template, run, step, task};
 

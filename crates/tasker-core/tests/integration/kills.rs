@@ -9,8 +9,8 @@ use local_postgres::StopMode;
 use serde_json::{Value, json};
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{Connection, PgConnection, PgPool};
+use tasker_api::{CreateTask, TaskState};
 use tasker_client::{ClientError, OrchestrationApiClient};
-use tasker_shared::api::{CreateTask, TaskState};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 

@@ -2,8 +2,8 @@
 
 use anyhow::{Context, Result};
 use serde_json::json;
+use tasker_api::{OperatorAction, ResolveStep, StepState, TaskDetail, TaskState};
 use tasker_client::{ClientError, OrchestrationApiClient};
-use tasker_shared::api::{OperatorAction, ResolveStep, StepState, TaskDetail, TaskState};
 
 use crate::support::{DEADLINE, Stack, fault_step, fault_template, run, step, task};
 

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use anyhow::{Context, Result};
 use local_postgres::StopMode;
 use serde_json::json;
+use tasker_api::{HealthStatus, StepState, TaskState, WorkerState};
 use tasker_client::OrchestrationApiClient;
-use tasker_shared::api::{HealthStatus, StepState, TaskState, WorkerState};
 
 use crate::support::{DEADLINE, OwnStack, complete, eventually, fault_step, fault_template, run, step, task};
 

@@ -2,8 +2,8 @@
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
+use tasker_api::TemplateOutcome;
 use tasker_client::{ClientError, OrchestrationApiClient};
-use tasker_shared::api::TemplateOutcome;
 
 use crate::support::{Stack, complete, eventually, fault_step, step, task, unique};
 

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use num_bigint::BigUint;
 use serde_json::{Value, json};
-use tasker_shared::api::StepState;
+use tasker_api::StepState;
 
 use crate::support::{Stack, complete, step, task};
 

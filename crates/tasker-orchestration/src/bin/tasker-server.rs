@@ -6,9 +6,10 @@ use std::process::ExitCode;
 
 use clap::builder::FalseyValueParser;
 use clap::{Parser, Subcommand};
+use tasker_engine::database;
 use tasker_orchestration::{Server, StartError};
-use tasker_shared::settings::Settings;
-use tasker_shared::{database, logging, probe, shutdown};
+use tasker_runtime::settings::Settings;
+use tasker_runtime::{logging, probe, shutdown};
 
 /// Tasker's orchestration server: the REST API for tasks, on PostgreSQL.
 ///
@@ -87,6 +88,6 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
 
 async fn migrate(settings: &Settings) -> Result<(), Box<dyn std::error::Error>> {
     let pool = database::connect(&settings.database, "tasker-server migrate").await?;
-    tasker_orchestration::migrate(&pool).await?;
+    tasker_engine::migrate(&pool).await?;
     Ok(())
 }

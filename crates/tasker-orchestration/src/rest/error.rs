@@ -2,7 +2,7 @@
 
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use tasker_shared::api::{FieldError, PROBLEM_CONTENT_TYPE, Problem, RequestError};
+use tasker_api::{FieldError, PROBLEM_CONTENT_TYPE, Problem, RequestError};
 
 /// An error that a client is told.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::header;
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
-use tasker_shared::json;
+use tasker_api::json;
 use uuid::Uuid;
 
 use super::error::ApiError;

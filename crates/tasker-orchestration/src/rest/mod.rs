@@ -55,7 +55,7 @@ fn routes() -> OpenApiRouter<Arc<State>> {
 /// The API's description.
 pub fn openapi() -> utoipa::openapi::OpenApi {
     let mut document = routes().into_openapi();
-    document.info.version = tasker_shared::VERSION.to_owned();
+    document.info.version = tasker_api::VERSION.to_owned();
     access::describe(&mut document);
     document
 }

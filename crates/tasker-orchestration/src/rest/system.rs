@@ -8,8 +8,8 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use tasker_shared::api::{Health, HealthCheck, HealthStatus, NamespaceList, SystemInfo};
-use tasker_shared::database;
+use tasker_api::{Health, HealthCheck, HealthStatus, NamespaceList, SystemInfo};
+use tasker_engine::database;
 
 use super::error::ApiError;
 use crate::server;
@@ -31,7 +31,7 @@ pub(super) async fn info(State(state): State<Arc<server::State>>) -> Result<Json
         _ => ApiError::internal(),
     })?;
     Ok(Json(SystemInfo {
-        version: tasker_shared::VERSION.to_owned(),
+        version: tasker_api::VERSION.to_owned(),
         schema_version,
         postgresql_version: state.engine.postgresql_version().await?,
         pgmq: state.engine.pgmq_info().await?,

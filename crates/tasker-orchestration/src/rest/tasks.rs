@@ -11,12 +11,12 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use tasker_shared::api::{
+use tasker_api::limits::{MAX_PAGE, stored_bytes};
+use tasker_api::{
     CreateTask, FieldError, ListTasks, OperatorAction, Problem, ResolveStep, StepList, TaskDetail, TaskList, TaskState,
     TaskSummary, TransitionList,
 };
-use tasker_shared::engine::{CreateOutcome, NewTask, Operation, OperationOutcome, TaskFilter};
-use tasker_shared::limits::{MAX_PAGE, stored_bytes};
+use tasker_engine::{CreateOutcome, NewTask, Operation, OperationOutcome, TaskFilter};
 use utoipa::IntoParams;
 use uuid::Uuid;
 

@@ -6,9 +6,9 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
-use tasker_shared::api::{AppliedTemplate, FieldError, Problem, TemplateDetail, TemplateList, TemplateOutcome};
-use tasker_shared::engine::ApplyOutcome;
-use tasker_shared::template::{self, Finding};
+use tasker_api::{AppliedTemplate, FieldError, Problem, TemplateDetail, TemplateList, TemplateOutcome};
+use tasker_engine::ApplyOutcome;
+use tasker_template::Finding;
 use utoipa::IntoParams;
 
 use super::error::ApiError;
@@ -42,7 +42,7 @@ pub(super) async fn apply(
     State(state): State<Arc<server::State>>,
     YamlBody(source): YamlBody,
 ) -> Result<(StatusCode, Json<AppliedTemplate>), ApiError> {
-    let parsed = template::parse(&source, None).map_err(|errors| {
+    let parsed = tasker_template::parse(&source, None).map_err(|errors| {
         ApiError::invalid(
             "invalid-template",
             "The template is wrong",

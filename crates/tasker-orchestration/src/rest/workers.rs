@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
-use tasker_shared::api::WorkerList;
+use tasker_api::WorkerList;
 use utoipa::IntoParams;
 
 use super::error::ApiError;

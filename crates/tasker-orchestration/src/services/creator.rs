@@ -1,7 +1,7 @@
 //! Creates tasks in batches: while one batch is written, the requests that arrive gather for the next. So many requests share one
 //! durable commit, and a single one waits for nobody.
 
-use tasker_shared::engine::{CreateOutcome, Engine, NewTask};
+use tasker_engine::{CreateOutcome, Engine, NewTask};
 use tokio::sync::{mpsc, oneshot};
 
 /// Tasks of one transaction, at most.

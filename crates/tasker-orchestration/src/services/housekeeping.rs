@@ -6,8 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tasker_shared::engine::DeletedTasks;
-use tasker_shared::settings::Retention;
+use tasker_engine::DeletedTasks;
+use tasker_runtime::settings::Retention;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::server::State;

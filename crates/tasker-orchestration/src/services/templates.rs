@@ -6,8 +6,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tasker_shared::engine::{Engine, StoredTemplate};
-use tasker_shared::template::InputValidator;
+use tasker_engine::{Engine, StoredTemplate};
+use tasker_template::InputValidator;
 
 /// Namespace, name, and the version if one was named.
 type Key = (String, String, Option<String>);

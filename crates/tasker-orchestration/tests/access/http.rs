@@ -56,7 +56,7 @@ pub(crate) async fn database() -> Result<LocalPostgres> {
     let fsync_off = vec![("fsync".to_owned(), "off".to_owned())];
     let postgres = LocalPostgres::start(Options { settings: fsync_off, ..Options::default() }).await?;
     let pool = PgPoolOptions::new().max_connections(2).connect(&postgres.url()).await?;
-    tasker_orchestration::migrate(&pool).await?;
+    tasker_engine::migrate(&pool).await?;
     pool.close().await;
     Ok(postgres)
 }

@@ -5,7 +5,7 @@ use chrono::Utc;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tasker_orchestration::{Server, openapi};
-use tasker_shared::settings::{Access, ApiKey, Scope, Settings};
+use tasker_runtime::settings::{Access, ApiKey, Scope, Settings};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 

@@ -8,12 +8,11 @@ use local_postgres::{LocalPostgres, Options};
 use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use tasker_shared::api::TaskState;
-use tasker_shared::database;
-use tasker_shared::engine::{
+use tasker_api::TaskState;
+use tasker_engine::database;
+use tasker_engine::{
     ApplyOutcome, ClaimedStep, CreateOutcome, Engine, NewTask, Operation, OperationOutcome, StepOutcome, StepResult,
 };
-use tasker_shared::template;
 use uuid::Uuid;
 
 const LEASE: Duration = Duration::from_secs(30);
@@ -41,7 +40,7 @@ async fn use_engine(engine: &Engine, namespace: &str) -> Result<()> {
         "name": "t", "namespace_name": namespace, "version": "1.0.0",
         "steps": [step("a", json!([])), step("b", json!(["a"])), step("c", json!(["b"]))],
     });
-    let parsed = template::parse(&source.to_string(), None).map_err(|errors| anyhow::anyhow!("{errors}"))?;
+    let parsed = tasker_template::parse(&source.to_string(), None).map_err(|errors| anyhow::anyhow!("{errors}"))?;
     ensure!(engine.apply_template(&parsed.template).await? == ApplyOutcome::Created);
     let stored = engine.find_template(namespace, "t", None).await?.context("not stored")?;
     let task_id = Uuid::now_v7();
@@ -91,7 +90,7 @@ async fn the_role_that_runs_needs_no_right_to_change_the_schema() -> Result<()> 
     let owner = connect(&postgres.url(), "tasker_owner", "tasker").await?;
     run(&owner, "create schema elsewhere; create table elsewhere.secrets (secret text)").await?;
 
-    tasker_orchestration::migrate(&owner).await?;
+    tasker_engine::migrate(&owner).await?;
     let owners = Engine::new(owner.clone());
     use_engine(&owners, "before").await?;
     run(&owner, "select tasker.grant_runtime('\"tasker Runtime\"')").await?;

@@ -11,7 +11,7 @@ use http::{Answer, database, send};
 use local_postgres::LocalPostgres;
 use serde_json::{Value, json};
 use tasker_orchestration::Server;
-use tasker_shared::settings::Settings;
+use tasker_runtime::settings::Settings;
 use tokio_util::sync::CancellationToken;
 
 const TASK: &str = "01890000-0000-7000-8000-000000000000";

@@ -6,8 +6,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use tasker_shared::settings::Settings;
-use tasker_shared::{database, logging, probe, shutdown};
+use tasker_engine::database;
+use tasker_runtime::settings::Settings;
+use tasker_runtime::{logging, probe, shutdown};
 
 /// Tasker's sample worker: runs the steps of the sample workflows.
 ///

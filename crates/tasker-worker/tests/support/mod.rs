@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use local_postgres::{LocalPostgres, Options};
 use serde_json::{Value, json};
 use sqlx::postgres::{PgPool, PgPoolOptions};
-use tasker_shared::api::{StepDetail, TaskDetail, TaskState};
-use tasker_shared::database::MIGRATOR;
-use tasker_shared::engine::{CreateOutcome, Engine, NewTask};
-use tasker_shared::{settings, template};
+use tasker_api::{StepDetail, TaskDetail, TaskState};
+use tasker_engine::database::MIGRATOR;
+use tasker_engine::{CreateOutcome, Engine, NewTask};
+use tasker_runtime::settings;
 use tasker_worker::{Worker, WorkerBuilder};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -79,7 +79,7 @@ pub(crate) async fn create_task(pool: &PgPool, steps: &str) -> Uuid {
     let engine = Engine::new(pool.clone());
     let name = format!("template_{}", Uuid::new_v4().simple());
     let yaml = format!("name: {name}\nnamespace_name: test\nversion: 1.0.0\nsteps:\n{steps}");
-    let parsed = template::parse(&yaml, None).unwrap();
+    let parsed = tasker_template::parse(&yaml, None).unwrap();
     engine.apply_template(&parsed.template).await.unwrap();
     let stored = engine.find_template("test", &name, None).await.unwrap().unwrap();
     let task = NewTask {

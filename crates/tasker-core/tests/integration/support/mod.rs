@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
+use tasker_api::{CreateTask, StepDetail, TaskDetail, TaskState};
 use tasker_client::OrchestrationApiClient;
-use tasker_shared::api::{CreateTask, StepDetail, TaskDetail, TaskState};
 use uuid::Uuid;
 
 pub(crate) use process::{Process, binary, send_signal};

@@ -11,7 +11,7 @@ use rustls_pki_types::SubjectPublicKeyInfoDer;
 use rustls_pki_types::pem::PemObject;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use tasker_shared::settings::Scope;
+use tasker_runtime::settings::Scope;
 use webpki::RawPublicKeyEntity;
 use webpki::ring::RSA_PKCS1_2048_8192_SHA256;
 

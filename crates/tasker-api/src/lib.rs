@@ -1,0 +1,23 @@
+//! Requests and responses of the HTTP APIs, as JSON. Times are RFC 3339 in UTC; unknown request fields are refused.
+
+mod check;
+pub mod json;
+pub mod limits;
+mod problem;
+mod system;
+mod tasks;
+mod templates;
+mod workers;
+
+pub use check::RequestError;
+pub use problem::{FieldError, PROBLEM_CONTENT_TYPE, Problem};
+pub use system::{Health, HealthCheck, HealthStatus, NamespaceList, NamespaceSummary, PgmqInfo, SystemInfo};
+pub use tasks::{
+    CreateTask, ListTasks, OperatorAction, ResolveStep, StepDetail, StepList, StepState, TaskDetail, TaskList,
+    TaskState, TaskSummary, Transition, TransitionList, UnknownState,
+};
+pub use templates::{AppliedTemplate, TemplateDetail, TemplateList, TemplateOutcome, TemplateSummary};
+pub use workers::{WorkerList, WorkerState, WorkerStatus, WorkerSummary};
+
+/// The version of Tasker, as every binary and API reports it.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,0 +1,70 @@
+//! Facts of the database.
+
+use sqlx::FromRow;
+
+use crate::Engine;
+use tasker_api::{NamespaceSummary, PgmqInfo};
+
+#[derive(FromRow)]
+struct NamespaceRow {
+    namespace: String,
+    queue: String,
+    templates: i64,
+}
+
+impl Engine {
+    /// All namespaces, by name.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn list_namespaces(&self) -> sqlx::Result<Vec<NamespaceSummary>> {
+        let rows: Vec<NamespaceRow> = sqlx::query_as(
+            "select n.namespace, n.queue, count(t.template_id) as templates
+             from tasker.namespaces n left join tasker.task_templates t using (namespace)
+             group by n.namespace order by n.namespace",
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows
+            .into_iter()
+            .map(|NamespaceRow { namespace, queue, templates }| NamespaceSummary { namespace, queue, templates })
+            .collect())
+    }
+
+    /// Asks the database for nothing, to see that it answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn ping(&self) -> sqlx::Result<()> {
+        sqlx::query("select 1").execute(&self.pool).await?;
+        Ok(())
+    }
+
+    /// PostgreSQL's version.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn postgresql_version(&self) -> sqlx::Result<String> {
+        sqlx::query_scalar("select current_setting('server_version')").fetch_one(&self.pool).await
+    }
+
+    /// How PGMQ is installed.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn pgmq_info(&self) -> sqlx::Result<PgmqInfo> {
+        let extension: Option<String> =
+            sqlx::query_scalar("select extversion from pg_extension where extname = 'pgmq'")
+                .fetch_optional(&self.pool)
+                .await?;
+        if let Some(version) = extension {
+            return Ok(PgmqInfo { version, installed_as: "extension".to_owned() });
+        }
+        let version: Option<String> = sqlx::query_scalar(
+            "select version from pgmq.__pgmq_migrations order by string_to_array(version, '.')::int[] desc limit 1",
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(PgmqInfo { version: version.unwrap_or_else(|| "unknown".to_owned()), installed_as: "sql".to_owned() })
+    }
+}

@@ -1,0 +1,174 @@
+//! Storing and reading task templates.
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+use sqlx::FromRow;
+
+use crate::Engine;
+use tasker_api::{TemplateDetail, TemplateSummary};
+use tasker_template::{Backoff, TaskTemplate, version_key};
+
+/// What storing a template did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ApplyOutcome {
+    /// This version is new.
+    Created,
+    /// This version was stored before, with the same content.
+    Unchanged,
+    /// This version was stored before, with another content: it stays as it is.
+    Conflict,
+}
+
+/// What creating tasks needs to know of a stored template.
+#[derive(Debug, Clone, PartialEq, FromRow)]
+pub struct StoredTemplate {
+    /// The version's key in the database.
+    pub template_id: i64,
+    /// The namespace.
+    pub namespace: String,
+    /// The name.
+    pub name: String,
+    /// The version.
+    pub version: String,
+    /// The JSON Schema of a task's context, where the template has one.
+    pub input_schema: Option<Value>,
+    /// How many steps it has.
+    pub total_steps: i16,
+}
+
+#[derive(FromRow)]
+struct TemplateRow {
+    namespace: String,
+    name: String,
+    version: String,
+    description: Option<String>,
+    total_steps: i16,
+    created_at: DateTime<Utc>,
+    definition: Option<Value>,
+}
+
+impl From<TemplateRow> for TemplateSummary {
+    fn from(row: TemplateRow) -> Self {
+        Self {
+            namespace: row.namespace,
+            name: row.name,
+            version: row.version,
+            description: row.description,
+            total_steps: row.total_steps,
+            created_at: row.created_at,
+        }
+    }
+}
+
+impl Engine {
+    /// Stores a version of a template; makes its namespace and queue if they are new.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn apply_template(&self, template: &TaskTemplate) -> sqlx::Result<ApplyOutcome> {
+        let steps: Vec<Value> = template
+            .steps
+            .iter()
+            .enumerate()
+            .map(|(number, step)| {
+                json!({
+                    "name": step.name,
+                    "callable": step.handler.callable,
+                    "initialization": step.handler.initialization,
+                    "dependencies": template.dependencies_of(number),
+                    "dependents": template.dependents_of(number),
+                    "max_attempts": step.retry.max_attempts(),
+                    "backoff": match step.retry.backoff {
+                        Backoff::Exponential => "exponential",
+                        Backoff::Linear => "linear",
+                        Backoff::Fixed => "fixed",
+                    },
+                    "backoff_base_ms": step.retry.backoff_base_ms,
+                    "max_backoff_ms": step.retry.max_backoff_ms,
+                    "timeout_seconds": step.timeout_seconds,
+                })
+            })
+            .collect();
+        let outcome: String = sqlx::query_scalar("select outcome from tasker.apply_template($1, $2, $3, $4, $5, $6)")
+            .bind(&template.namespace_name)
+            .bind(&template.name)
+            .bind(template.version.to_string())
+            .bind(version_key(&template.version))
+            .bind(sqlx::types::Json(template))
+            .bind(Value::Array(steps))
+            .fetch_one(&self.pool)
+            .await?;
+        Ok(match outcome.as_str() {
+            "created" => ApplyOutcome::Created,
+            "unchanged" => ApplyOutcome::Unchanged,
+            _ => ApplyOutcome::Conflict,
+        })
+    }
+
+    /// A version of a template, or the newest one; none if there is no such template.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn find_template(
+        &self,
+        namespace: &str,
+        name: &str,
+        version: Option<&str>,
+    ) -> sqlx::Result<Option<StoredTemplate>> {
+        sqlx::query_as(
+            "select template_id, namespace, name, version, nullif(definition -> 'input_schema', 'null') as input_schema, total_steps
+             from tasker.task_templates
+             where namespace = $1 and name = $2 and ($3::text is null or version = $3)
+             order by version_key desc limit 1",
+        )
+        .bind(namespace)
+        .bind(name)
+        .bind(version)
+        .fetch_optional(&self.pool)
+        .await
+    }
+
+    /// Every version of every template, of one namespace or all: newest version first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn list_templates(&self, namespace: Option<&str>) -> sqlx::Result<Vec<TemplateSummary>> {
+        let rows: Vec<TemplateRow> = sqlx::query_as(
+            "select namespace, name, version, definition ->> 'description' as description, total_steps, created_at,
+                    null::jsonb as definition
+             from tasker.task_templates where $1::text is null or namespace = $1
+             order by namespace, name, version_key desc",
+        )
+        .bind(namespace)
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows.into_iter().map(TemplateSummary::from).collect())
+    }
+
+    /// A version of a template, or the newest one, with its whole definition.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn get_template(
+        &self,
+        namespace: &str,
+        name: &str,
+        version: Option<&str>,
+    ) -> sqlx::Result<Option<TemplateDetail>> {
+        let row: Option<TemplateRow> = sqlx::query_as(
+            "select namespace, name, version, definition ->> 'description' as description, total_steps, created_at, definition
+             from tasker.task_templates
+             where namespace = $1 and name = $2 and ($3::text is null or version = $3)
+             order by version_key desc limit 1",
+        )
+        .bind(namespace)
+        .bind(name)
+        .bind(version)
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(row.map(|mut row| TemplateDetail {
+            definition: row.definition.take().unwrap_or_default(),
+            summary: row.into(),
+        }))
+    }
+}

@@ -1,0 +1,97 @@
+//! Workers and their heartbeats.
+
+use chrono::{DateTime, Utc};
+use sqlx::FromRow;
+
+use crate::Engine;
+use tasker_api::{WorkerState, WorkerSummary};
+
+/// A worker is taken for lost when this many seconds have passed since its last heartbeat.
+const LOST_AFTER_SECONDS: f64 = 20.0;
+
+/// What a worker says of itself every few seconds.
+#[derive(Debug, Clone)]
+pub struct WorkerHeartbeat<'a> {
+    /// Its name.
+    pub worker_id: &'a str,
+    /// The namespaces that it serves.
+    pub namespaces: &'a [String],
+    /// What it is doing.
+    pub status: WorkerState,
+    /// How many steps it runs at once, at most.
+    pub max_concurrent: u32,
+    /// The host that it runs on.
+    pub host: &'a str,
+    /// When it started.
+    pub started_at: DateTime<Utc>,
+}
+
+#[derive(FromRow)]
+struct WorkerRow {
+    worker_id: String,
+    namespaces: Vec<String>,
+    status: String,
+    max_concurrent: i32,
+    version: String,
+    host: String,
+    started_at: DateTime<Utc>,
+    last_heartbeat_at: DateTime<Utc>,
+    lost: bool,
+}
+
+impl Engine {
+    /// Records that a worker lives, and what it does. Workers of which nothing was heard for a day are forgotten.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn heartbeat(&self, heartbeat: &WorkerHeartbeat<'_>) -> sqlx::Result<()> {
+        sqlx::query("select tasker.heartbeat($1, $2, $3, $4, $5, $6, $7)")
+            .bind(heartbeat.worker_id)
+            .bind(heartbeat.namespaces)
+            .bind(heartbeat.status.as_str())
+            .bind(i32::try_from(heartbeat.max_concurrent).unwrap_or(i32::MAX))
+            .bind(tasker_api::VERSION)
+            .bind(heartbeat.host)
+            .bind(heartbeat.started_at)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// Workers by id; of one namespace, or all.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn list_workers(&self, namespace: Option<&str>) -> sqlx::Result<Vec<WorkerSummary>> {
+        let rows: Vec<WorkerRow> = sqlx::query_as(
+            "select *, status <> 'stopped' and last_heartbeat_at < tasker.now() - make_interval(secs => $2) as lost
+             from tasker.workers where $1::text is null or $1 = any (namespaces) order by worker_id",
+        )
+        .bind(namespace)
+        .bind(LOST_AFTER_SECONDS)
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows.into_iter().map(WorkerSummary::from).collect())
+    }
+}
+
+impl From<WorkerRow> for WorkerSummary {
+    fn from(row: WorkerRow) -> Self {
+        let status = match row.status.as_str() {
+            _ if row.lost => WorkerState::Lost,
+            "stopped" => WorkerState::Stopped,
+            "draining" => WorkerState::Draining,
+            _ => WorkerState::Running,
+        };
+        Self {
+            worker_id: row.worker_id,
+            namespaces: row.namespaces,
+            status,
+            max_concurrent: row.max_concurrent,
+            version: row.version,
+            host: row.host,
+            started_at: row.started_at,
+            last_heartbeat_at: row.last_heartbeat_at,
+        }
+    }
+}

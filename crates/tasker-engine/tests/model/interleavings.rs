@@ -1,0 +1,311 @@
+//! Random interleavings, one action after another, on a clock that stands still until it is moved.
+
+use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use chrono::{TimeDelta, TimeZone, Utc};
+use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
+use serde_json::json;
+use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
+use tasker_engine::{ClaimedStep, Engine, NewTask, Operation, OperationOutcome, StepOutcome, StepRef, StepResult};
+use uuid::Uuid;
+
+use crate::actions::{Action, Case, Operate, Outcome, Request, case};
+use crate::facts::{self, Facts, StepId};
+use crate::graphs::{self, NAMESPACES, step_name};
+use crate::history::History;
+use crate::invariants;
+use crate::model::{Claim, Claims, Model};
+use crate::support::database;
+
+const LEASE: Duration = Duration::from_secs(30);
+const LEASE_DELTA: TimeDelta = TimeDelta::seconds(30);
+const WORKER: &str = "worker";
+/// How many cases run where `PROPTEST_CASES` says nothing else.
+const CASES: u32 = 50;
+
+#[test]
+fn the_engine_does_what_the_model_says() -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (postgres, pool) = runtime.block_on(async {
+        let postgres = database().await?;
+        let pool = PgPoolOptions::new().max_connections(1).connect(&postgres.url()).await?;
+        anyhow::Ok((postgres, pool))
+    })?;
+    let configured = Config::default();
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { configured.cases } else { CASES };
+    // A failure prints the actions, which is all that it takes to see it again.
+    let mut runner =
+        TestRunner::new(Config { cases, failure_persistence: None, max_shrink_time: 60_000, ..configured });
+    let names = Cell::new(0);
+    let outcome = runner.run(&case(), |case| {
+        let name = format!("t{}", names.replace(names.get() + 1));
+        runtime.block_on(replay(&pool, &name, &case)).map_err(|error| TestCaseError::fail(format!("{error:#}")))
+    });
+    runtime.block_on(pool.close());
+    drop(postgres);
+    match outcome {
+        Ok(()) => Ok(()),
+        Err(TestError::Fail(reason, case)) => anyhow::bail!("{reason}\n{case:#?}"),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Replays a case, then lets everything come to rest.
+async fn replay(pool: &PgPool, template: &str, case: &Case) -> Result<()> {
+    let mut replay = Replay::new(pool, template, case).await?;
+    for (number, action) in case.actions.iter().enumerate() {
+        replay.act(action).await.with_context(|| format!("action {number}, {action:?}"))?;
+        replay.check().await.with_context(|| format!("after action {number}, {action:?}"))?;
+    }
+    replay.come_to_rest().await.context("coming to rest")
+}
+
+struct Replay {
+    engine: Engine,
+    model: Model,
+    history: History,
+    template_ids: Vec<i64>,
+    /// All steps that were ever claimed, in the order of the claims.
+    claims: Vec<StepRef>,
+    results: u32,
+    template: String,
+}
+
+impl Replay {
+    async fn new(pool: &PgPool, template: &str, case: &Case) -> Result<Self> {
+        let engine = Engine::new(pool.clone());
+        let mut templates = Vec::new();
+        for (namespace, graph) in NAMESPACES.iter().zip(&case.graphs) {
+            templates.push((graphs::apply(&engine, namespace, template, graph).await?, graph.clone()));
+        }
+        // Left by a case that failed.
+        sqlx::raw_sql("delete from pgmq.q_model_a; delete from pgmq.q_model_b").execute(pool).await?;
+        let now = Utc.with_ymd_and_hms(2030, 1, 1, 0, 0, 0).single().context("no such time")?;
+        let mut replay = Self {
+            template_ids: templates.iter().map(|(id, _)| *id).collect(),
+            engine,
+            model: Model::new(now, templates),
+            history: History::default(),
+            claims: Vec::new(),
+            results: 0,
+            template: template.to_owned(),
+        };
+        replay.pass(0).await?;
+        Ok(replay)
+    }
+
+    async fn act(&mut self, action: &Action) -> Result<()> {
+        match action {
+            Action::Create(requests) => self.create(requests).await,
+            Action::Claim { namespaces, limit } => self.claim(namespaces, *limit).await.map(drop),
+            Action::Complete { claims, namespaces, take } => {
+                let mut results = Vec::new();
+                for (claim, outcome) in claims {
+                    if let Some(step) = self.claimed(*claim) {
+                        let outcome = self.outcome(*outcome);
+                        results.push(StepResult { step, outcome });
+                    }
+                }
+                self.complete(&results, namespaces, *take).await
+            }
+            Action::Extend { claims } => {
+                let held: Vec<StepRef> = claims.iter().filter_map(|claim| self.claimed(*claim)).collect();
+                let kept: BTreeSet<StepId> = self.engine.extend_leases(LEASE, &held).await?.into_iter().collect();
+                let expected = self.model.extend(&held, LEASE_DELTA);
+                ensure!(kept == expected, "kept {kept:?}, not {expected:?}");
+                Ok(())
+            }
+            Action::Operate { task, operation } => self.operate(*task, *operation).await,
+            Action::Duplicate { task, step } => self.duplicate(*task, *step).await,
+            Action::Pass(milliseconds) => self.pass(*milliseconds).await,
+        }
+    }
+
+    async fn check(&mut self) -> Result<()> {
+        let tasks = self.model.task_ids();
+        let facts = Facts::read(self.engine.pool(), &tasks).await?;
+        self.model.compare(&facts)?;
+        invariants::check(&facts, self.model.now)?;
+        self.history.follow(self.engine.pool(), &tasks, &facts).await
+    }
+
+    async fn create(&mut self, requests: &[Request]) -> Result<()> {
+        let tasks: Vec<NewTask> = requests
+            .iter()
+            .map(|request| NewTask {
+                task_id: Uuid::now_v7(),
+                template_id: self.template_ids[request.namespace],
+                latest: true,
+                context: json!({}),
+                priority: request.priority,
+                tags: None,
+                idempotency: request.key.map(|(key, hash)| (format!("{} {key}", self.template), vec![hash])),
+            })
+            .collect();
+        let outcomes = self.engine.create_tasks(&tasks).await?;
+        let expected = self.model.create(&tasks);
+        ensure!(outcomes == expected, "created {outcomes:?}, not {expected:?}");
+        Ok(())
+    }
+
+    /// Claims, and tells the model whose messages were read. Returns how many were read.
+    async fn claim(&mut self, namespaces: &[usize], limit: u32) -> Result<usize> {
+        let before = facts::messages(self.engine.pool()).await?;
+        let steps = self.engine.start_steps(WORKER, &names_of(namespaces), limit, LEASE, &[]).await?;
+        let after = facts::messages(self.engine.pool()).await?;
+        let (read, unread): (Vec<_>, Vec<_>) = before
+            .iter()
+            .partition(|(id, message)| after.get(id).is_none_or(|left| left.read_count > message.read_count));
+
+        // Oldest first, in the order of the namespaces, only visible ones, and not fewer than there are.
+        let place = |namespace: usize| namespaces.iter().position(|named| *named == namespace);
+        let rank = |namespace: usize, at| place(namespace).map(|place| (place, at));
+        let unread_visible = || {
+            let visible = unread.iter().filter(|(_, message)| message.visible_at <= self.model.now);
+            visible.filter_map(|((namespace, _), message)| rank(*namespace, message.visible_at))
+        };
+        let last_read = read.iter().filter_map(|((namespace, _), message)| rank(*namespace, message.visible_at)).max();
+        ensure!(
+            read.iter().all(|((namespace, _), message)| {
+                place(*namespace).is_some() && message.visible_at <= self.model.now
+            }),
+            "read what it must not: {read:?}"
+        );
+        ensure!(
+            last_read.is_none() || unread_visible().min().is_none_or(|next| Some(next) >= last_read),
+            "out of order"
+        );
+        ensure!(unread_visible().next().is_none() || read.len() >= usize::try_from(limit)?, "left what it could read");
+        ensure!(steps.len() <= usize::try_from(limit)?, "claimed {} steps, not {limit}", steps.len());
+
+        let read: BTreeSet<StepId> = read.iter().map(|(_, message)| message.step).collect();
+        let expected = self.model.claim(&read, LEASE_DELTA);
+        self.receive(&steps, expected)?;
+        Ok(read.len())
+    }
+
+    async fn complete(&mut self, results: &[StepResult], namespaces: &[usize], take: u32) -> Result<()> {
+        let mut completion = self.engine.complete_steps(WORKER, &names_of(namespaces), take, LEASE, results).await?;
+        let (refused, handed) = self.model.complete(results, namespaces, usize::try_from(take)?, LEASE_DELTA);
+        completion.refused.sort_unstable();
+        ensure!(completion.refused == refused, "refused {:?}, not {refused:?}", completion.refused);
+        self.receive(&completion.handed, handed)
+    }
+
+    fn receive(&mut self, steps: &[ClaimedStep], expected: Claims) -> Result<()> {
+        let given: Claims = steps.iter().map(|step| ((step.task_id, step.step_no), Claim::from(step))).collect();
+        ensure!(given == expected && steps.len() == given.len(), "claimed {given:#?}, not {expected:#?}");
+        self.model.learn_tokens(steps);
+        self.claims.extend(steps.iter().map(ClaimedStep::step_ref));
+        Ok(())
+    }
+
+    async fn operate(&mut self, task: u8, operation: Operate) -> Result<()> {
+        // One more than there are: no such task.
+        let tasks = self.model.task_ids();
+        let task = tasks.get(usize::from(task) % (tasks.len() + 1)).copied().unwrap_or_else(Uuid::now_v7);
+        let name = |number: u8| step_name(usize::from(number));
+        let operation = match operation {
+            Operate::Cancel => Operation::Cancel,
+            Operate::Fail => Operation::Fail,
+            Operate::RetryTask => Operation::Retry { step: None },
+            Operate::RetryStep(number) => Operation::Retry { step: Some(name(number)) },
+            Operate::Resolve(number) => Operation::Resolve { step: name(number), result: json!("by hand") },
+        };
+        let outcome = self.engine.operate(task, &operation, Some("operator"), Some("why not")).await?;
+        let expected = self.model.operate(task, &operation);
+        ensure!(outcome == expected, "{outcome:?}, not {expected:?}");
+        Ok(())
+    }
+
+    async fn duplicate(&mut self, task: u8, step: u8) -> Result<()> {
+        let tasks = self.model.task_ids();
+        let Some(task) = tasks.get(usize::from(task) % tasks.len().max(1)) else { return Ok(()) };
+        let insert = match self.model.namespace_of(*task) {
+            Some(0) => "insert into pgmq.q_model_a (vt, message) values ($1, $2)",
+            _ => "insert into pgmq.q_model_b (vt, message) values ($1, $2)",
+        };
+        sqlx::query(insert)
+            .bind(self.model.now)
+            .bind(json!({ "task_id": task, "step_no": step }))
+            .execute(self.engine.pool())
+            .await?;
+        Ok(())
+    }
+
+    /// Moves the clock.
+    async fn pass(&mut self, milliseconds: i64) -> Result<()> {
+        self.model.now += TimeDelta::milliseconds(milliseconds);
+        sqlx::query("select set_config('tasker.now', $1::timestamptz::text, false)")
+            .bind(self.model.now)
+            .execute(self.engine.pool())
+            .await?;
+        Ok(())
+    }
+
+    /// Runs all that is left to run, retries all that has failed, and runs that: then every task must be at its end, and
+    /// the queues must be empty.
+    async fn come_to_rest(&mut self) -> Result<()> {
+        self.drain().await?;
+        for task in self.model.task_ids() {
+            let retry = Operation::Retry { step: None };
+            let outcome = self.engine.operate(task, &retry, None, None).await?;
+            let expected = self.model.operate(task, &retry);
+            let is_final = self.model.facts_of(task).is_some_and(|task| task.is_final());
+            ensure!(outcome == expected && (is_final || outcome == OperationOutcome::Done), "{task} does not rest");
+        }
+        self.drain().await?;
+        let not_final = self
+            .model
+            .task_ids()
+            .into_iter()
+            .find(|task| !self.model.facts_of(*task).is_some_and(|task| task.is_final()));
+        ensure!(not_final.is_none(), "{not_final:?} is not at its end");
+        Ok(())
+    }
+
+    async fn drain(&mut self) -> Result<()> {
+        // A step in the longest chain takes one round; one is for leases that must end, and one finds nothing.
+        for _ in 0..10 {
+            self.pass(1_000_000).await?;
+            let first = self.claims.len();
+            let read = self.claim(&[0, 1], 1000).await?;
+            let results: Vec<StepResult> = self.claims[first..]
+                .iter()
+                .map(|step| StepResult { step: step.clone(), outcome: StepOutcome::Completed(json!("drained")) })
+                .collect();
+            self.complete(&results, &[], 0).await?;
+            self.check().await?;
+            if read == 0 {
+                let left = facts::messages(self.engine.pool()).await?;
+                ensure!(left.is_empty(), "messages are left: {left:?}");
+                return Ok(());
+            }
+        }
+        anyhow::bail!("the queues are not empty")
+    }
+
+    fn claimed(&self, newest: u8) -> Option<StepRef> {
+        let place = usize::from(newest) % self.claims.len().max(1);
+        self.claims.iter().rev().nth(place).cloned()
+    }
+
+    fn outcome(&mut self, outcome: Outcome) -> StepOutcome {
+        self.results += 1;
+        let error = json!({ "kind": "test", "message": format!("on purpose {}", self.results) });
+        match outcome {
+            Outcome::Completed => StepOutcome::Completed(json!({ "result": self.results })),
+            Outcome::RetryableError => StepOutcome::RetryableError(error),
+            Outcome::PermanentError => StepOutcome::PermanentError(error),
+            Outcome::Released => StepOutcome::Released,
+        }
+    }
+}
+
+fn names_of(namespaces: &[usize]) -> Vec<String> {
+    namespaces.iter().map(|namespace| NAMESPACES[*namespace].to_owned()).collect()
+}

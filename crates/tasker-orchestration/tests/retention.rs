@@ -1,0 +1,114 @@
+//! Servers delete finished tasks when the retention of their settings is over.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use local_postgres::{LocalPostgres, Options};
+use serde_json::json;
+use sqlx::postgres::PgPoolOptions;
+use tasker_engine::{ApplyOutcome, Engine, NewTask, StepOutcome, StepResult};
+use tasker_orchestration::Server;
+use tasker_runtime::settings::Settings;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+const NAMESPACE: &str = "retention";
+const LEASE: Duration = Duration::from_secs(30);
+
+/// Asks a server for its figures: the sum of those that say how many tasks it deleted.
+async fn tasks_deleted_by(address: SocketAddr) -> Result<u64> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: tasker\r\nconnection: close\r\n\r\n").await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    let line = answer.lines().find_map(|line| line.strip_prefix("tasker_rows_deleted_total{table=\"tasks\"} "));
+    line.map_or(Ok(0), |number| number.parse().context("not a number"))
+}
+
+#[tokio::test]
+async fn servers_delete_what_is_older_than_their_settings_say() -> Result<()> {
+    let postgres = LocalPostgres::start(Options::default()).await?;
+    // Two days ago: thrice as many tasks end as a batch has; and one yesterday.
+    let options = || PgPoolOptions::new().max_connections(1);
+    let pool = options().connect(&postgres.url()).await?;
+    tasker_engine::migrate(&pool).await?;
+    let engine = Engine::new(pool.clone());
+    let steps = json!([{ "name": "a", "handler": { "callable": "noop" } }]);
+    let source = json!({ "name": "t", "namespace_name": NAMESPACE, "version": "1.0.0", "steps": steps }).to_string();
+    let parsed = tasker_template::parse(&source, None).map_err(|errors| anyhow::anyhow!("{errors}"))?;
+    ensure!(engine.apply_template(&parsed.template).await? == ApplyOutcome::Created);
+    let stored = engine.find_template(NAMESPACE, "t", None).await?.context("not stored")?;
+    for (age, count) in [("50 hours", 1_200_u64), ("40 hours", 1)] {
+        sqlx::query("select set_config('tasker.now', (clock_timestamp() - $1::interval)::text, false)")
+            .bind(age)
+            .execute(&pool)
+            .await?;
+        let seconds: f64 =
+            sqlx::query_scalar("select extract(epoch from tasker.now())::float8").fetch_one(&pool).await?;
+        let begin = Duration::from_secs_f64(seconds);
+        let tasks: Vec<_> = (0..count)
+            .map(|_| NewTask {
+                task_id: Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, begin.as_secs(), 0)),
+                template_id: stored.template_id,
+                latest: true,
+                context: json!({}),
+                priority: 0,
+                tags: None,
+                idempotency: None,
+            })
+            .collect();
+        engine.create_tasks(&tasks).await?;
+        let namespaces = [NAMESPACE.to_owned()];
+        loop {
+            let steps = engine.start_steps("w", &namespaces, 500, LEASE, &[]).await?;
+            if steps.is_empty() {
+                break;
+            }
+            let results: Vec<_> = steps
+                .iter()
+                .map(|step| StepResult { step: step.step_ref(), outcome: StepOutcome::Completed(json!({})) })
+                .collect();
+            engine.complete_steps("w", &namespaces, 0, LEASE, &results).await?;
+        }
+    }
+
+    let mut settings = Settings::default();
+    settings.database.url = postgres.url();
+    settings.orchestration.port = 0;
+    settings.retention.finished_tasks_days = 2;
+    let mut keeper = settings.clone();
+    keeper.retention.finished_tasks_days = 0;
+    let shutdown = CancellationToken::new();
+    let mut addresses = Vec::new();
+    let mut running = Vec::new();
+    for settings in [&keeper, &settings, &settings] {
+        let server = Server::bind(settings).await?;
+        addresses.push(server.address());
+        running.push(tokio::spawn(server.run(shutdown.clone())));
+    }
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let left: i64 = sqlx::query_scalar("select count(*) from tasker.tasks").fetch_one(&pool).await?;
+        if left == 1 {
+            break;
+        }
+        ensure!(Instant::now() < deadline, "{left} tasks are left");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // The figures come right after the batch.
+    let mut deleted = 0;
+    while deleted < 1_200 {
+        ensure!(Instant::now() < deadline, "they say that they deleted {deleted} tasks");
+        deleted = tasks_deleted_by(addresses[1]).await? + tasks_deleted_by(addresses[2]).await?;
+    }
+    assert_eq!(deleted, 1_200);
+    assert_eq!(tasks_deleted_by(addresses[0]).await?, 0);
+    shutdown.cancel();
+    for server in running {
+        tokio::time::timeout(Duration::from_secs(10), server).await.context("a server does not end")??;
+    }
+    Ok(())
+}
