@@ -1,4 +1,4 @@
-# The images in a container engine: loading them, and the integration suite against them.
+# The programs that load the images into a container engine and run the integration suite against them.
 {
   bash,
   cargo-nextest,
@@ -7,7 +7,6 @@
   docker-compose,
   images,
   jq,
-  lib,
   procps,
   tests,
   workspace,
@@ -19,17 +18,19 @@ let
     ../scripts
   ];
 
-  app = name: description: runtimeInputs: text: {
-    type = "app";
-    program = lib.getExe (writeShellApplication {
+  program =
+    name: description: runtimeInputs: text:
+    writeShellApplication {
       inherit name text runtimeInputs;
-    });
-    meta = { inherit description; };
-  };
+      meta = {
+        inherit description;
+        mainProgram = name;
+      };
+    };
 
   load = ''
     if ! engine=''${CONTAINER_ENGINE:-$(type -P docker || type -P podman)}; then
-      echo "There is neither docker nor podman on the PATH; CONTAINER_ENGINE names another." >&2
+      echo "Neither docker nor podman is on the PATH: install one, or set CONTAINER_ENGINE to another engine." >&2
       exit 1
     fi
     jq -r '.[].file' ${images}/manifest.json | while read -r file; do
@@ -38,13 +39,13 @@ let
   '';
 in
 {
-  load-images = app "load-images" "Loads the images into docker or podman" [
+  load-images = program "load-images" "Loads the images into docker or podman" [
     coreutils
     jq
   ] load;
 
   integration-containers =
-    app "integration-containers" "Runs the integration suite against the images"
+    program "integration-containers" "Runs the integration suite against the images"
       [
         bash
         cargo-nextest
@@ -59,7 +60,7 @@ in
         stack=$(mktemp -d "''${TMPDIR:-/tmp}/tasker-containers.XXXXXX")
         ports=$(${source}/scripts/stack-ports)
         eval "$ports"
-        # COMPOSE_FILE adds files to the project's own, for what a machine wants differently.
+        # COMPOSE_FILE of the caller adds files, for settings of this machine. Relative names are relative to the caller's folder.
         export COMPOSE_FILE=${images}/compose.yaml''${COMPOSE_FILE:+:$COMPOSE_FILE} COMPOSE_PROJECT_NAME=tasker-$$
 
         finish() {
@@ -67,7 +68,7 @@ in
           if [ "$status" != 0 ]; then
             docker-compose logs --no-color >"$stack/containers.log" 2>&1 || true
             tail -n 200 "$stack/containers.log"
-            echo "The suite has failed with exit code $status. The containers' logs: $stack/containers.log"
+            echo "The suite failed with exit code $status. See $stack/containers.log"
           fi
           docker-compose down --volumes --timeout 20 >"$stack/down.log" 2>&1 || cat "$stack/down.log"
           if [ "$status" = 0 ]; then rm -rf "$stack"; fi
@@ -79,13 +80,13 @@ in
         docker-compose up --detach --wait orchestration worker
         export TASKER_TEST_ORCHESTRATION_URL=http://127.0.0.1:$TASKER_ORCHESTRATION_PORT
         export TASKER_TEST_WORKER_URL=http://127.0.0.1:$TASKER_WORKER_PORT
-        export DATABASE_URL=postgres://tasker:''${TASKER_PG_PASSWORD:-tasker}@127.0.0.1:$TASKER_PG_PORT/tasker
+        export DATABASE_URL=postgres://tasker@127.0.0.1:$TASKER_PG_PORT/tasker PGPASSWORD=''${TASKER_PG_PASSWORD:-tasker}
         export TASKER_STACK_DIR=$stack TASKER_NEXTEST_ARCHIVE=${tests.archive.file}
         export TASKER_BIN_DIR=${workspace.binaries}/bin TASKER_NEXTEST_ARGS=
         if [ $# -gt 0 ]; then TASKER_NEXTEST_ARGS=$(printf '%q ' "$@"); fi
-        cd ${source}
-        # In the background, as bash hears of signals only while it waits.
-        scripts/stack-tests &
+        # In the background, because bash handles signals only while it waits. This folder stays the caller's, in which
+        # COMPOSE_FILE may be relative.
+        (cd ${source} && exec scripts/stack-tests) &
         suite=$!
         wait "$suite"
       '';

@@ -1,4 +1,4 @@
-# `nix fmt`: formats Rust, Nix and TOML; with --check it only looks, which is what the check `fmt` does.
+# `nix fmt`: formats Rust, Nix and TOML. With --check it changes nothing and fails where it would; the check `fmt` does so.
 {
   nixfmt,
   taplo,
@@ -15,7 +15,9 @@ writeShellApplication {
   text = ''
     check=()
     if [ "''${1-}" = --check ]; then check=(--check); fi
-    cargo fmt --all "''${check[@]}"
+    for manifest in Cargo.toml fuzz/Cargo.toml; do
+      cargo fmt --all --manifest-path "$manifest" "''${check[@]}"
+    done
     nixfmt "''${check[@]}" flake.nix nix/*.nix
     taplo fmt "''${check[@]}"
   '';
