@@ -49,6 +49,7 @@
             images = callPackage ./nix/images.nix { };
             stack = callPackages ./nix/stack.nix { };
             containers = callPackages ./nix/containers.nix { };
+            module = self.nixosModules.default;
             checks = callPackages ./nix/checks.nix { };
             shell = callPackage ./nix/shell.nix { };
           }
@@ -80,6 +81,7 @@
       );
       devShells = perSystem (_: p: { default = p.shell; });
       formatter = perSystem (_: p: p.formatter);
+      nixosModules.default = import ./deploy/nixos/module.nix (pkgs: (project pkgs).programs);
       overlays.default = final: _: {
         inherit ((project final).programs) tasker-cli tasker-server rust-worker;
       };

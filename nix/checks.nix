@@ -1,6 +1,7 @@
 # The checks of `nix flake check`. One alone: `nix build .#checks.x86_64-linux.clippy`.
 {
   actionlint,
+  callPackage,
   cargo-machete,
   craneLib,
   deadnix,
@@ -10,6 +11,7 @@
   shellcheck,
   statix,
   stdenv,
+  testers,
   tests,
   workspace,
   zizmor,
@@ -34,6 +36,7 @@ let
     } "cp -r $src tasker; chmod -R u+w tasker; cd tasker; export HOME=$PWD; ${command}; touch $out";
 
   nixFiles = [
+    ../deploy
     ../flake.nix
     ../nix
   ];
@@ -98,4 +101,8 @@ in
 // lib.optionalAttrs stdenv.hostPlatform.isLinux {
   nextest = tests.run "unit";
   integration = tests.run "integration";
+}
+# A virtual machine, so it needs KVM. A package set without NixOS has no such tests.
+// lib.optionalAttrs (stdenv.hostPlatform.isLinux && testers ? runNixOSTest) {
+  nixos = callPackage ../deploy/nixos/test.nix { };
 }

@@ -18,7 +18,7 @@ writeShellApplication {
     for manifest in Cargo.toml fuzz/Cargo.toml; do
       cargo fmt --all --manifest-path "$manifest" "''${check[@]}"
     done
-    nixfmt "''${check[@]}" flake.nix nix/*.nix
+    nixfmt "''${check[@]}" flake.nix nix/*.nix deploy/*/*.nix
     taplo fmt "''${check[@]}"
   '';
 }
