@@ -71,7 +71,7 @@ STOP, KILL, TERM, INT, HUP = signal.SIGSTOP, signal.SIGKILL, signal.SIGTERM, sig
 ROWS = [
     Row("suite_passes", suite=0),
     Row("suite_fails", suite=100, code=100, culprit="tests"),
-    Row("password_with_special_characters", suite=0, environment={"TASKER_PG_PASSWORD": "a@b/c:d#e'f\"g %h&i ?j: #k"}),
+    Row("password_with_special_characters", suite=0, environment={"TASKER_PG_PASSWORD": "a@b/c:d#e'f\"g %h&i=j ?k: #l $m \\n%%"}),
     # The script.
     Row("script_int", [("script", INT)], code=130, culprit="process-compose"),
     Row("script_term", [("script", TERM)], code=143, culprit="process-compose"),
