@@ -40,7 +40,10 @@
             flake = self;
             fenix = fenix.packages.${pkgs.stdenv.hostPlatform.system};
             craneLib = (crane.mkLib pkgs).overrideToolchain project.toolchain;
-            postgresql = pkgs.postgresql_18.withPackages (extensions: [ extensions.pgmq ]);
+            postgresql = pkgs.postgresql_18.withPackages (extensions: [
+              extensions.pgmq
+              extensions.pgvector
+            ]);
             toolchain = callPackage ./nix/toolchain.nix { };
             workspace = callPackage ./nix/workspace.nix { };
             programs = callPackages ./nix/programs.nix { };

@@ -14,6 +14,11 @@ IMAGES = {
     "rust-worker": "tasker-worker",
     "scripts/stack-postgres": "tasker-postgres",
 }
+# The images of scripts/stack-services, by its first argument. They start with the compose profile of the same name only.
+SERVICES = {
+    "redis": "tasker-redis",
+    "pgvector": "tasker-postgres",
+}
 CONDITIONS = {
     "process_healthy": "service_healthy",
     "process_completed_successfully": "service_completed_successfully",
@@ -22,6 +27,7 @@ CONDITIONS = {
 HOSTS = {
     "${TASKER_LISTEN:-127.0.0.1}": "0.0.0.0",
     "${TASKER_PG_HOST:-127.0.0.1}": "postgres",
+    "${TASKER_REDIS_HOST:-127.0.0.1}": "redis",
 }
 
 
@@ -38,11 +44,13 @@ def service(name, process, shared, tag):
     if words[:3] != ["exec", "scripts/stack-run", name]:
         raise ValueError(f"the command of {name} does not start with `exec scripts/stack-run {name}`")
     program, *arguments = words[3:]
-    if program not in IMAGES:
+    optional = program == "scripts/stack-services"
+    image = SERVICES[arguments[0]] if optional else IMAGES.get(program)
+    if image is None:
         return None
     own = dict(environment(process.get("environment", [])))
     result = {
-        "image": f"{IMAGES[program]}:{tag}",
+        "image": f"{image}:{tag}",
         # The images are loaded from files; no registry has them.
         "pull_policy": "never",
         "command": arguments,
@@ -58,6 +66,9 @@ def service(name, process, shared, tag):
         "read_only": True,
         "tmpfs": ["/tmp"],
     }
+    if optional:
+        result["entrypoint"] = ["/bin/stack-services"]
+        result["profiles"] = [name]
     if program == "tasker-server":
         # Ports are published on the loopback address only, so clients need no key, as without containers.
         result["environment"]["TASKER_ORCHESTRATION_INSECURE"] = "true"

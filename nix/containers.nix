@@ -7,8 +7,11 @@
   docker-compose,
   images,
   jq,
+  lib,
+  postgresql,
   procps,
   tests,
+  valkey,
   workspace,
   writeShellApplication,
 }:
@@ -54,6 +57,7 @@ in
         docker-compose
         jq
         procps
+        valkey
       ]
       ''
         ${load}
@@ -77,7 +81,11 @@ in
         suite=
         trap 'if [ -n "$suite" ]; then kill -TERM "$suite"; wait "$suite" || true; fi; exit 130' INT TERM
 
+        IFS=, read -ra services <<<"''${TASKER_STACK_SERVICES-}"
+        export COMPOSE_PROFILES=''${TASKER_STACK_SERVICES-} TASKER_PG_BIN=${lib.getBin postgresql}/bin
         docker-compose up --detach --wait orchestration worker
+        # scripts/stack-tests waits for these.
+        if [ ''${#services[@]} -gt 0 ]; then docker-compose up --detach "''${services[@]}"; fi
         export TASKER_TEST_ORCHESTRATION_URL=http://127.0.0.1:$TASKER_ORCHESTRATION_PORT
         export TASKER_TEST_WORKER_URL=http://127.0.0.1:$TASKER_WORKER_PORT
         export DATABASE_URL=postgres://tasker@127.0.0.1:$TASKER_PG_PORT/tasker PGPASSWORD=''${TASKER_PG_PASSWORD:-tasker}

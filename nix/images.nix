@@ -14,6 +14,7 @@
   programs,
   python3,
   runCommand,
+  valkey,
   workspace,
 }:
 let
@@ -81,6 +82,12 @@ let
       }
     );
 
+  # A script of the stack in the last layer, as bin/NAME.
+  script = name: ''''''
+    install -D ${../scripts + "/${name}"} bin/${name}
+    sed -i '1s|.*|#!/bin/bash|' bin/${name}
+  '''''';
+
   # One program, without a shell.
   service =
     name: program:
@@ -100,7 +107,7 @@ let
     worker = service "worker" programs.rust-worker;
     postgres = image {
       name = "postgres";
-      description = "PostgreSQL with PGMQ, as Tasker's stack runs it";
+      description = "PostgreSQL with PGMQ and pgvector, as Tasker's stack runs it";
       contents = [
         bash
         coreutils
@@ -110,10 +117,7 @@ let
         "/bin/stack-postgres"
         "ready"
       ];
-      install = ''
-        install -D ${../scripts/stack-postgres} bin/stack-postgres
-        sed -i '1s|.*|#!/bin/bash|' bin/stack-postgres
-      '';
+      install = script "stack-postgres" + script "stack-services";
       # PostgreSQL must own its folder.
       fakeRootCommands = ''
         install -d -o 65534 -g 65534 var/lib/tasker
@@ -126,6 +130,27 @@ let
           "TASKER_STACK_DIR=/var/lib/tasker"
         ];
         Volumes."/var/lib/tasker" = { };
+      };
+    };
+    redis = image {
+      name = "redis";
+      description = "Valkey without persistence, as Tasker's stack runs it";
+      contents = [
+        bash
+        coreutils
+      ];
+      entrypoint = [ "/bin/stack-services" ];
+      healthCommand = [
+        "/bin/stack-services"
+        "ready"
+      ];
+      install = script "stack-services";
+      config = {
+        Cmd = [ "redis" ];
+        Env = [
+          "PATH=/bin:${lib.getBin valkey}/bin"
+          "TASKER_STACK_SERVICES=redis"
+        ];
       };
     };
   };
@@ -141,7 +166,7 @@ runCommand "tasker-images-${version}"
   ''
     mkdir $out
     add() {
-      if [ "$1" != postgres ] && [ "$(stat -L -c %s "$2")" -gt $((40 << 20)) ]; then
+      if [ "$1" != postgres ] && [ "$1" != redis ] && [ "$(stat -L -c %s "$2")" -gt $((40 << 20)) ]; then
         echo "The image $1 is over 40 MiB: `nix path-info --recursive --size` shows what it contains"
         exit 1
       fi

@@ -17,6 +17,7 @@
   statix,
   taplo,
   toolchain,
+  valkey,
   zizmor,
 }:
 mkShell {
@@ -37,6 +38,7 @@ mkShell {
     statix
     taplo
     toolchain
+    valkey
     zizmor
   ];
 

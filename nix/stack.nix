@@ -13,6 +13,7 @@
   stdenv,
   tests,
   util-linux,
+  valkey,
   workspace,
   writeShellApplication,
 }:
@@ -37,6 +38,7 @@ let
     bash
     coreutils
     process-compose
+    valkey
   ]
   ++ lib.optional stdenv.hostPlatform.isLinux util-linux;
 
@@ -80,8 +82,9 @@ in
       mkdir -p "''${TASKER_STACK_DIR:=.tasker/stack}/logs"
       TASKER_STACK_DIR=$(cd "$TASKER_STACK_DIR" && pwd)
       export TASKER_STACK_DIR
+      IFS=, read -ra services <<<"''${TASKER_STACK_SERVICES-}"
       cd ${source}
-      exec process-compose up --use-uds "$@" orchestration worker
+      exec process-compose up --use-uds "$@" orchestration worker "''${services[@]}"
     '';
   };
 

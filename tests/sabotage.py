@@ -66,6 +66,16 @@ class Row(typing.NamedTuple):
     keeps_database: bool = False
 
 
+def has_pgvector():
+    """Whether PostgreSQL can create the extension `vector`."""
+    folder = os.environ.get("TASKER_PG_BIN") or str(pathlib.Path(shutil.which("postgres") or "/").resolve().parent)
+    config = shutil.which("pg_config", path=folder)
+    if not config:
+        return False
+    share = subprocess.run([config, "--sharedir"], capture_output=True, text=True, check=True).stdout.strip()
+    return pathlib.Path(share, "extension/vector.control").exists()
+
+
 STOP, KILL, TERM, INT, HUP = signal.SIGSTOP, signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP
 
 ROWS = [
@@ -95,6 +105,12 @@ ROWS = [
     Row("postgres_killed", [("all:postgres", KILL)], code=1, culprit="postgres"),
     Row("postgres_suspended", [("all:postgres", STOP)], 0, 137, "postgres", KILLED_WITHIN),
     Row("postgres_suspended_int", [("all:postgres", STOP), ("script", INT)], None, 137, "postgres", KILLED_WITHIN),
+    # Services by name. Without the extension, pgvector must fail by its name.
+    Row("redis", suite=0, environment={"TASKER_STACK_SERVICES": "redis"}),
+    Row("redis_killed", [("redis", KILL)], code=1, culprit="redis", environment={"TASKER_STACK_SERVICES": "redis"}),
+    Row("pgvector", suite=0, environment={"TASKER_STACK_SERVICES": "redis,pgvector"})
+    if has_pgvector()
+    else Row("no_pgvector", code=1, culprit="pgvector", when="end", environment={"TASKER_STACK_SERVICES": "pgvector"}),
     # The suite.
     Row("suite_killed", [("tests", KILL)], code=1, culprit="tests"),
     Row("suite_suspended_int", [("tests", STOP), ("script", INT)], None, 137, "tests", KILLED_WITHIN),
@@ -228,7 +244,7 @@ class Run:
         self.healthy_after = time.monotonic() - self.began
         variables = dict(line.split("=", 1) for line in (self.folder / "suite").read_text().splitlines() if "=" in line)
         self.ports = [
-            int(variables[f"TASKER_{name}_PORT"]) for name in ["PG", "ORCHESTRATION", "WORKER"]
+            int(variables[f"TASKER_{name}_PORT"]) for name in ["PG", "ORCHESTRATION", "WORKER", "REDIS"]
         ]
         lock = (self.stack_dir / "postgres/main/postmaster.pid").read_text().splitlines()
         self.segment = int(lock[6].split()[1])
