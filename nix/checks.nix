@@ -1,7 +1,6 @@
 # The checks of `nix flake check`. One alone: `nix build .#checks.x86_64-linux.clippy`.
 {
   actionlint,
-  callPackage,
   cargo-machete,
   craneLib,
   deadnix,
@@ -11,7 +10,6 @@
   shellcheck,
   statix,
   stdenv,
-  testers,
   tests,
   workspace,
   zizmor,
@@ -101,8 +99,4 @@ in
 // lib.optionalAttrs stdenv.hostPlatform.isLinux {
   nextest = tests.run "unit";
   integration = tests.run "integration";
-}
-# A virtual machine, so it needs KVM. A package set without NixOS has no such tests.
-// lib.optionalAttrs (stdenv.hostPlatform.isLinux && testers ? runNixOSTest) {
-  nixos = callPackage ../deploy/nixos/test.nix { };
 }

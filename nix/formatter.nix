@@ -15,9 +15,8 @@ writeShellApplication {
   text = ''
     check=()
     if [ "''${1-}" = --check ]; then check=(--check); fi
-    for manifest in Cargo.toml fuzz/Cargo.toml; do
-      cargo fmt --all --manifest-path "$manifest" "''${check[@]}"
-    done
+    cargo fmt --all "''${check[@]}"
+    cargo fmt --manifest-path fuzz/Cargo.toml "''${check[@]}"
     nixfmt "''${check[@]}" flake.nix nix/*.nix deploy/*/*.nix
     taplo fmt "''${check[@]}"
   '';

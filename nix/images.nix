@@ -83,10 +83,10 @@ let
     );
 
   # A script of the stack in the last layer, as bin/NAME.
-  script = name: ''''''
+  script = name: ''
     install -D ${../scripts + "/${name}"} bin/${name}
     sed -i '1s|.*|#!/bin/bash|' bin/${name}
-  '''''';
+  '';
 
   # One program, without a shell.
   service =
