@@ -60,7 +60,8 @@
 
       projects = lib.genAttrs systems (system: project nixpkgs.legacyPackages.${system});
       perSystem =
-        outputs: lib.mapAttrs (system: outputs nixpkgs.legacyPackages.${system}.stdenv.hostPlatform) projects;
+        outputs:
+        lib.mapAttrs (system: outputs nixpkgs.legacyPackages.${system}.stdenv.hostPlatform) projects;
 
       app = program: {
         type = "app";
@@ -84,8 +85,7 @@
         // lib.optionalAttrs (platform.isLinux && nixpkgs.nixosModules != { }) { nixos = p.nixosTest; }
       );
       apps = perSystem (
-        platform: p:
-        lib.mapAttrs (_: app) (p.stack // lib.optionalAttrs platform.isLinux p.containers)
+        platform: p: lib.mapAttrs (_: app) (p.stack // lib.optionalAttrs platform.isLinux p.containers)
       );
       devShells = perSystem (_: p: { default = p.shell; });
       formatter = perSystem (_: p: p.formatter);

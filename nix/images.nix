@@ -20,7 +20,8 @@
 let
   inherit (workspace.commonArgs) version;
   # Two trees on one machine have different tags: by the commit, or by the content if there are uncommitted changes.
-  tag = "${version}-${flake.shortRev or "dirty-${builtins.substring 0 8 (builtins.hashString "sha256" flake.narHash)}"}";
+  content = builtins.substring 0 8 (builtins.hashString "sha256" flake.narHash);
+  tag = "${version}-${flake.shortRev or "dirty-${content}"}";
   date = flake.lastModifiedDate;
   part = from: length: builtins.substring from length date;
   created = "${part 0 4}-${part 4 2}-${part 6 2}T${part 8 2}:${part 10 2}:${part 12 2}Z";

@@ -30,7 +30,9 @@ let
   '';
 in
 {
-  tasker-cli = package "tasker-cli" "Operates Tasker, and runs a complete stack on a laptop" completions;
+  tasker-cli =
+    package "tasker-cli" "Operates Tasker, and runs a complete stack on a laptop"
+      completions;
   tasker-server = package "tasker-server" "Tasker's orchestration server" "";
   rust-worker = package "rust-worker" "Tasker's sample worker" "";
 }

@@ -14,7 +14,12 @@ programs:
   ...
 }:
 let
-  inherit (lib) mkEnableOption mkIf mkOption types;
+  inherit (lib)
+    mkEnableOption
+    mkIf
+    mkOption
+    types
+    ;
   cfg = config.services.tasker;
   toml = pkgs.formats.toml { };
   packages = programs pkgs;
