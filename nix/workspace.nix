@@ -45,7 +45,7 @@ let
   releaseArtifacts = craneLib.buildDepsOnly (
     commonArgs
     // {
-      pnameSuffix = "-deps-release";
+      pname = "tasker-release";
       buildPhaseCargoCommand = "cargo build --locked --workspace --bins --release";
       doCheck = false;
     }
@@ -54,7 +54,7 @@ let
   devArtifacts = craneLib.buildDepsOnly (
     commonArgs
     // {
-      pnameSuffix = "-deps-dev";
+      pname = "tasker-dev";
       buildPhaseCargoCommand = ''
         cargo check --locked --workspace
         cargo check --locked --workspace --all-targets
