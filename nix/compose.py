@@ -14,7 +14,7 @@ IMAGES = {
     "rust-worker": "tasker-worker",
     "scripts/stack-postgres": "tasker-postgres",
 }
-# The images of scripts/stack-services, by its first argument. They start with the compose profile of the same name only.
+# The images of scripts/stack-services by its first argument. Each starts only with the compose profile of its name.
 SERVICES = {
     "redis": "tasker-redis",
     "pgvector": "tasker-postgres",

@@ -64,7 +64,7 @@ in
         stack=$(mktemp -d "''${TMPDIR:-/tmp}/tasker-containers.XXXXXX")
         ports=$(${source}/scripts/stack-ports)
         eval "$ports"
-        # COMPOSE_FILE of the caller adds files, for settings of this machine. Relative names are relative to the caller's folder.
+        # COMPOSE_FILE of the caller adds files, for settings of this machine. Relative names start at the caller's folder.
         export COMPOSE_FILE=${images}/compose.yaml''${COMPOSE_FILE:+:$COMPOSE_FILE} COMPOSE_PROJECT_NAME=tasker-$$
 
         finish() {
@@ -88,7 +88,8 @@ in
         if [ ''${#services[@]} -gt 0 ]; then docker-compose up --detach "''${services[@]}"; fi
         export TASKER_TEST_ORCHESTRATION_URL=http://127.0.0.1:$TASKER_ORCHESTRATION_PORT
         export TASKER_TEST_WORKER_URL=http://127.0.0.1:$TASKER_WORKER_PORT
-        export DATABASE_URL=postgres://tasker@127.0.0.1:$TASKER_PG_PORT/tasker PGPASSWORD=''${TASKER_PG_PASSWORD:-tasker}
+        export DATABASE_URL=postgres://tasker@127.0.0.1:$TASKER_PG_PORT/tasker
+        export PGPASSWORD=''${TASKER_PG_PASSWORD:-tasker} REDIS_URL=redis://127.0.0.1:$TASKER_REDIS_PORT
         export TASKER_STACK_DIR=$stack TASKER_NEXTEST_ARCHIVE=${tests.archive.file}
         export TASKER_BIN_DIR=${workspace.binaries}/bin TASKER_NEXTEST_ARGS=
         if [ $# -gt 0 ]; then TASKER_NEXTEST_ARGS=$(printf '%q ' "$@"); fi

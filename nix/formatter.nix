@@ -1,4 +1,4 @@
-# `nix fmt`: formats Rust, Nix and TOML. With --check it changes nothing and fails where it would; the check `fmt` does so.
+# `nix fmt` formats Rust, Nix and TOML. With --check, as in the check `fmt`, it changes nothing and fails if it would.
 {
   nixfmt,
   taplo,

@@ -52,7 +52,7 @@ let
       // {
         name = "tasker-${name}";
         inherit created tag;
-        # One layer for each of the largest paths and one for the rest: the order of layers of equal size would not be stable.
+        # One layer for each of the largest paths and one for the rest: layers of equal size would have no stable order.
         maxLayers = 6;
         contents = contents ++ [
           dockerTools.caCertificates

@@ -21,8 +21,8 @@ rec {
       buildPhaseCargoCommand = ''
         mkdir -p $out
         cargo test --locked --workspace --no-run
-        # Without debug information, which would be most of the archive. Only names without a dot: cargo would compile the
-        # dependents of a macro's library again if that library were newer.
+        # Without debug information, which would be most of the archive. Only names without a dot: if the library of a
+        # macro were newer, cargo would compile its dependents again.
         find target/debug/deps -maxdepth 1 -type f -executable ! -name '*.*' -exec strip -S {} +
         cargo nextest archive --locked --workspace --archive-file $out/tests.tar.zst
       '';

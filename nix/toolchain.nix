@@ -1,5 +1,5 @@
-# The Rust toolchain. rust-toolchain.toml gives the channel and the components, Cargo.toml the oldest release that is good
-# enough, and fenix's pin in flake.lock the release. fenix's own `fromToolchainFile` would need import from derivation.
+# The Rust toolchain. rust-toolchain.toml gives the channel and the components, Cargo.toml the oldest supported release,
+# and fenix's pin in flake.lock the release. fenix's own `fromToolchainFile` would need import from derivation.
 {
   fenix,
   lib,
@@ -31,7 +31,7 @@ let
   missing = lib.filter (component: !channel ? ${component}) components;
 in
 if lib.versionOlder release oldest then
-  throw "Cargo.toml requires Rust ${oldest} or newer, but fenix's ${wanted.channel} is ${release}: run `nix flake update fenix`"
+  throw "Cargo.toml requires Rust ${oldest}, but fenix's ${wanted.channel} is ${release}: run `nix flake update fenix`"
 else if missing != [ ] then
   throw "rust-toolchain.toml: Rust ${release} has no component ${lib.concatStringsSep ", " missing}"
 else

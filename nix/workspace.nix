@@ -21,8 +21,8 @@ let
       fileset = fileset.unions ([ sources ] ++ more);
     };
 
-  # pgmq's build script depends on files outside of its package. They are missing here, so cargo would compile pgmq, and all
-  # that depends on it, at every call.
+  # pgmq's build script depends on files outside of its package. They are missing here, so cargo would compile pgmq and
+  # its dependents at every call.
   cargoVendorDir = craneLib.vendorCargoDeps {
     cargoLock = ../Cargo.lock;
     overrideVendorCargoPackage =

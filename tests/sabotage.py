@@ -62,6 +62,8 @@ class Row(typing.NamedTuple):
     # The acts come as soon as this process runs.
     when: str = "suite"
     environment: dict = {}
+    # What the last line contains.
+    says: str = ""
     # Only a script that is killed cannot remove the database.
     keeps_database: bool = False
 
@@ -81,7 +83,7 @@ STOP, KILL, TERM, INT, HUP = signal.SIGSTOP, signal.SIGKILL, signal.SIGTERM, sig
 ROWS = [
     Row("suite_passes", suite=0),
     Row("suite_fails", suite=100, code=100, culprit="tests"),
-    Row("password_with_special_characters", suite=0, environment={"TASKER_PG_PASSWORD": "a@b/c:d#e'f\"g %h&i=j ?k: #l $m \\n%%"}),
+    Row("odd_password", suite=0, environment={"TASKER_PG_PASSWORD": "a@b/c:d#e'f\"g %h&i=j ?k: #l $m \\n%%"}),
     # The script.
     Row("script_int", [("script", INT)], code=130, culprit="process-compose"),
     Row("script_term", [("script", TERM)], code=143, culprit="process-compose"),
@@ -124,8 +126,8 @@ ROWS = [
         GONE_WITHIN,
     ),
     # What cannot start.
-    Row("no_suite", code=1, when="end", environment={"PATH": None}),
-    Row("wrong_postgres", code=1, when="end", culprit="postgres-init", environment={"TASKER_PG_BIN": "/no/such/folder"}),
+    Row("no_suite", code=1, when="end", environment={"PATH": None}, says="cargo-nextest is not on the PATH"),
+    Row("wrong_postgres", code=1, when="end", culprit="postgres-init", environment={"TASKER_PG_BIN": "/no/such"}),
 ]
 
 
@@ -192,7 +194,7 @@ class Run:
         return str(programs)
 
     def alive(self):
-        """The processes of this run that are no zombies."""
+        """The processes of this run, without zombies."""
         found = []
         for process, _, state, folder in processes():
             try:
@@ -282,7 +284,9 @@ class Run:
         if row.when != "end":
             expect(took <= row.within * SLACK, f"gone only after {took:.1f} s")
         if row.culprit:
-            expect(re.search(rf"See .*/logs/{row.culprit}\.log$", last), f"the last line does not name {row.culprit}: {last}")
+            named = re.search(rf"See .*/logs/{row.culprit}\.log$", last)
+            expect(named, f"the last line does not name {row.culprit}: {last}")
+        expect(row.says in last, f"the last line does not say {row.says!r}: {last}")
         for port in self.ports:
             with socket.socket() as probe:
                 expect(probe.connect_ex(("127.0.0.1", port)) != 0, f"port {port} is still open")

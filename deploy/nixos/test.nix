@@ -1,5 +1,5 @@
-# The module in a virtual machine: a task runs to its end, by a client with the key only, and services survive a restart of
-# PostgreSQL.
+# The module in a virtual machine: a client with the key runs a task, a client without it cannot, and the services survive
+# a restart of PostgreSQL.
 {
   module,
   programs,
