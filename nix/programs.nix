@@ -12,6 +12,8 @@ let
     runCommand "${name}-${workspace.commonArgs.version}"
       {
         nativeBuildInputs = [ installShellFiles ];
+        # For a cache: `.#tasker-cli.cargoArtifacts`.
+        passthru = { inherit (workspace.binaries) cargoArtifacts; };
         meta = {
           inherit description;
           mainProgram = name;
