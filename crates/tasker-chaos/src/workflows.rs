@@ -74,7 +74,7 @@ fn step(name: &str, callable: &str, initialization: Value, dependencies: &[&str]
 }
 
 fn patience() -> Value {
-    json!({ "limit": tasker_template::MAX_ATTEMPTS, "backoff": "exponential", "backoff_base_ms": 50, "max_backoff_ms": 500 })
+    json!({ "limit": tasker_api::limits::MAX_ATTEMPTS, "backoff": "exponential", "backoff_base_ms": 50, "max_backoff_ms": 500 })
 }
 
 impl Work {

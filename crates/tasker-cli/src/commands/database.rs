@@ -27,7 +27,7 @@ impl Command {
         }
         let pool = database::connect(&settings.database, "tasker-cli db").await?;
         tasker_engine::migrate(&pool).await.map_err(Failure::failed)?;
-        let version = database::schema_version(&pool).await?;
+        let version = tasker_engine::schema_version(&pool).await.map_err(Failure::failed)?;
         if context.json {
             return output::print_json(&serde_json::json!({"schema_version": version}));
         }

@@ -9,7 +9,6 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tasker_api::{Health, HealthCheck, HealthStatus, NamespaceList, SystemInfo};
-use tasker_engine::database;
 
 use super::error::ApiError;
 use crate::server;
@@ -26,10 +25,7 @@ pub(super) async fn namespaces(State(state): State<Arc<server::State>>) -> Resul
 /// Says which versions of what are running.
 #[utoipa::path(get, path = "/v1/system/info", responses((status = 200, body = SystemInfo)))]
 pub(super) async fn info(State(state): State<Arc<server::State>>) -> Result<Json<SystemInfo>, ApiError> {
-    let schema_version = database::schema_version(state.engine.pool()).await.map_err(|error| match error {
-        database::DatabaseError::Sql(error) => ApiError::from(error),
-        _ => ApiError::internal(),
-    })?;
+    let schema_version = tasker_engine::schema_version(state.engine.pool()).await?;
     Ok(Json(SystemInfo {
         version: tasker_api::VERSION.to_owned(),
         schema_version,

@@ -1,7 +1,8 @@
--- Two roles: the one that migrates owns everything; the one that runs servers and workers may use it, and change no schema.
+-- Two roles. The role that migrates owns everything. The runtime role of servers and workers can use it but
+-- not change the schema.
 
 -- Lets a role use a queue.
-create function tasker.grant_queue(p_queue text, p_role regrole) returns void
+create or replace function tasker.grant_queue(p_queue text, p_role regrole) returns void
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -9,9 +10,10 @@ begin
 end
 $$;
 
--- Lets a role run servers and workers: read and write rows, and call functions. It may make, alter and drop nothing, grant
--- nothing, change no stored template, and not rewrite the history. Called by the owner, after every migration: it can be repeated.
-create function tasker.grant_runtime(p_role regrole) returns void
+-- Lets a role run servers and workers: it can read and write rows and call functions. It cannot create,
+-- alter, drop or grant anything, change a stored template or rewrite the history. The owner calls it once for
+-- each role. Every migration repeats it for the roles that have these rights.
+create or replace function tasker.grant_runtime(p_role regrole) returns void
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -24,9 +26,10 @@ begin
     execute format('grant usage on schema tasker, pgmq to %s', p_role);
     execute format('grant select, insert, update, delete on all tables in schema tasker to %s', p_role);
     execute format('revoke update on tasker.transitions, tasker.task_templates, tasker.template_steps from %s', p_role);
+    execute format('revoke insert, update, delete on tasker.installation from %s', p_role);
     execute format('grant execute on function tasker.ensure_namespace(text) to %s', p_role);
     perform tasker.grant_queue(n.queue, p_role) from tasker.namespaces n;
-    -- Which versions of the schema and of PGMQ these are.
+    -- The versions of the schema and of PGMQ.
     if v_migrations is not null then
         execute format('revoke all on %s from %s', v_migrations, p_role);
         execute format('grant select on %s to %s', v_migrations, p_role);

@@ -1,8 +1,8 @@
 -- Workers and their heartbeats.
 
--- Records what a worker says of itself; the first call registers it. Need not survive a crash of PostgreSQL.
--- Workers of which nothing was heard for a day are forgotten.
-create function tasker.heartbeat(
+-- Records the heartbeat of a worker. The first call registers the worker. The record does not have to survive
+-- a crash of PostgreSQL. Workers that sent no heartbeat for a day are deleted.
+create or replace function tasker.heartbeat(
     p_worker_id text, p_namespaces text[], p_status text, p_max_concurrent integer, p_version text, p_host text,
     p_started_at timestamptz
 ) returns void

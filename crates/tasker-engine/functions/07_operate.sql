@@ -1,10 +1,16 @@
--- What operators do to tasks and steps. Each function says what it found in `outcome`; `p_actor` and `p_reason`
--- go into the history.
+-- What operators do to tasks and steps. Each function returns an outcome. `p_actor` and `p_reason` go into
+-- the history.
+--
+-- Outcomes:
+--   done         the change is made
+--   not_found    there is no such task
+--   no_step      the task has no such step
+--   wrong_state  the task or step is in `state`, which does not allow the change
 
--- Ends a task: no step of it will start any more, and results of those that run are refused.
--- `p_state` is 'cancelled' (any task that is not final) or 'failed' (a task that is blocked by failures).
--- Outcomes: done, not_found, wrong_state. Messages of its steps are deleted by the next reader.
-create function tasker.end_task(
+-- Ends a task. Its steps do not start any more, and results of running steps are refused. The next reader
+-- deletes their messages. `p_state` is 'cancelled' (for any task that is not final) or 'failed' (for a task
+-- that is blocked by failures).
+create or replace function tasker.end_task(
     p_task_id uuid, p_state tasker.state, p_actor text, p_reason text, out outcome text, out state tasker.state
 )
 language plpgsql as $$
@@ -45,9 +51,9 @@ begin
 end
 $$;
 
--- Lets failed steps run again, with all their attempts: the named one, or all of the task where `p_step` is null.
--- Outcomes: done, not_found (no such task), no_step (no such step), wrong_state (the task is final, or nothing has failed).
-create function tasker.retry_steps(
+-- Retries failed steps with all their attempts: the step `p_step`, or all failed steps of the task if it is
+-- null. The state is wrong if the task is final or nothing has failed.
+create or replace function tasker.retry_steps(
     p_task_id uuid, p_step text, p_actor text, p_reason text, out outcome text, out state tasker.state
 )
 language plpgsql as $$
@@ -58,7 +64,6 @@ declare
     v_steps smallint[];
     v_known boolean;
 begin
-    perform tasker.pin_plans();
     select t.* into v_task from tasker.tasks t where t.task_id = p_task_id for update;
     if v_task.task_id is null then
         outcome := 'not_found';
@@ -67,7 +72,9 @@ begin
     select array_agg(s.step_no) filter (where s.state = 'failed'), count(*) > 0, max(s.state)
     into v_steps, v_known, state
     from tasker.template_steps ts
-    join (select * from tasker.steps l where l.task_id = p_task_id order by l.step_no for update) s on s.step_no = ts.step_no
+    join (
+        select * from tasker.steps l where l.task_id = p_task_id order by l.step_no for update
+    ) s on s.step_no = ts.step_no
     where ts.template_id = v_task.template_id and (p_step is null or ts.name = p_step);
     if p_step is null then
         state := v_task.state;
@@ -90,14 +97,15 @@ begin
     perform tasker.enqueue(
         array_agg(v_task.namespace), array_agg(p_task_id), array_agg(n),
         array_agg(v_now - v_task.priority * interval '10 seconds')) from unnest(v_steps) n;
-    perform tasker.advance_tasks(v_now, array_agg(p_task_id), array_agg(n), array_agg(0), array_agg(-1), array_agg(1), p_actor, p_reason)
+    perform tasker.advance_tasks(
+        v_now, array_agg(p_task_id), array_agg(n), array_agg(0), array_agg(-1), array_agg(1), p_actor, p_reason)
     from unnest(v_steps) n;
 end
 $$;
 
--- Records a result for a step by hand: the step will not run (any more), and its dependents go on.
--- Outcomes: done, not_found, no_step, wrong_state (the task is final, or the step has a result or was cancelled).
-create function tasker.resolve_step(
+-- Records a result for a step by hand. The step does not run any more, and its dependents continue. The state
+-- is wrong if the task is final, or the step has a result or was cancelled.
+create or replace function tasker.resolve_step(
     p_task_id uuid, p_step text, p_result jsonb, p_actor text, p_reason text, out outcome text, out state tasker.state
 )
 language plpgsql as $$
@@ -108,7 +116,6 @@ declare
     v_step_no smallint;
     v_old tasker.state;
 begin
-    perform tasker.pin_plans();
     select t.* into v_task from tasker.tasks t where t.task_id = p_task_id for update;
     if v_task.task_id is null then
         outcome := 'not_found';
@@ -138,7 +145,8 @@ begin
     insert into tasker.transitions (task_id, at, step_no, from_state, to_state, actor, reason)
     values (p_task_id, v_now, v_step_no, v_old, 'resolved_manually', p_actor, p_reason);
 
-    perform tasker.advance_tasks(v_now, array[p_task_id], array[v_step_no], array[1], array[-(v_old = 'failed')::integer],
+    perform tasker.advance_tasks(
+        v_now, array[p_task_id], array[v_step_no], array[1], array[-(v_old = 'failed')::integer],
         array[-(v_old in ('enqueued', 'in_progress', 'waiting_for_retry'))::integer], p_actor, p_reason);
 end
 $$;

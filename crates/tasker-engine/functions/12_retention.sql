@@ -1,33 +1,35 @@
--- What is kept no longer: tasks that finished long ago, and messages that were set aside long ago.
+-- Retention: deletes old finished tasks and old rejected messages.
 --
--- Deleting is nobody's hurry. A call deletes a small batch in a short transaction, waits for no task that somebody has locked, and
--- does not wait for the disk: a batch that a crash undoes is deleted again. One call at a time does it, whoever calls: the
--- others return at once.
+-- Deletion has low priority. A call deletes a small batch in a short transaction and skips locked tasks. It
+-- does not wait for the disk, because a batch that a crash undoes is deleted again. Only one call deletes at
+-- a time; the others return at once.
 --
--- Not touched: tasks that are not final (those blocked by failures wait for an operator, however long), templates, and PGMQ's
--- archives, into which the engine writes nothing.
+-- Tasks that are not final are kept: tasks that are blocked by failures wait for an operator. Templates are
+-- kept, too, and so are PGMQ's archives, which the engine does not use.
 
--- Deletes tasks of a namespace that became final (completed, failed, cancelled) more than `p_age` ago, with their steps and history.
--- Their idempotency keys are free then. Looks at up to `p_limit` final tasks after the task `p_after`, in the order of their creation.
+-- Deletes tasks of a namespace that became final (completed, failed, cancelled) more than `p_age` ago, with
+-- their steps and history. Their idempotency keys can then be used again. Looks at up to `p_limit` final
+-- tasks after the task `p_after`, in the order of creation.
 --
--- `next` is where to look on; null where nothing is left to see. Who asks on from there, and not from the beginning, does not
--- step over the index entries of deleted tasks, which stay until the next vacuum.
+-- `next` is the `p_after` of the next call, and null if no task is left. A caller that continues from there
+-- does not step over the index entries of deleted tasks, which remain until the next vacuum.
 --
--- Nothing is indexed for this. Ids are UUIDv7, so they tell the time of creation, and what was created after the limit cannot
--- have finished before it: the index of the lists, which every change of state writes anyway, ends the search in time.
-create function tasker.delete_finished_tasks(
+-- There is no index for this. A UUIDv7 contains the time of creation, and a task that was created after the
+-- limit cannot have finished before it. So the index of the lists, which every change of state maintains
+-- anyway, bounds the search.
+create or replace function tasker.delete_finished_tasks(
     p_namespace text, p_age interval, p_after uuid, p_limit integer,
     out tasks bigint, out steps bigint, out transitions bigint, out next uuid
 )
 language plpgsql as $$
 declare
     v_before timestamptz := tasker.now() - p_age;
-    -- The smallest UUIDv7 of that time: 48 bits of milliseconds, and zeros.
-    v_created_before uuid := rpad(lpad(to_hex(greatest(extract(epoch from v_before) * 1000, 0)::bigint), 12, '0'), 32, '0')::uuid;
+    -- The smallest UUIDv7 of that time: 48 bits of milliseconds, then zeros.
+    v_created_before uuid := rpad(
+        lpad(to_hex(greatest(extract(epoch from v_before) * 1000, 0)::bigint), 12, '0'), 32, '0')::uuid;
     v_seen uuid[];
     v_old uuid[];
 begin
-    perform tasker.pin_plans();
     perform set_config('synchronous_commit', 'off', true);
     tasks := 0;
     steps := 0;
@@ -62,7 +64,7 @@ begin
         return;
     end if;
 
-    -- Steps are locked in the order that everybody keeps: a worker may still ask for a lease of theirs.
+    -- Lock the steps in the common order, because a worker may still extend a lease.
     perform from tasker.steps s where s.task_id = any (v_old) order by s.task_id, s.step_no for update;
     delete from tasker.steps s where s.task_id = any (v_old);
     get diagnostics steps = row_count;
@@ -73,20 +75,19 @@ begin
 end
 $$;
 
--- Deletes messages that were set aside more than `p_age` ago, oldest first, `p_limit` at most. Returns how many; fewer than
--- `p_limit` where no more are that old.
-create function tasker.delete_rejected_messages(p_age interval, p_limit integer) returns bigint
+-- Deletes messages that were rejected more than `p_age` ago, oldest first, at most `p_limit`. Returns how
+-- many. Fewer than `p_limit` means that no more are that old.
+create or replace function tasker.delete_rejected_messages(p_age interval, p_limit integer) returns bigint
 language plpgsql as $$
 declare
     v_before timestamptz := tasker.now() - p_age;
     v_deleted bigint;
 begin
-    perform tasker.pin_plans();
     perform set_config('synchronous_commit', 'off', true);
     if not pg_try_advisory_xact_lock(hashtext('tasker.housekeeping')) then
         return 0;
     end if;
-    -- Numbered as they came, so the first ones are the oldest.
+    -- Numbers ascend with time, so the first ones are the oldest.
     delete from tasker.rejected_messages r
     where r.rejected_at < v_before and r.rejected_message_id = any (array(
         select o.rejected_message_id from tasker.rejected_messages o order by o.rejected_message_id limit p_limit));
@@ -94,6 +95,3 @@ begin
     return v_deleted;
 end
 $$;
-
--- The history shrinks now: like the tables that it tells of, it is vacuumed by what has changed, in small parts.
-alter table tasker.transitions set (autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);

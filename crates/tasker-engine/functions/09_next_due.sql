@@ -1,9 +1,9 @@
--- When the next message comes.
+-- When the next message becomes visible.
 
--- How long until a message becomes visible: a retry whose backoff delay ends, or a step whose lease ends; zero where one is visible
--- now. One row for each of the namespaces that has a message. Workers sleep that long, so that retries start on time; a span,
--- not a time, because clocks differ.
-create function tasker.next_due(p_namespaces text[]) returns table (namespace text, due interval)
+-- The time until the first message becomes visible: the end of a backoff delay or of a lease, and zero if a
+-- message is visible now. There is one row for each of the namespaces that has a message. Workers sleep that
+-- long, so that retries start on time. It is a duration and not a time, because clocks differ.
+create or replace function tasker.next_due(p_namespaces text[]) returns table (namespace text, due interval)
 language plpgsql
 set enable_seqscan = off set jit = off
 as $$

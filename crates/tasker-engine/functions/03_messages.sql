@@ -1,14 +1,15 @@
--- What the engine does with messages. They are written straight into PGMQ's queue tables, many at a time and each with its
--- own visibility time, which `pgmq.send_batch` and `pgmq.set_vt` do not offer. Messages are locked with
--- SKIP LOCKED only: who finds one locked leaves it to the reader that holds it, which looks at the step.
+-- Messages. The engine writes them directly into PGMQ's queue tables, many at a time and each with its own
+-- visibility time. `pgmq.send_batch` and `pgmq.set_vt` do not offer that. Messages are locked with SKIP
+-- LOCKED only: a locked message is left to the reader that holds it, which looks at the step.
 --
--- A statement on a queue's table is planned anew at every call, since its text has the table's name. So these statements are
--- kept simple. A call is about one namespace nearly always: then its arrays are taken as they are.
+-- A statement on a queue table is planned at every call, because the table's name is part of its text. So
+-- these statements are simple. Nearly every call is about one namespace, and then its arrays are used as they
+-- are.
 --
--- Ids of messages come from workers, too. So a message is only touched where it names the step that it is said to.
+-- Message ids also come from workers. So a message is changed only if it names the expected step.
 
--- The different ones among namespaces.
-create function tasker.distinct_namespaces(p_namespaces text[]) returns text[]
+-- The distinct namespaces of an array.
+create or replace function tasker.distinct_namespaces(p_namespaces text[]) returns text[]
 language plpgsql immutable as $$
 begin
     if p_namespaces[1] = all (p_namespaces) then
@@ -18,8 +19,9 @@ begin
 end
 $$;
 
--- Puts one message per step into its queue, visible from `p_visible_at` on; wakes listeners where that is now or was before.
-create function tasker.enqueue(
+-- Sends one message for each step to its queue, visible from `p_visible_at`. Wakes listeners of queues where
+-- a message is visible now.
+create or replace function tasker.enqueue(
     p_namespaces text[], p_task_ids uuid[], p_step_nos smallint[], p_visible_at timestamptz[]
 )
 returns table (task_id uuid, step_no smallint, msg_id bigint)
@@ -50,10 +52,10 @@ begin
 end
 $$;
 
--- Wakes the listeners of a queue where a message is visible: one notification, on the channel of PGMQ's own
--- (`pgmq.q_NAME.INSERT`); PGMQ's trigger would send one for each row, and for hidden messages too. The payload says how many
--- seconds ago the first of them became visible, for `start_steps`.
-create function tasker.wake(p_namespace text, p_visible_at timestamptz[]) returns void
+-- Wakes the listeners of a queue if one of the messages is visible. It sends one notification on PGMQ's own
+-- channel (`pgmq.q_NAME.INSERT`). PGMQ's trigger would send one for each row, and for hidden messages too.
+-- The payload is the number of seconds since the first message became visible, for `start_steps`.
+create or replace function tasker.wake(p_namespace text, p_visible_at timestamptz[]) returns void
 language plpgsql as $$
 declare
     v_now timestamptz := tasker.now();
@@ -65,8 +67,8 @@ begin
 end
 $$;
 
--- Deletes messages that have nothing left to say.
-create function tasker.delete_messages(
+-- Deletes messages that are no longer needed.
+create or replace function tasker.delete_messages(
     p_namespaces text[], p_msg_ids bigint[], p_task_ids uuid[], p_step_nos smallint[]
 ) returns void
 language plpgsql as $$
@@ -76,10 +78,12 @@ declare
     v_contents text[];
 begin
     foreach v_namespace in array tasker.distinct_namespaces(p_namespaces) loop
-        select array_agg(m.msg_id), array_agg(m.msg_id || ' ' || m.task_id || ' ' || m.step_no) into v_msg_ids, v_contents
+        select array_agg(m.msg_id), array_agg(m.msg_id || ' ' || m.task_id || ' ' || m.step_no)
+        into v_msg_ids, v_contents
         from unnest(p_namespaces, p_msg_ids, p_task_ids, p_step_nos) m(namespace, msg_id, task_id, step_no)
         where m.namespace = v_namespace;
-        -- Not by a join: the planner takes a queue that was empty a moment ago for short, and would read all of it.
+        -- Not a join: the planner believes that a recently empty queue is short, and a join would read all of
+        -- it.
         execute format(
             'delete from pgmq.%1$I where msg_id = any (array(
                  select msg_id from pgmq.%1$I
@@ -92,9 +96,9 @@ begin
 end
 $$;
 
--- Sets when messages become visible; wakes listeners where that is now. Returns the steps whose messages it could set: not those
--- that somebody has locked, or that are not there.
-create function tasker.defer_messages(
+-- Sets the visibility time of messages and wakes listeners of those that are visible now. Returns the steps
+-- whose messages were set. Messages that are locked or missing are not set.
+create or replace function tasker.defer_messages(
     p_namespaces text[], p_msg_ids bigint[], p_task_ids uuid[], p_step_nos smallint[], p_visible_at timestamptz[]
 )
 returns table (task_id uuid, step_no smallint)
@@ -117,9 +121,12 @@ begin
             where m.namespace = v_namespace;
         end if;
         return query execute format(
-            'update pgmq.%1$I q set vt = m.visible_at from unnest($1, $2, $3, $4) m(msg_id, task_id, step_no, visible_at)
-             where q.msg_id = m.msg_id and q.message ->> ''task_id'' = m.task_id::text and q.message ->> ''step_no'' = m.step_no::text
-               and q.msg_id = any (array(select l.msg_id from pgmq.%1$I l where l.msg_id = any ($1) for update skip locked))
+            'update pgmq.%1$I q set vt = m.visible_at
+             from unnest($1, $2, $3, $4) m(msg_id, task_id, step_no, visible_at)
+             where q.msg_id = m.msg_id
+               and q.message ->> ''task_id'' = m.task_id::text and q.message ->> ''step_no'' = m.step_no::text
+               and q.msg_id = any (array(
+                   select l.msg_id from pgmq.%1$I l where l.msg_id = any ($1) for update skip locked))
              returning m.task_id, m.step_no',
             'q_' || tasker.queue_name(v_namespace))
         using v_msg_ids, v_task_ids, v_step_nos, v_visible_at;

@@ -1,8 +1,9 @@
 -- Lists of tasks.
 
--- The newest tasks in these states, of one namespace or all, created before the task `p_before`: newest first. Every filter is a
--- set of short backward scans of one index, so no list grows with the history.
-create function tasker.list_tasks(p_namespace text, p_states tasker.state[], p_before uuid, p_limit bigint)
+-- The newest tasks in the given states, of one namespace or all, created before the task `p_before`. Newest
+-- first. Every filter is a set of short backward scans of one index, so no list becomes slower with the
+-- number of tasks.
+create or replace function tasker.list_tasks(p_namespace text, p_states tasker.state[], p_before uuid, p_limit bigint)
 returns setof tasker.tasks
 language sql stable
 set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off

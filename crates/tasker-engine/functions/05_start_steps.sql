@@ -1,8 +1,8 @@
--- Claiming steps, and what claiming and completing share.
+-- Claiming steps, and the functions that claiming and completing share.
 
--- Tells those who wait for tasks that these came to rest: one notification, with the ids while they fit.
--- An empty payload says: look at all that you wait for.
-create function tasker.announce(p_task_ids uuid[]) returns void
+-- Notifies listeners that tasks came to rest. It sends one notification. The payload lists the ids if they
+-- fit, and is empty otherwise: listeners then look at every task that they wait for.
+create or replace function tasker.announce(p_task_ids uuid[]) returns void
 language plpgsql as $$
 begin
     if p_task_ids is not null then
@@ -12,14 +12,16 @@ begin
 end
 $$;
 
--- What a worker needs to run the steps that it has just claimed, with their messages and how long these had been visible.
-create function tasker.claimed_steps(p_task_ids uuid[], p_step_nos smallint[], p_msg_ids bigint[], p_waited_seconds double precision[])
-returns setof tasker.claimed_step
+-- All that a worker needs to run the steps that it has just claimed.
+create or replace function tasker.leased_steps(
+    p_task_ids uuid[], p_step_nos smallint[], p_msg_ids bigint[], p_waited_seconds double precision[]
+)
+returns setof tasker.leased_step
 language plpgsql stable
 as $$
 begin
     return query
-    select false, s.task_id, s.step_no, s.token, c.msg_id, t.namespace, tt.name, tt.version, ts.name, ts.callable,
+    select s.task_id, s.step_no, s.token, c.msg_id, t.namespace, tt.name, tt.version, ts.name, ts.callable,
            ts.initialization, t.context,
            coalesce((
                select json_object_agg(ds.name, d.result)
@@ -36,26 +38,20 @@ begin
 end
 $$;
 
-create type tasker.read_message as (namespace text, msg_id bigint, visible_at timestamptz, task_id uuid, step_no smallint);
-
--- A message that was read, with its step as it is under lock, and what is to be done.
-create type tasker.read_step as (
-    namespace text, msg_id bigint, visible_at timestamptz, task_id uuid, step_no smallint, action text,
-    state tasker.state, attempts smallint, due_at timestamptz, worker_id text
-);
-
--- Claims up to `p_limit` steps of the namespaces, in their order, for the length of a lease.
+-- Claims up to `p_limit` steps of the namespaces, in the order of the namespaces, for the length of a lease.
 --
--- The claim need not survive a crash of PostgreSQL: if it is lost, the message is visible again. So it does not wait for
--- the disk. A holder of a claim that a crash undid is refused, since a token is random.
+-- A claim does not have to survive a crash of PostgreSQL, because the message is then visible again. So the
+-- commit does not wait for the disk. Tokens are random, so the holder of a claim that a crash undid is
+-- refused.
 --
--- `p_look_back`, for each namespace: how long ago a message may have become visible to be found; null for any time. Index entries
--- of messages that are gone stay in the way while any transaction is open that began before they went, and all are older
--- than the messages that are there: who knows that there is nothing older need not pass them.
-create function tasker.start_steps(
-    p_worker_id text, p_namespaces text[], p_limit integer, p_lease interval, p_look_back interval[] default null
+-- `p_look_back` has one element for each namespace. It is the longest time that a message may have been
+-- visible to be found; null means any time. While an old transaction is open, index entries of deleted
+-- messages remain, and they are older than all messages that exist. A caller that knows that nothing older
+-- exists does not have to step over them.
+create or replace function tasker.start_steps(
+    p_worker_id text, p_namespaces text[], p_look_back interval[], p_limit integer, p_lease interval
 )
-returns setof tasker.claimed_step
+returns setof tasker.leased_step
 language plpgsql
 as $$
 declare
@@ -73,11 +69,11 @@ declare
     v_steps tasker.read_step[];
     v_full boolean;
 begin
-    perform tasker.pin_plans();
     perform set_config('synchronous_commit', 'off', true);
 
-    -- 1. Read messages, oldest first, and hide them for the length of the lease. Again where a full batch called for nothing:
-    -- more may wait behind it. Tasks and steps are locked after that, once, so that the order of locks holds.
+    -- 1. Read messages, oldest first, and hide them for the length of the lease. If none of a full batch is
+    --    needed, read again, because more may wait behind it. Tasks and steps are locked afterwards, once, to
+    --    keep the order of locks.
     for v_round in 1..10 loop
         v_read := '{}';
         for v_namespace, v_look_back in select * from unnest(p_namespaces, p_look_back) loop
@@ -107,11 +103,13 @@ begin
             v_read := tasker.reject_messages(v_now, v_read);
         end if;
 
-        -- Messages whose steps have no turn to come go: a step that gets one again gets a new message with it. `v_lock`: the
-        -- tasks that may change: those that start now, and those of steps whose lease has ended.
+        -- Messages of steps that cannot run are idle and are deleted. If such a step becomes ready later, it
+        -- gets a new message. `v_lock` holds the tasks that may change: tasks that start now, and tasks of
+        -- steps whose lease expired.
         select coalesce(array_agg(m) filter (where a.active), '{}'),
                array_agg(m) filter (where not a.active),
-               array_agg(distinct t.task_id) filter (where a.active and (t.state = 'pending' or s.state = 'in_progress'))
+               array_agg(distinct t.task_id)
+                   filter (where a.active and (t.state = 'pending' or s.state = 'in_progress'))
         into v_read, v_idle, v_lock
         from unnest(v_read) m
         left join tasker.steps s on s.task_id = m.task_id and s.step_no = m.step_no
@@ -119,7 +117,8 @@ begin
         lateral (select coalesce(s.state in ('enqueued', 'in_progress', 'waiting_for_retry'), false) as active) a;
         if v_idle is not null then
             perform tasker.delete_messages(
-                array_agg(m.namespace), array_agg(m.msg_id), array_agg(m.task_id), array_agg(m.step_no)) from unnest(v_idle) m;
+                array_agg(m.namespace), array_agg(m.msg_id), array_agg(m.task_id), array_agg(m.step_no))
+            from unnest(v_idle) m;
         end if;
         exit when v_read <> '{}' or not v_full;
     end loop;
@@ -130,7 +129,7 @@ begin
     -- 2. Lock the tasks.
     perform from tasker.tasks t where t.task_id = any (v_lock) order by t.task_id for update;
 
-    -- 3. Lock the steps, and see what each message means now.
+    -- 3. Lock the steps and decide what each message means now.
     select array_agg((m.namespace, m.msg_id, m.visible_at, m.task_id, m.step_no,
         case
             when m.nth > 1 then 'delete'
@@ -157,7 +156,7 @@ begin
         where t.task_id = m.task_id and s.state = 'in_progress'
     ) ts on true;
 
-    -- 4. Start what can start.
+    -- 4. Start the steps that can start.
     with starting as materialized (
         select c.* from unnest(v_steps) c where c.action = 'start'
     ), started_steps as (
@@ -168,7 +167,8 @@ begin
         where s.task_id = c.task_id and s.step_no = c.step_no
     ), started_tasks as (
         update tasker.tasks t set state = 'in_progress', started_at = v_now
-        where t.task_id = any (v_lock) and t.state = 'pending' and t.task_id = any (array(select c.task_id from starting c))
+        where t.task_id = any (v_lock) and t.state = 'pending'
+          and t.task_id = any (array(select c.task_id from starting c))
         returning t.task_id
     )
     insert into tasker.transitions (task_id, at, step_no, attempt, from_state, to_state, actor, reason)
@@ -176,10 +176,10 @@ begin
     from started_tasks s
     union all
     select c.task_id, v_now, c.step_no, c.attempts + 1, c.state, 'in_progress', p_worker_id,
-           case when c.state = 'in_progress' then 'the lease of ' || c.worker_id || ' ended' end
+           case when c.state = 'in_progress' then 'the lease of ' || c.worker_id || ' expired' end
     from starting c;
 
-    -- 5. Seldom: deal with the rest.
+    -- 5. Handle the others. This is rare.
     if exists (select from unnest(v_steps) c where c.action <> 'start') then
         perform tasker.exhaust_steps(v_now, array(select c from unnest(v_steps) c where c.action = 'exhaust'));
         perform tasker.delete_messages(
@@ -192,16 +192,17 @@ begin
     end if;
 
     return query
-    select d.* from tasker.claimed_steps(
+    select d.* from tasker.leased_steps(
         array(select c.task_id from unnest(v_steps) c where c.action = 'start'),
         array(select c.step_no from unnest(v_steps) c where c.action = 'start'),
         array(select c.msg_id from unnest(v_steps) c where c.action = 'start'),
-        array(select extract(epoch from v_now - c.visible_at)::double precision from unnest(v_steps) c where c.action = 'start')) d;
+        array(select extract(epoch from v_now - c.visible_at)::double precision
+              from unnest(v_steps) c where c.action = 'start')) d;
 end
 $$;
 
--- Sets messages aside that name no step; returns the others.
-create function tasker.reject_messages(p_now timestamptz, p_read tasker.read_message[])
+-- Moves messages that name no step to `rejected_messages`. Returns the other messages.
+create or replace function tasker.reject_messages(p_now timestamptz, p_read tasker.read_message[])
 returns tasker.read_message[]
 language plpgsql as $$
 declare
@@ -220,8 +221,8 @@ begin
 end
 $$;
 
--- Fails steps whose last attempt was lost with its worker. Their tasks are locked.
-create function tasker.exhaust_steps(p_now timestamptz, p_steps tasker.read_step[]) returns void
+-- Fails steps that lost their last attempt with their worker. The caller has locked their tasks.
+create or replace function tasker.exhaust_steps(p_now timestamptz, p_steps tasker.read_step[]) returns void
 language plpgsql as $$
 begin
     if cardinality(p_steps) = 0 then
@@ -230,15 +231,18 @@ begin
     update tasker.steps s
     set state = 'failed', token = null, due_at = null, completed_at = p_now,
         error = jsonb_build_object('kind', 'lease_ended', 'message',
-            format('worker %s did not finish attempt %s before its lease ended, and no attempt is left', c.worker_id, c.attempts))
+            format('worker %s did not finish attempt %s before its lease expired, and no attempt is left',
+                   c.worker_id, c.attempts))
     from unnest(p_steps) c
     where s.task_id = c.task_id and s.step_no = c.step_no;
 
     insert into tasker.transitions (task_id, at, step_no, attempt, from_state, to_state, actor, reason)
-    select c.task_id, p_now, c.step_no, c.attempts, 'in_progress', 'failed', c.worker_id, 'the lease ended, and no attempt is left'
+    select c.task_id, p_now, c.step_no, c.attempts, 'in_progress', 'failed', c.worker_id,
+           'the lease expired, and no attempt is left'
     from unnest(p_steps) c;
 
-    perform tasker.advance_tasks(p_now, array_agg(c.task_id), array_agg(c.step_no), array_agg(0), array_agg(1), array_agg(-1))
+    perform tasker.advance_tasks(
+        p_now, array_agg(c.task_id), array_agg(c.step_no), array_agg(0), array_agg(1), array_agg(-1))
     from unnest(p_steps) c;
 end
 $$;

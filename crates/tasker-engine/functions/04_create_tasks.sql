@@ -1,12 +1,12 @@
--- Creates a batch of tasks; the arrays have one element per request.
+-- Creates a batch of tasks. The arrays have one element for each request.
 --
--- `p_latest`: the request named no version, and the template was the newest one when the caller looked.
--- Outcome of each request:
---   created   the task is stored, with this time of creation, and its first steps are in the queue
---   existing  the idempotency key was used before by the same request: that task's id
---   conflict  the idempotency key was used before by another request: that task's id
---   outdated  a newer version of the template has come, or the template is gone: look again
-create function tasker.create_tasks(
+-- `p_latest`: the request named no version, and the template was the newest version when the caller looked it
+-- up. Outcomes:
+--   created   the task is stored and its first steps are in the queue
+--   existing  the same request used this idempotency key before; `task_id` is the task of that request
+--   conflict  another request used this idempotency key before; `task_id` is the task of that request
+--   outdated  the template has a newer version or was deleted; the caller must look it up again
+create or replace function tasker.create_tasks(
     p_task_ids uuid[], p_template_ids bigint[], p_latest boolean[], p_contexts jsonb[], p_priorities smallint[],
     p_tags jsonb[], p_idempotency_keys text[], p_request_hashes bytea[]
 )
@@ -22,16 +22,17 @@ declare
     v_root_steps smallint[];
     v_visible_at timestamptz[];
 begin
-    perform tasker.pin_plans();
-    -- In the order of the keys, so that batches that share keys cannot wait for each other in a circle.
+    -- In the order of the idempotency keys, so that batches that share keys cannot deadlock.
     with created as (
         insert into tasker.tasks (
             task_id, template_id, created_at, state, priority, total_steps, active_steps, namespace,
             request_hash, idempotency_key, tags, context)
         select r.task_id, t.template_id, v_now, 'pending', r.priority, t.total_steps, t.root_steps, t.namespace,
                r.request_hash, r.idempotency_key, r.tags, r.context
-        from unnest(p_task_ids, p_template_ids, p_latest, p_contexts, p_priorities, p_tags, p_idempotency_keys, p_request_hashes)
-                 r(task_id, template_id, latest, context, priority, tags, idempotency_key, request_hash)
+        from unnest(
+                 p_task_ids, p_template_ids, p_latest, p_contexts, p_priorities, p_tags, p_idempotency_keys,
+                 p_request_hashes
+             ) r(task_id, template_id, latest, context, priority, tags, idempotency_key, request_hash)
         join tasker.task_templates t on t.template_id = r.template_id
         where not r.latest or t.template_id = (
             select l.template_id from tasker.task_templates l

@@ -1,51 +1,10 @@
--- Tasker's engine: the state machine of tasks and steps, in PostgreSQL.
+-- The tables and types of release 0.1.
 --
--- The life of a task
--- ------------------
--- A template (`task_templates`, `template_steps`) is a directed acyclic graph of steps. It never
--- changes once stored: a new graph is a new version, and a running task keeps the one it began with.
+-- Tables and types change by numbered migrations. A migration never changes once a release has shipped it.
+-- The functions are not here: `functions/` holds their one current source.
 --
--- 1. `create_tasks` inserts a task and one row per step. Steps that depend on nothing become
---    `enqueued`: a message goes to the PGMQ queue of the task's namespace. The others are `pending`
---    and count the dependencies that they still wait for.
--- 2. A worker calls `start_steps`. It reads visible messages, hides each for the length of a lease,
---    and makes the steps `in_progress`: the attempt is counted, and a random token is the fence.
--- 3. The worker runs the handlers and calls `complete_steps` with a batch of results. A result counts
---    only with the token of the lease that holds the step. A completed step deletes its message and
---    counts down its dependents; those that reach zero are enqueued, or handed to the same worker
---    at once. The last step completes the task.
--- 4. A step whose handler failed waits (`waiting_for_retry`): its message is hidden for the backoff
---    delay. When no attempt is left, or the error is permanent, it is `failed`. A task with failed steps
---    and nothing left to run is `blocked_by_failures` until an operator retries or resolves the steps,
---    or fails or cancels the task.
--- 5. A worker that dies says nothing: its leases end, the messages become visible, and the next
---    `start_steps` counts a new attempt. Long steps call `extend_leases` to keep theirs.
---
---          create            start              complete
---   pending ----> enqueued ----> in_progress ---------------> completed
---                    ^            |   |  ^
---                    |    failure |   |  | start, when the backoff delay is over
---           released |            v   |  |
---                    +--- waiting_for_retry
---                                     |  no attempt left, or a permanent error
---                                     +-----------> failed --(operator)--> enqueued, resolved_manually
---   any state that is not final --(operator)--> cancelled
---
--- Rules that every function here keeps
--- ------------------------------------
--- * One call is one transaction. Everything is written for a whole batch at once.
--- * Lock order: tasks by task_id, then steps by (task_id, step_no), once in a call; messages are only ever
---   locked with SKIP LOCKED. So no two calls can wait for each other in a circle. Every change of a step takes
---   its task's lock first, except `start_steps` for a step that is plainly waiting in the queue and
---   `extend_leases`, which take the steps' locks in the same order and change nothing of the task.
--- * The queue is never trusted. A message says only "look at this step": a message too many is deleted
---   by the next reader, and one that comes too early is put back. The row in `steps` decides.
--- * Read first, into arrays; change in a later statement. A volatile function inside a larger statement
---   takes a later snapshot than the statement itself.
--- * Functions that touch growing tables pin their plans (`pin_plans`): the planner takes a set-returning function for many rows and
---   a young table for an empty one.
--- * Few statements, each for as much as it can do, and in PL/pgSQL, which keeps their plans: a batch of one, which is what
---   latency is made of, costs mostly what it takes to begin statements.
+-- Release 0.1 built the same tables with migrations 1 to 12. A database of 0.1 records this migration as
+-- applied and does not run it.
 
 create schema if not exists tasker;
 
@@ -62,32 +21,13 @@ begin
 end
 $$;
 
--- The states of tasks and steps; the tables say which belong to which. By `between` and `=`, not by `in`: every statement reads
--- the checks of its table anew, and a list takes it long.
+-- The states of tasks and steps. CHECK constraints on the tables say which belong to which. They use
+-- `between` and `=` instead of `in`, because every statement reads the checks of its table again and parses
+-- lists slowly.
 create type tasker.state as enum (
     'pending', 'enqueued', 'in_progress', 'waiting_for_retry',
     'completed', 'failed', 'cancelled', 'resolved_manually', 'blocked_by_failures'
 );
-
--- The engine's only clock. A session may set it (`set tasker.now = '2030-01-01'`) so that
--- leases and backoff are tested without waiting.
-create function tasker.now() returns timestamptz
-language sql volatile parallel safe
-return coalesce(nullif(current_setting('tasker.now', true), '')::timestamptz, clock_timestamp());
-
--- Makes the session's planner choose indexes and nested loops, which suit the engine's statements whatever the tables hold, and keep
--- what it has chosen; without JIT, since the price of a pinned plan looks high enough for it, and compiling takes seconds.
--- For the session, not by a SET clause of each function, which would cost more than some of their statements.
-create function tasker.pin_plans() returns void
-language plpgsql as $$
-begin
-    if current_setting('plan_cache_mode') <> 'force_generic_plan' then
-        perform set_config(name, 'off', false)
-        from unnest(array['enable_seqscan', 'enable_hashjoin', 'enable_mergejoin', 'jit']) name;
-        perform set_config('plan_cache_mode', 'force_generic_plan', false);
-    end if;
-end
-$$;
 
 create table tasker.namespaces (
     namespace  text primary key,
@@ -100,18 +40,18 @@ create table tasker.task_templates (
     namespace   text not null references tasker.namespaces,
     name        text not null,
     version     text not null,
-    -- Sorts, byte by byte, as the versions do by semantic versioning.
+    -- Sorts byte by byte in the order of semantic versioning.
     version_key text collate "C" not null,
     definition  jsonb not null,
     total_steps smallint not null check (total_steps >= 1),
-    -- Steps that depend on nothing: where a task begins.
+    -- How many steps depend on nothing. A task begins with them.
     root_steps  smallint not null check (root_steps between 1 and total_steps),
     created_at  timestamptz not null,
     unique (namespace, name, version)
 );
 create unique index task_templates_latest on tasker.task_templates (namespace, name, version_key desc);
 
--- The steps of a template as the engine needs them. Edges are kept here once, not once per task.
+-- The steps of a template. Edges are stored here once, not once per task.
 create table tasker.template_steps (
     template_id     bigint not null references tasker.task_templates on delete cascade,
     step_no         smallint not null check (step_no >= 0),
@@ -129,8 +69,9 @@ create table tasker.template_steps (
     unique (template_id, name)
 );
 
--- `active_steps` counts steps that are enqueued, in progress or waiting for a retry: at zero, with steps
--- failed, the task is blocked. Rows are hot and narrow: long inputs move out of line.
+-- `active_steps` counts the steps that are enqueued, in progress or waiting for a retry. A task with no
+-- active steps and some failed steps is blocked. Rows are hot, so they are narrow: long inputs move out of
+-- line.
 create table tasker.tasks (
     task_id         uuid primary key,
     template_id     bigint not null references tasker.task_templates,
@@ -139,7 +80,7 @@ create table tasker.tasks (
     completed_at    timestamptz,
     state           tasker.state not null
         check (state <> 'enqueued' and state <> 'waiting_for_retry' and state <> 'resolved_manually'),
-    -- Every point is worth ten seconds of waiting in the queue.
+    -- One point is worth ten seconds of waiting in the queue.
     priority        smallint not null check (priority between 0 and 100),
     total_steps     smallint not null,
     completed_steps smallint not null default 0,
@@ -157,10 +98,11 @@ create table tasker.tasks (
 ) with (fillfactor = 70, toast_tuple_target = 256,
         autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
 create unique index tasks_idempotency_key on tasker.tasks (idempotency_key) where idempotency_key is not null;
--- One index for every list: the filters are few names times few states, each a short scan.
+-- One index serves every list: each pair of namespace and state is a short scan.
 create index tasks_listed on tasker.tasks (namespace, state, task_id);
 
--- A task's steps lie together. Only the primary key is indexed, so every change of state can stay in its page.
+-- The steps of a task are stored together. Only the primary key is indexed, so a change of state can stay in
+-- its page (a HOT update).
 create table tasker.steps (
     task_id              uuid not null references tasker.tasks on delete cascade,
     step_no              smallint not null,
@@ -168,7 +110,7 @@ create table tasker.steps (
     attempts             smallint not null default 0 check (attempts >= 0),
     state                tasker.state not null
         check (state <> 'blocked_by_failures'),
-    -- Set while in progress: the end of the lease. Set while waiting for a retry: the earliest next attempt.
+    -- In progress: the end of the lease. Waiting for a retry: the earliest next attempt. Otherwise null.
     due_at               timestamptz,
     started_at           timestamptz,
     completed_at         timestamptz,
@@ -184,7 +126,7 @@ create table tasker.steps (
     check ((state = 'pending') <= (pending_dependencies > 0))
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
 
--- Append-only: every change of state, of steps and (step_no null) of tasks.
+-- Append-only: every change of state of steps and, where step_no is null, of tasks.
 create table tasker.transitions (
     transition_id bigint generated always as identity,
     task_id       uuid not null,
@@ -193,7 +135,7 @@ create table tasker.transitions (
     attempt       smallint,
     from_state    tasker.state,
     to_state      tasker.state not null,
-    -- The worker or operator that caused it, where there is one, and why.
+    -- The worker or operator that caused the change, if any, and the reason.
     actor         text,
     reason        text
 );
@@ -210,7 +152,7 @@ create table tasker.workers (
     last_heartbeat_at timestamptz not null
 ) with (fillfactor = 50);
 
--- Messages that somebody else put into our queues and that name no step: set aside, with the reason.
+-- Messages that name no step. Somebody else put them into a queue; they are moved here with the reason.
 create table tasker.rejected_messages (
     rejected_message_id bigint generated always as identity primary key,
     queue       text not null,
@@ -220,8 +162,8 @@ create table tasker.rejected_messages (
     rejected_at timestamptz not null
 );
 
--- What a worker gets to run a step, or, where `refused`, word that its result did not count: its lease was over and
--- somebody else holds the step, or the step was cancelled or resolved by an operator.
+-- What release 0.1 returns to a worker: a claimed step, or, where `refused`, the key of a result that was
+-- refused.
 create type tasker.claimed_step as (
     refused            boolean,
     task_id            uuid,
@@ -235,11 +177,31 @@ create type tasker.claimed_step as (
     callable           text,
     initialization     jsonb,
     context            jsonb,
-    -- Not jsonb, which ends at 256 MiB: many large results are more.
+    -- json, because jsonb is limited to 256 MiB and many large results can exceed that.
     dependency_results json,
     attempt            smallint,
     max_attempts       smallint,
     timeout_seconds    integer,
-    -- How long its message had been visible; null for a step that was handed to the worker that made it ready.
+    -- How long the message was visible. Null for a step that was handed to the worker that made it ready.
     waited_seconds     double precision
 );
+
+-- A message that was read from a queue.
+create type tasker.read_message as (
+    namespace text, msg_id bigint, visible_at timestamptz, task_id uuid, step_no smallint
+);
+
+-- A message that was read, its step as found under lock, and what to do about it.
+create type tasker.read_step as (
+    namespace text, msg_id bigint, visible_at timestamptz, task_id uuid, step_no smallint, action text,
+    state tasker.state, attempts smallint, due_at timestamptz, worker_id text
+);
+
+-- A result that was accepted, and what it makes of its step.
+create type tasker.accepted_result as (
+    namespace text, msg_id bigint, task_id uuid, step_no smallint, token uuid, state tasker.state, due_at timestamptz
+);
+
+-- Retention deletes old transitions, so this table is vacuumed early and in small parts, like tasks and
+-- steps.
+alter table tasker.transitions set (autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
