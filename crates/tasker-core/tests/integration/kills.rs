@@ -10,11 +10,11 @@ use serde_json::{Value, json};
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{Connection, PgConnection, PgPool};
 use tasker_api::{CreateTask, TaskState};
+use tasker_chaos::consistency;
 use tasker_client::{ClientError, OrchestrationApiClient};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use crate::consistency;
 use crate::support::{DEADLINE, OwnStack, eventually, fault_step, fault_template, send_signal, task};
 
 const LEASE: Duration = Duration::from_secs(2);

@@ -8,10 +8,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod support;
-// By its path: this crate is published, the campaign is not.
-#[allow(dead_code, unreachable_pub, reason = "a module of the fault campaign")]
-#[path = "../../../tasker-chaos/src/consistency.rs"]
-mod consistency;
 
 mod api;
 mod cancellation;
