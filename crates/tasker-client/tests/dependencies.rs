@@ -30,5 +30,8 @@ fn the_client_depends_on_nothing_that_only_servers_need() {
     // The output is complete.
     assert!(output.status.success() && names.contains(&"tasker-api"), "{}", String::from_utf8_lossy(&output.stderr));
     let found: Vec<_> = FORBIDDEN.iter().filter(|name| names.contains(name)).collect();
-    assert!(found.is_empty(), "tasker-client depends on {found:?}; `cargo tree --package tasker-client --invert NAME` shows why");
+    assert!(
+        found.is_empty(),
+        "tasker-client depends on {found:?}; `cargo tree --package tasker-client --invert NAME` shows why"
+    );
 }
