@@ -46,9 +46,9 @@ pub enum InstallError {
     Sql(#[from] sqlx::Error),
 }
 
-/// Makes sure that the database has PGMQ. It becomes an extension where the server offers it and the role may create it,
-/// otherwise plain SQL. An existing extension is left as it is; an existing SQL installation is upgraded to the version of
-/// this crate unless it is newer. Safe to call from several processes at once.
+/// Makes sure that the database has PGMQ. It becomes an extension where the server offers it and the role may create
+/// it, otherwise plain SQL. An existing extension is left as it is; an existing SQL installation is upgraded to the
+/// version of this crate unless it is newer. Safe to call from several processes at once.
 ///
 /// # Errors
 /// See [`InstallError`]. A failed call leaves the database as it was.

@@ -1,8 +1,8 @@
 //! PGMQ for plain PostgreSQL, with LISTEN/NOTIFY wake-ups. Independent of Tasker.
 //!
 //! - [`install`] installs PGMQ in a database: as an extension where the server offers it, otherwise as plain SQL;
-//! - [`Listener`] waits for notifications and reconnects when its connection is lost; [`insert_channel`] is the channel on
-//!   which PGMQ announces new messages.
+//! - [`Listener`] waits for notifications and reconnects when its connection is lost; [`insert_channel`] is the channel
+//!   on which PGMQ announces new messages.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {

@@ -1,8 +1,8 @@
 //! PGMQ's SQL scripts, and which of them a database still needs.
 //!
-//! The files in `pgmq/` are unchanged copies; `pgmq/README.md` says where they come from. What was run is recorded in the
-//! table `pgmq.__pgmq_migrations`, in the format of the installer of the crate `pgmq`, which therefore can take over an
-//! installation of ours and leave one to us.
+//! The files in `pgmq/` are unchanged copies; `pgmq/README.md` says where they come from. What was run is recorded in
+//! the table `pgmq.__pgmq_migrations`, in the format of the installer of the crate `pgmq`, which therefore can take
+//! over an installation of ours and leave one to us.
 
 use sqlx::{PgConnection, PgPool};
 

@@ -15,7 +15,8 @@ const LIBRARY: &str = "libfaketimeMT.so.1";
 pub(crate) struct ClockLibrary(PathBuf);
 
 impl ClockLibrary {
-    /// The library that `TASKER_FAKETIME` names, or the one in the usual places. Tests that it moves the clock of a program.
+    /// The library that `TASKER_FAKETIME` names, or the one in the usual places. Tests that it moves the clock of a
+    /// program.
     pub(crate) fn find(scratch: &Path) -> Result<Self, String> {
         let named = std::env::var_os("TASKER_FAKETIME").map(PathBuf::from);
         let path = named.or_else(|| PLACES.into_iter().find_map(find)).ok_or_else(|| {
@@ -31,7 +32,8 @@ impl ClockLibrary {
         }
     }
 
-    /// The variables that make a program use a clock. They do not affect its monotonic clock, like setting the system's time.
+    /// The variables that make a program use a clock. They do not affect its monotonic clock, like setting the
+    /// system's time.
     pub(crate) fn variables(&self, clock: &Clock) -> [(&'static str, OsString); 4] {
         [
             ("LD_PRELOAD", self.0.clone().into()),

@@ -199,8 +199,8 @@ pub async fn violations_of_open_tasks(pool: &PgPool) -> sqlx::Result<Vec<String>
     found(pool, open, CHECKS).await
 }
 
-/// Tasks that are not at rest, and messages in queues. There are none once the work is done and the workers have read every
-/// message, which may take as long as a lease.
+/// Tasks that are not at rest, and messages in queues. There are none once the work is done and the workers have read
+/// every message, which may take as long as a lease.
 ///
 /// # Errors
 /// If a query fails.
@@ -208,8 +208,8 @@ pub async fn left_over(pool: &PgPool) -> sqlx::Result<Vec<String>> {
     found(pool, "true", LEFT_OVER).await
 }
 
-/// Details of the tasks that such lines name, or of some that are not at rest if they name none: a line for each transition,
-/// step and message.
+/// Details of the tasks that such lines name, or of some that are not at rest if they name none: a line for each
+/// transition, step and message.
 ///
 /// # Errors
 /// If a query fails.
@@ -242,8 +242,8 @@ pub async fn evidence(pool: &PgPool, lines: &[String]) -> sqlx::Result<Vec<Strin
 /// Runs checks. They share one snapshot, so that they never see half of a change.
 async fn found(pool: &PgPool, scope: &str, checks: &[Check]) -> sqlx::Result<Vec<String>> {
     let mut transaction = pool.begin_with("begin isolation level repeatable read read only").await?;
-    // Without statistics, the planner would take a new table for a small one and choose nested loops. The other settings undo
-    // what the engine sets in its sessions.
+    // Without statistics, the planner would take a new table for a small one and choose nested loops. The other
+    // settings undo what the engine sets in its sessions.
     let settings = "select set_config(name, value, true) from (values
         ('enable_nestloop', 'off'), ('enable_seqscan', 'on'), ('enable_hashjoin', 'on'), ('enable_mergejoin', 'on'),
         ('jit', 'off'), ('plan_cache_mode', 'auto'), ('work_mem', '64MB')) s(name, value)";

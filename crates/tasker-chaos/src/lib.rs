@@ -1,11 +1,13 @@
 //! Fault campaigns: break a complete Tasker stack in every known way, and prove that nothing was lost.
 //!
-//! [`campaign::run`] starts a throw-away PostgreSQL, real servers and real workers, and keeps hundreds of tasks running. A seed
-//! determines the faults that it injects: it kills and suspends processes, crashes PostgreSQL, moves clocks, leaves foreign
-//! transactions open, and sends false results. Then it waits until all tasks are at rest and checks that:
+//! [`campaign::run`] starts a throw-away PostgreSQL, real servers and real workers, and keeps hundreds of tasks
+//! running. A seed determines the faults that it injects: it kills and suspends processes, crashes PostgreSQL, moves
+//! clocks, leaves foreign transactions open, and sends false results. Then it waits until all tasks are at rest and
+//! checks that:
 //!
 //! - every task whose creation was acknowledged exists once and has the state and results that its workflow requires;
-//! - the tables agree with each other and with the history ([`consistency`]), no step has two results, and all queues are empty;
+//! - the tables agree with each other and with the history ([`consistency`]), no step has two results, and all queues
+//!   are empty;
 //! - no result with a wrong token was accepted;
 //! - the API never answered 500 while the database was available, and no process panicked or exited unasked.
 //!

@@ -1,7 +1,7 @@
 //! The load: clients that each create a task, wait until it is where it should be, and start again.
 //!
-//! A client that gets no response repeats its request, on other servers too, as an application should: task creation has an
-//! idempotency key, and repeating an operator's action changes nothing.
+//! A client that gets no response repeats its request, on other servers too, as an application should: task creation
+//! has an idempotency key, and repeating an operator's action changes nothing.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -11,8 +11,8 @@ use tasker_runtime::shutdown;
 
 /// Breaks a complete Tasker stack in every known way, and checks that nothing was lost.
 ///
-/// Starts a throw-away PostgreSQL, and the tasker-server and rust-worker in TASKER_BIN_DIR or next to this program. Exit codes: 0
-/// if nothing was lost, 1 if something was lost or the campaign could not run, 2 for wrong arguments.
+/// Starts a throw-away PostgreSQL, and the tasker-server and rust-worker in TASKER_BIN_DIR or next to this program.
+/// Exit codes: 0 if nothing was lost, 1 if something was lost or the campaign could not run, 2 for wrong arguments.
 #[derive(Parser)]
 #[command(name = "tasker-chaos", version)]
 struct Arguments {

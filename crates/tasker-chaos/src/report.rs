@@ -30,7 +30,8 @@ pub struct Report {
     pub attempts: i64,
     /// Steps that had no attempts left because workers were lost. The campaign retried them as an operator does.
     pub exhausted_steps: u64,
-    /// Results that were refused because their lease had expired or never existed. May miss results of workers that were killed.
+    /// Results that were refused because their lease had expired or never existed. May miss results of workers that
+    /// were killed.
     pub refused_results: u64,
     /// Messages that named no step and were moved to the rejected messages.
     pub rejected_messages: i64,

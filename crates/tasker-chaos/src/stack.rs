@@ -128,7 +128,8 @@ impl Stack {
         Ok(OrchestrationClient::new(&server.url())?)
     }
 
-    /// Stops all workers and servers with SIGTERM, each even if another one fails. Records those that do not exit cleanly.
+    /// Stops all workers and servers with SIGTERM, each even if another one fails. Records those that do not exit
+    /// cleanly.
     pub(crate) async fn stop(&self, ledger: &Ledger) {
         for place in self.workers.iter().chain(&self.servers) {
             if let Err(error) = place.stop().await {

@@ -1,7 +1,7 @@
 //! The tasks of a campaign, and their expected results.
 //!
-//! They are the sample workflows and some more in namespace `faults`. All have the most attempts that a template may have,
-//! because a campaign loses many attempts.
+//! They are the sample workflows and some more in namespace `faults`. All have the most attempts that a template may
+//! have, because a campaign loses many attempts.
 
 use anyhow::{Context, Result};
 use fastrand::Rng;
@@ -10,7 +10,8 @@ use tasker_api::{CreateTask, TaskDetail, TaskState};
 use tasker_client::OrchestrationApiClient;
 use uuid::Uuid;
 
-/// The version of the campaign's templates. It is named in every request, because each worker stores its own templates too.
+/// The version of the campaign's templates. It is named in every request, because each worker stores its own
+/// templates too.
 const VERSION: &str = "1000.0.0";
 /// The step that an operator must resolve.
 pub(crate) const DOOMED: &str = "doomed";

@@ -14,8 +14,8 @@ use uuid::Uuid;
 const LEASE: Duration = Duration::from_secs(60);
 const NAMESPACE: &str = "checked";
 
-/// A rule, and a statement that breaks it. `done` is a completed task; `open` is a task whose second step is running and whose
-/// third step is waiting. A statement may break other rules too.
+/// A rule, and a statement that breaks it. `done` is a completed task; `open` is a task whose second step is running
+/// and whose third step is waiting. A statement may break other rules too.
 const VIOLATIONS: &[(&str, &str)] = &[
     (
         "each transition starts in the state in which the previous one ended",

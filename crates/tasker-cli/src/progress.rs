@@ -89,7 +89,8 @@ impl TaskProgress {
             .map(|step| format!("{} {}", step.name, step.status))
             .collect();
         let summary = &task.summary;
-        // Only setting the length draws: a bar must not be drawn before everything is set, and one of length 0 would be full.
+        // Only setting the length draws: a bar must not be drawn before everything is set, and one of length 0 would
+        // be full.
         let bar = self.bar.clone().with_prefix(format!("{:width$}", self.name, width = self.width));
         let bar = bar.with_position(u64::try_from(summary.completed_steps).unwrap_or(0));
         bar.with_message(clean(&running.join(", "))).set_length(u64::try_from(summary.total_steps).unwrap_or(0));

@@ -42,7 +42,8 @@ impl Stack {
         settings
     }
 
-    /// Starts a stack on a temporary folder, runs `work`, and stops the stack, even if the work fails or is interrupted.
+    /// Starts a stack on a temporary folder, runs `work`, and stops the stack, even if the work fails or is
+    /// interrupted.
     pub(crate) async fn run<T>(
         settings: Settings,
         work: impl AsyncFnOnce(&Self) -> Result<T, Failure>,
@@ -64,8 +65,8 @@ impl Stack {
         result
     }
 
-    /// Starts everything, and prints what it starts. If the settings name no database, starts a private PostgreSQL on the folder
-    /// `data_dir`, or on a temporary one.
+    /// Starts everything, and prints what it starts. If the settings name no database, starts a private PostgreSQL on
+    /// the folder `data_dir`, or on a temporary one.
     pub(crate) async fn start(mut settings: Settings, data_dir: Option<PathBuf>) -> Result<Self, Failure> {
         let begun = Instant::now();
         let postgres = if settings.database.url.is_empty() {

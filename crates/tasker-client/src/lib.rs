@@ -34,9 +34,10 @@
 //!
 //! # Time limits and repeated requests
 //!
-//! Connecting may take 2 seconds, and a response 10 seconds plus the time that the request asks the server to wait. Requests that
-//! are safe to repeat are repeated up to twice if the server cannot be reached, the connection breaks, or the response is 502, 503
-//! or 504. These are requests that only read, and [`create_task`](OrchestrationApiClient::create_task) with an idempotency key.
+//! Connecting may take 2 seconds, and a response 10 seconds plus the time that the request asks the server to wait.
+//! Requests that are safe to repeat are repeated up to twice if the server cannot be reached, the connection breaks,
+//! or the response is 502, 503 or 504. These are requests that only read, and
+//! [`create_task`](OrchestrationApiClient::create_task) with an idempotency key.
 
 mod error;
 mod http;

@@ -34,7 +34,8 @@ pub trait OrchestrationApiClient: Sync {
         wait: Duration,
     ) -> impl Future<Output = Result<TaskDetail, ClientError>> + Send;
 
-    /// Waits until a task is at rest: final, or blocked by failures. Fails with [`ClientError::NotAtRest`] after `limit`.
+    /// Waits until a task is at rest: final, or blocked by failures. Fails with [`ClientError::NotAtRest`] after
+    /// `limit`.
     fn wait_for_task(
         &self,
         task_uuid: Uuid,
@@ -152,8 +153,8 @@ impl OrchestrationClient {
         Self { http: self.http.with_timeout(timeout) }
     }
 
-    /// Sends an API key or a token with every request. Others can read it on an http connection: use https to other machines.
-    /// Neither errors nor `Debug` show it.
+    /// Sends an API key or a token with every request. Others can read it on an http connection: use https to other
+    /// machines. Neither errors nor `Debug` show it.
     ///
     /// # Errors
     /// [`ClientError::BadApiKey`] if it is not valid in a header.

@@ -1,5 +1,5 @@
-//! Merges this repository's settings for the environment `test`, checks and prints them. Then shows how wrong settings are
-//! reported.
+//! Merges this repository's settings for the environment `test`, checks and prints them. Then shows how wrong
+//! settings are reported.
 //!
 //! ```text
 //! cargo run --example config_validator_usage

@@ -25,8 +25,8 @@ const MAX_AT_ONCE: usize = 12;
 const TRIES: u32 = 30;
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Injects the faults of a plan until there are no more or the time is over. Returns when the last one has ended. Call this in a
-/// `LocalSet`.
+/// Injects the faults of a plan until there are no more or the time is over. Returns when the last one has ended.
+/// Call this in a `LocalSet`.
 pub(crate) async fn inject(field: &Arc<Field>, plan: impl Iterator<Item = Fault>, duration: Duration) -> Result<()> {
     let begun = Instant::now();
     let mut running = JoinSet::new();

@@ -25,7 +25,7 @@ const WIDE_STEPS: usize = 52;
 /// Measures, on one PostgreSQL with its default, durable settings:
 ///
 /// - commit: a one-row INSERT of a single client, for comparison;
-/// - latency: a task of three sequential steps, one task at a time, from the POST until a long poll returns its completion;
+/// - latency: a task of three sequential steps, one at a time, from the POST until a long poll returns its completion;
 /// - creation: the POST of a task while many clients create tasks;
 /// - sequential, wide: steps per second at saturation, in tasks of three sequential steps and of 50 parallel steps;
 /// - idle: transactions per second while there is nothing to do.
@@ -184,7 +184,8 @@ struct Load<'a> {
 }
 
 impl Load<'_> {
-    /// Creates tasks and waits until all their steps have completed. Returns steps per second, and the time of each creation.
+    /// Creates tasks and waits until all their steps have completed. Returns steps per second, and the time of each
+    /// creation.
     async fn run(&self, name: &'static str, tasks: usize, steps: usize) -> Result<(f64, Vec<f64>), Failure> {
         let before = self.worker.get_worker_status().await?.completed_steps;
         let wanted = before + u64::try_from(tasks * steps).unwrap_or(u64::MAX);

@@ -100,8 +100,8 @@ pub(super) fn health_table(workers: &[WorkerHealth]) -> String {
     output::table(["worker", "health", "detail"], rows)
 }
 
-/// The health of the workers that the server knows, without those that were stopped, and of the worker at the worker's address
-/// unless nothing is there and the address is the default.
+/// The health of the workers that the server knows, without those that were stopped, and of the worker at the
+/// worker's address unless nothing is there and the address is the default.
 pub(super) async fn every(context: &Context) -> Result<Vec<WorkerHealth>, Failure> {
     let known = context.orchestration()?.list_workers(None).await?.workers;
     let mut workers: Vec<_> =

@@ -1,5 +1,5 @@
-//! SIGKILL of the worker, the server, a session of PostgreSQL, and PostgreSQL, while hundreds of tasks are running. Every task
-//! completes, no step gets two results, and work continues within a lease and a second.
+//! SIGKILL of the worker, the server, a session of PostgreSQL, and PostgreSQL, while hundreds of tasks are running.
+//! Every task completes, no step gets two results, and work continues within a lease and a second.
 
 use std::time::Duration;
 
@@ -208,7 +208,8 @@ impl Field {
     }
 }
 
-/// Four steps: a slow one, so that all tasks are running; two parallel ones, one of which fails at first; and a last one.
+/// Four steps: a slow one, so that all tasks are running; two parallel ones, one of which fails at first; and a last
+/// one.
 fn slow_steps() -> Value {
     let patient = |name: &str, callable: &str, initialization: Value, dependencies: Value| {
         let mut step = fault_step(name, callable, initialization);
