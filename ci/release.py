@@ -35,9 +35,16 @@ BINARIES = ["tasker-cli", "tasker-server", "rust-worker"]
 class Crate:
     name: str
     version: str
-    # Dependencies within the workspace, including dev-dependencies: cargo resolves them all when it packs a crate.
+    # Dependencies within the workspace, including dev-dependencies: cargo resolves them all when it packs a crate. It drops
+    # dev-dependencies without a version.
     needs: list[str]
     published: bool
+
+
+def needed(dependency: Any) -> bool:
+    """Whether a dependency must be published before its crate."""
+    dropped = dependency.get("kind") == "dev" and dependency.get("req") == "*"
+    return bool(dependency.get("path")) and not dropped
 
 
 def parse(metadata: Any) -> list[Crate]:
@@ -47,7 +54,7 @@ def parse(metadata: Any) -> list[Crate]:
             Crate(
                 package["name"],
                 package["version"],
-                sorted({dependency["name"] for dependency in package["dependencies"] if dependency.get("path")}),
+                sorted({dependency["name"] for dependency in package["dependencies"] if needed(dependency)}),
                 package["publish"] != [],
             )
             for package in metadata["packages"]

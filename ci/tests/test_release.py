@@ -47,7 +47,9 @@ class Order(unittest.TestCase):
                 order(crates(*listed))
 
     def test_metadata(self) -> None:
-        local = {"name": "b", "path": "/b", "kind": "dev"}
+        local = {"name": "b", "path": "/b", "kind": "dev", "req": "^1.0.0"}
+        dropped = {"name": "c", "path": "/c", "kind": "dev", "req": "*"}
+        kept = {"name": "d", "path": "/d", "kind": None, "req": "*"}
         found = parse(
             {
                 "packages": [
@@ -55,7 +57,7 @@ class Order(unittest.TestCase):
                         "name": "a",
                         "version": "1.0.0",
                         "publish": None,
-                        "dependencies": [local, local, {"name": "serde"}],
+                        "dependencies": [local, local, dropped, kept, {"name": "serde"}],
                     },
                     {"name": "c", "version": "1.0.0", "publish": [], "dependencies": []},
                 ]
@@ -65,7 +67,7 @@ class Order(unittest.TestCase):
         for bad in cases:
             with self.subTest(str(bad)), self.assertRaisesRegex(Problem, "`cargo metadata`"):
                 parse(bad)
-        self.assertEqual(found, [Crate("a", "1.0.0", ["b"], True), Crate("c", "1.0.0", [], False)])
+        self.assertEqual(found, [Crate("a", "1.0.0", ["b", "d"], True), Crate("c", "1.0.0", [], False)])
 
 
 class Tags(unittest.TestCase):

@@ -95,10 +95,7 @@ pub(crate) fn read(source: &str, report: &mut Report<'_>) -> Option<Node> {
         return None;
     }
     if let Some(offset) = source.find('\0') {
-        let before = &source[..offset];
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        let line = before.matches('\n').count() + 1;
-        let column = before[line_start..].chars().count() + 1;
+        let (line, column) = tasker_api::line_and_column(source, offset);
         report.error(Position { line, column }, "", "the text contains a NUL character");
         return None;
     }

@@ -10,7 +10,7 @@ use crate::output;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Install PGMQ if needed, and bring the schema up to this version. Safe to run at any time.
+    /// Install or upgrade PGMQ and the schema. Safe to run at any time.
     Migrate {
         /// The database [default: DATABASE_URL, then the settings file that TASKER_CONFIG_PATH names].
         #[arg(long)]
