@@ -3,9 +3,9 @@
 //! The state machine of tasks and steps is a set of SQL functions. Each call is one transaction over a whole batch. This crate
 //! only carries arguments and rows. `functions/01_overview.sql` describes the life of a task.
 //!
-//! - [`database`]: connecting;
-//! - [`migrate()`]: creating and upgrading the schema;
-//! - [`Engine`]: the calls.
+//! - [`database`] connects;
+//! - [`migrate()`] creates and upgrades the schema;
+//! - [`Engine`] has a method for each call.
 //!
 //! No other crate contains SQL on the engine's tables, except the checker of invariants in `tasker-chaos`, which must not
 //! trust the engine.

@@ -170,7 +170,7 @@ async fn nothing_is_lost_or_done_twice_while_programs_of_0_1_run() -> Result<()>
             .bind(&created)
             .fetch_all(&pool)
             .await?;
-    let accepted = accepted.lock();
+    let accepted = std::mem::take(&mut *accepted.lock());
     let mut unheard = 0;
     for (task_id, step_no, result) in &stored {
         match accepted.get(&(*task_id, *step_no)).map(Vec::as_slice) {
@@ -180,7 +180,6 @@ async fn nothing_is_lost_or_done_twice_while_programs_of_0_1_run() -> Result<()>
         }
     }
     assert!(unheard <= 5, "{unheard} results were stored that no worker sent");
-    drop(accepted);
     assert_eq!(crate::checks::violations(&pool).await?, Vec::<String>::new());
 
     // Tasks of the dump: what was blocked and cancelled still is, and can be operated on.
