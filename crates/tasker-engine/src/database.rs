@@ -7,8 +7,11 @@ use std::time::Duration;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{Connection, PgConnection};
+use url::Url;
 
 use tasker_runtime::settings;
+
+use crate::message::message;
 
 /// The migrations of schema `tasker`, embedded. They need PGMQ in the database.
 pub static MIGRATOR: LazyLock<Migrator> = LazyLock::new(|| {
@@ -33,8 +36,18 @@ pub enum DatabaseError {
         "DATABASE_URL is not the address of a PostgreSQL database (postgres://user:password@host:port/database): {0}"
     )]
     BadUrl(String),
+    /// A file of a certificate or key that the address or the environment names cannot be read.
+    #[error("cannot read {path}, which {parameter} names: {source}")]
+    TlsFile {
+        /// The parameter or variable, such as `sslrootcert` or `PGSSLROOTCERT`.
+        parameter: String,
+        /// The file.
+        path: String,
+        /// The cause.
+        source: std::io::Error,
+    },
     /// The server cannot be reached or refuses us.
-    #[error("cannot connect to PostgreSQL at {address}: {source}")]
+    #[error("cannot connect to PostgreSQL at {address}: {}", message(source))]
     Unreachable {
         /// Host, port and database, without the password.
         address: String,
@@ -52,7 +65,7 @@ pub enum DatabaseError {
         needed: i64,
     },
     /// A query failed.
-    #[error(transparent)]
+    #[error("{}", message(.0))]
     Sql(#[from] sqlx::Error),
 }
 
@@ -74,7 +87,10 @@ pub async fn connect(settings: &settings::Database, application: &str) -> Result
     match first {
         // Whatever closing it says, the pool makes its own.
         Ok(Ok(connection)) => drop(connection.close().await),
-        Ok(Err(source)) => return Err(DatabaseError::Unreachable { address, source }),
+        Ok(Err(source)) => {
+            let tls_file = matches!(source, sqlx::Error::Io(_)).then(|| unreadable_tls_file(&settings.url)).flatten();
+            return Err(tls_file.unwrap_or(DatabaseError::Unreachable { address, source }));
+        }
         Err(_) => return Err(DatabaseError::Unreachable { address, source: sqlx::Error::PoolTimedOut }),
     }
     Ok(PgPoolOptions::new()
@@ -92,6 +108,23 @@ pub async fn connect(settings: &settings::Database, application: &str) -> Result
             })
         })
         .connect_lazy_with(options))
+}
+
+/// The file of a certificate or key that cannot be read, if there is one. The driver's error does not name it.
+fn unreadable_tls_file(url: &str) -> Option<DatabaseError> {
+    const PARAMETERS: [&str; 7] =
+        ["sslrootcert", "ssl-root-cert", "ssl-ca", "sslcert", "ssl-cert", "sslkey", "ssl-key"];
+    const VARIABLES: [&str; 3] = ["PGSSLROOTCERT", "PGSSLCERT", "PGSSLKEY"];
+    let url = Url::parse(url).ok()?;
+    let named = url.query_pairs().filter(|(name, _)| PARAMETERS.contains(&name.as_ref()));
+    let named = named.map(|(name, value)| (name.into_owned(), value.into_owned()));
+    let variables = VARIABLES.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)));
+    // The driver also takes the text of a certificate instead of a file.
+    let mut files = named.chain(variables).filter(|(_, value)| !value.contains("-----BEGIN"));
+    files.find_map(|(parameter, path)| match std::fs::File::open(&path) {
+        Ok(_) => None,
+        Err(source) => Some(DatabaseError::TlsFile { parameter, path, source }),
+    })
 }
 
 /// The number of the newest migration of the database; 0 if there is none.

@@ -6,6 +6,7 @@
 pub mod database;
 mod failure;
 mod housekeeping;
+mod message;
 mod migrate;
 mod operate;
 mod steps;
@@ -16,6 +17,7 @@ mod workers;
 
 pub use failure::Failure;
 pub use housekeeping::DeletedTasks;
+pub use message::message;
 pub use migrate::{MigrateError, migrate};
 pub use operate::{Operation, OperationOutcome};
 pub use steps::{ClaimedStep, Completion, StepOutcome, StepRef, StepResult};

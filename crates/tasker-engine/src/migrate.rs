@@ -1,6 +1,7 @@
 //! Bringing a database up to the schema of this version.
 
 use crate::database::MIGRATOR;
+use crate::message::{message, migration_message};
 use sqlx::PgPool;
 
 /// Why a database could not be migrated.
@@ -11,10 +12,10 @@ pub enum MigrateError {
     #[error("installing PGMQ: {0}")]
     Pgmq(#[from] pgmq_notify::InstallError),
     /// A migration failed, or the database has migrations that this program does not know.
-    #[error("migrating schema `tasker`: {0}")]
+    #[error("migrating schema `tasker`: {}", migration_message(.0))]
     Migration(#[from] sqlx::migrate::MigrateError),
     /// A query failed.
-    #[error(transparent)]
+    #[error("{}", message(.0))]
     Sql(#[from] sqlx::Error),
 }
 
