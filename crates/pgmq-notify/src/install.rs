@@ -38,7 +38,7 @@ pub enum InstallError {
     Script {
         /// The script's file name.
         script: &'static str,
-        /// What the database answered.
+        /// The database's error.
         source: sqlx::Error,
     },
     /// A query failed.
