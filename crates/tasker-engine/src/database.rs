@@ -9,7 +9,9 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{Connection, PgConnection, Row};
 use tasker_runtime::settings;
+use url::Url;
 
+use crate::message::message;
 pub use crate::schema::require_schema;
 
 /// Connections that were idle for longer are pinged before they are used.
@@ -35,8 +37,18 @@ pub enum DatabaseError {
         "DATABASE_URL is not the address of a PostgreSQL database (postgres://user:password@host:port/database): {0}"
     )]
     BadUrl(String),
+    /// A file of a certificate or key that the address or the environment names cannot be read.
+    #[error("cannot read {path}, which {parameter} names: {source}")]
+    TlsFile {
+        /// The parameter or variable, such as `sslrootcert` or `PGSSLROOTCERT`.
+        parameter: String,
+        /// The file.
+        path: String,
+        /// The cause.
+        source: std::io::Error,
+    },
     /// The server cannot be reached or refuses the connection.
-    #[error("cannot connect to PostgreSQL at {address}: {source}")]
+    #[error("cannot connect to PostgreSQL at {address}: {}", message(source))]
     Unreachable {
         /// Host, port and database, without the password.
         address: String,
@@ -85,7 +97,7 @@ pub enum DatabaseError {
         known: i64,
     },
     /// A query failed.
-    #[error(transparent)]
+    #[error("{}", message(.0))]
     Sql(#[from] sqlx::Error),
 }
 
@@ -108,7 +120,10 @@ pub async fn connect(settings: &settings::Database, application: &str) -> Result
     match shared.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
         Ok(false) => {}
         Ok(true) => return Err(DatabaseError::Pooler { address }),
-        Err(source) => return Err(DatabaseError::Unreachable { address, source }),
+        Err(source) => {
+            let tls_file = matches!(source, sqlx::Error::Io(_)).then(|| unreadable_tls_file(&settings.url)).flatten();
+            return Err(tls_file.unwrap_or(DatabaseError::Unreachable { address, source }));
+        }
     }
     Ok(pool_options()
         .max_connections(settings.max_connections)
@@ -134,6 +149,23 @@ pub fn pool_options() -> PgPoolOptions {
             sqlx::raw_sql(PLANNER).execute(connection).await?;
             Ok(())
         })
+    })
+}
+
+/// The file of a certificate or key that cannot be read, if there is one. The driver's error does not name it.
+fn unreadable_tls_file(url: &str) -> Option<DatabaseError> {
+    const PARAMETERS: [&str; 7] =
+        ["sslrootcert", "ssl-root-cert", "ssl-ca", "sslcert", "ssl-cert", "sslkey", "ssl-key"];
+    const VARIABLES: [&str; 3] = ["PGSSLROOTCERT", "PGSSLCERT", "PGSSLKEY"];
+    let url = Url::parse(url).ok()?;
+    let named = url.query_pairs().filter(|(name, _)| PARAMETERS.contains(&name.as_ref()));
+    let named = named.map(|(name, value)| (name.into_owned(), value.into_owned()));
+    let variables = VARIABLES.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)));
+    // The driver also takes the text of a certificate instead of a file.
+    let mut files = named.chain(variables).filter(|(_, value)| !value.contains("-----BEGIN"));
+    files.find_map(|(parameter, path)| match std::fs::File::open(&path) {
+        Ok(_) => None,
+        Err(source) => Some(DatabaseError::TlsFile { parameter, path, source }),
     })
 }
 

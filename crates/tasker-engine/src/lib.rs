@@ -13,6 +13,7 @@
 mod arguments;
 pub mod database;
 mod failure;
+mod message;
 mod operate;
 mod queues;
 mod retention;
@@ -25,6 +26,7 @@ mod templates;
 mod workers;
 
 pub use failure::Failure;
+pub use message::message;
 pub use operate::{Operation, OperationOutcome};
 pub use retention::DeletedTasks;
 pub use schema::{MigrateError, migrate, schema_version};

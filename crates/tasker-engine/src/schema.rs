@@ -15,6 +15,7 @@ use sqlx::{AssertSqlSafe, FromRow, PgPool};
 use tasker_api::VERSION;
 
 use crate::database::DatabaseError;
+use crate::message::{message, migration_message};
 
 /// The migrations of schema `tasker`. They need PGMQ in the database.
 static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
@@ -83,10 +84,10 @@ pub enum MigrateError {
         found: i64,
     },
     /// A migration failed.
-    #[error("migrating schema `tasker`: {0}")]
+    #[error("migrating schema `tasker`: {}", migration_message(.0))]
     Migration(#[from] sqlx::migrate::MigrateError),
     /// A query failed.
-    #[error(transparent)]
+    #[error("{}", message(.0))]
     Sql(#[from] sqlx::Error),
 }
 
