@@ -52,9 +52,10 @@
 -- These files are the only source of the functions. `tasker-cli db migrate` runs all of them in one
 -- transaction when their hash differs from the installed one, and drops functions that are no longer here.
 --
--- Programs of the release before this one may call the functions while an upgrade is rolling. So a function
--- that programs call keeps its arguments and its result for one more release. A changed version gets other
--- arguments, and the old one moves to `90_release_0_1.sql` until the next release.
+-- Programs of the release before this one may call the functions while an upgrade is rolling, and a call that is
+-- running when the functions are replaced continues with the new ones. So every function of that release keeps
+-- its arguments and its result for one more release. A changed version gets other arguments, and the old one
+-- moves to `90_release_0_1.sql` until the next release.
 
 -- The engine's only clock. A session may set it (`set tasker.now = '2030-01-01'`), so that tests of leases
 -- and backoff do not wait.

@@ -1,4 +1,5 @@
--- Functions as programs of release 0.1 call them. They are removed with the next release.
+-- Functions of release 0.1 that changed since. Programs of 0.1 call them, and so do calls that were running when the
+-- functions were replaced. They are removed with the next release.
 
 create or replace function tasker.pin_plans() returns void
 language plpgsql as $$
@@ -8,6 +9,18 @@ begin
         from unnest(array['enable_seqscan', 'enable_hashjoin', 'enable_mergejoin', 'jit']) name;
         perform set_config('plan_cache_mode', 'force_generic_plan', false);
     end if;
+end
+$$;
+
+create or replace function tasker.claimed_steps(
+    p_task_ids uuid[], p_step_nos smallint[], p_msg_ids bigint[], p_waited_seconds double precision[]
+)
+returns setof tasker.claimed_step
+language plpgsql stable
+as $$
+begin
+    return query
+    select false, s.* from tasker.leased_steps(p_task_ids, p_step_nos, p_msg_ids, p_waited_seconds) s;
 end
 $$;
 

@@ -54,6 +54,20 @@ async fn an_upgraded_schema_is_the_same_as_a_new_one() -> Result<()> {
 }
 
 #[tokio::test]
+async fn every_function_of_0_1_is_still_there_after_an_upgrade() -> Result<()> {
+    const FUNCTIONS: &str = "select p.oid::regprocedure || ' returns ' || pg_get_function_result(p.oid) from pg_proc p
+        where p.pronamespace = 'tasker'::regnamespace order by 1";
+    let postgres = database_of_0_1().await?;
+    let pool = PgPool::connect(&postgres.url()).await?;
+    let before: Vec<String> = sqlx::query_scalar(FUNCTIONS).fetch_all(&pool).await?;
+    migrate(&pool).await?;
+    let after: Vec<String> = sqlx::query_scalar(FUNCTIONS).fetch_all(&pool).await?;
+    let missing: Vec<_> = before.into_iter().filter(|function| !after.contains(function)).collect();
+    assert_eq!(missing, Vec::<String>::new());
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_program_says_whether_the_database_is_too_old_or_too_new() -> Result<()> {
     let postgres = database_of_0_1().await?;
     let pool = PgPool::connect(&postgres.url()).await?;
