@@ -40,6 +40,14 @@ impl Engine {
         Ok(())
     }
 
+    /// Asks the database whether it refuses all writes: it is a standby, or `default_transaction_read_only` is on.
+    ///
+    /// # Errors
+    /// When the database does not respond.
+    pub async fn is_read_only(&self) -> sqlx::Result<bool> {
+        sqlx::query_scalar("select current_setting('transaction_read_only')::boolean").fetch_one(&self.pool).await
+    }
+
     /// PostgreSQL's version.
     ///
     /// # Errors
