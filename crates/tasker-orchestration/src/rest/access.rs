@@ -12,7 +12,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
-use tasker_runtime::settings::{self, Scope};
+use tasker_runtime::settings::{self, Scope, SettingsError};
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
 };
@@ -20,7 +20,6 @@ use utoipa::openapi::security::{
 pub use self::token::BadKey;
 use self::token::Verifier;
 use super::error::ApiError;
-use crate::server::{self, StartError};
 
 /// Where a key may stand instead of `Authorization: Bearer`.
 const KEY_HEADER: &str = "x-api-key";
@@ -43,6 +42,18 @@ impl std::fmt::Debug for Key {
     }
 }
 
+/// Why the keys of the settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AccessError {
+    /// A key cannot be read.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The public key for tokens cannot be used.
+    #[error("the public key for tokens (JWT_PUBLIC_KEY, or jwt_public_key in the settings) cannot be used: {0}")]
+    BadKey(#[from] BadKey),
+}
+
 /// Why a request is not carried out.
 #[derive(Debug)]
 enum Refusal {
@@ -52,7 +63,7 @@ enum Refusal {
 
 impl Access {
     /// Reads the keys.
-    pub(crate) fn new(settings: &settings::Access) -> Result<Self, StartError> {
+    pub(crate) fn new(settings: &settings::Access) -> Result<Self, AccessError> {
         let mut keys = Vec::new();
         for key in &settings.keys {
             keys.push(Key { digest: key.digest()?, scopes: key.scopes.clone() });
@@ -156,8 +167,8 @@ impl IntoResponse for Refusal {
 }
 
 /// Lets through who may do what the request asks.
-pub(super) async fn guard(State(state): State<Arc<server::State>>, request: Request, next: Next) -> Response {
-    match state.access.check(&request) {
+pub(super) async fn guard(State(access): State<Arc<Access>>, request: Request, next: Next) -> Response {
+    match access.check(&request) {
         Ok(()) => next.run(request).await,
         Err(refusal) => refusal.into_response(),
     }

@@ -13,8 +13,8 @@ use utoipa::IntoParams;
 
 use super::error::ApiError;
 use super::extract::{InPath, QueryString, YamlBody};
+use super::state;
 use super::workers::OfNamespace;
-use crate::server;
 
 fn field_errors(findings: &[Finding]) -> Vec<FieldError> {
     findings
@@ -35,31 +35,29 @@ fn field_errors(findings: &[Finding]) -> Vec<FieldError> {
     request_body(content = String, content_type = "application/yaml"),
     responses(
         (status = 201, body = AppliedTemplate, description = "This version is new"),
-        (status = 200, body = AppliedTemplate, description = "This version was stored before, with the same content"),
-        (status = 409, body = Problem, description = "This version was stored before, with another content"),
-        (status = 422, body = Problem, description = "The template is wrong; each error has its line")))]
+        (status = 200, body = AppliedTemplate, description = "This version already exists, with the same content"),
+        (status = 409, body = Problem, description = "This version already exists, with other content"),
+        (status = 422, body = Problem, description = "The template is invalid; each error has its line")))]
 pub(super) async fn apply(
-    State(state): State<Arc<server::State>>,
+    State(state): State<Arc<state::State>>,
     YamlBody(source): YamlBody,
 ) -> Result<(StatusCode, Json<AppliedTemplate>), ApiError> {
     let parsed = tasker_template::parse(&source, None).map_err(|errors| {
-        ApiError::invalid(
-            "invalid-template",
-            "The template is wrong",
-            format!("the template was refused:\n{errors}"),
-            field_errors(&errors.0),
-        )
+        ApiError::invalid("invalid-template", "The template is invalid", errors.to_string(), field_errors(&errors.0))
     })?;
     let template = parsed.template;
     let (code, outcome) = match state.engine.apply_template(&template).await? {
-        ApplyOutcome::Created => (StatusCode::CREATED, TemplateOutcome::Created),
+        ApplyOutcome::Created => {
+            state.writability.written();
+            (StatusCode::CREATED, TemplateOutcome::Created)
+        }
         ApplyOutcome::Unchanged => (StatusCode::OK, TemplateOutcome::Unchanged),
         ApplyOutcome::Conflict => {
             return Err(ApiError::conflict(
                 "template-version-taken",
-                "This version is stored with another content",
+                "This version already exists with other content",
                 format!(
-                    "version {} of {}/{} is stored with another content, and a stored version never changes: \
+                    "version {} of {}/{} already exists with other content, and a stored version never changes; \
                      give the template a new version",
                     template.version, template.namespace_name, template.name
                 ),
@@ -78,10 +76,10 @@ pub(super) async fn apply(
     ))
 }
 
-/// Lists every version of every template.
+/// Lists all versions of all templates.
 #[utoipa::path(get, path = "/v1/templates", params(OfNamespace), responses((status = 200, body = TemplateList)))]
 pub(super) async fn list(
-    State(state): State<Arc<server::State>>,
+    State(state): State<Arc<state::State>>,
     QueryString(query): QueryString<OfNamespace>,
 ) -> Result<Json<TemplateList>, ApiError> {
     Ok(Json(TemplateList { templates: state.engine.list_templates(query.namespace.as_deref()).await? }))
@@ -91,7 +89,7 @@ pub(super) async fn list(
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct OfVersion {
-    /// The version; the newest one if absent.
+    /// The version. If absent, the newest one.
     version: Option<String>,
 }
 
@@ -100,7 +98,7 @@ pub(super) struct OfVersion {
     params(("namespace" = String, Path), ("name" = String, Path), OfVersion),
     responses((status = 200, body = TemplateDetail), (status = 404, body = Problem)))]
 pub(super) async fn get(
-    State(state): State<Arc<server::State>>,
+    State(state): State<Arc<state::State>>,
     InPath((namespace, name)): InPath<(String, String)>,
     QueryString(query): QueryString<OfVersion>,
 ) -> Result<Json<TemplateDetail>, ApiError> {
@@ -116,6 +114,6 @@ pub(super) fn not_found(namespace: &str, name: &str, version: Option<&str>) -> A
     let version = version.map(|version| format!(" in version {version}")).unwrap_or_default();
     ApiError::not_found(
         "template",
-        format!("namespace '{namespace}' has no template '{name}'{version}; GET /v1/templates lists what there is"),
+        format!("namespace '{namespace}' has no template '{name}'{version}; GET /v1/templates lists the templates"),
     )
 }

@@ -1,0 +1,78 @@
+//! The HTTP server: accepts connections up to a limit, and closes those of clients that are slow or idle.
+//!
+//! It uses hyper directly, because `axum::serve` has neither timeouts nor a limit on connections.
+
+mod activity;
+mod body;
+mod connection;
+mod open_files;
+mod slots;
+
+use std::io::ErrorKind;
+use std::time::Duration;
+
+use axum::Router;
+use axum::response::Response;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use self::open_files::room_for_connections;
+use self::slots::Slots;
+
+/// How long to wait before the next connection if the process has no file descriptor left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The server's limits on connections.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// How many connections may be open.
+    pub(crate) connections: usize,
+    /// How long a client may take to send the headers of a request.
+    pub(crate) header_timeout: Duration,
+    /// How long a connection may stay open between two requests. A client must also read a response within this time.
+    pub(crate) idle_timeout: Duration,
+}
+
+/// Serves all connections until `shutdown` is cancelled. Then it closes those that are idle, and returns when the responses to
+/// the others are sent. Dropping the future closes all.
+///
+/// If all connections are busy, a few more are accepted for health checks; other requests on them get the response of `busy`.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    app: Router,
+    busy: fn() -> Response,
+    limits: Limits,
+    shutdown: CancellationToken,
+) {
+    let mut slots = Slots::new(limits.connections);
+    let mut connections = JoinSet::new();
+    // Without this, axum prepares the routes again for each request.
+    let app = app.with_state(());
+    loop {
+        let (stream, peer) = tokio::select! {
+            () = shutdown.cancelled() => break,
+            Some(_) = connections.join_next() => continue,
+            accepted = listener.accept() => match accepted {
+                Ok(accepted) => accepted,
+                Err(error) if is_of_client(error.kind()) => continue,
+                Err(error) => {
+                    slots.warn_open_files(&error);
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            },
+        };
+        // Without a slot, the connection is closed.
+        let Some(slot) = slots.take().await else { continue };
+        let service = connection::Service { app: app.clone(), busy, peer };
+        connections.spawn(connection::serve(stream, service, slot, limits, shutdown.clone()));
+    }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+}
+
+/// Whether the client closed the connection before it was accepted.
+fn is_of_client(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::ConnectionRefused | ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset)
+}
