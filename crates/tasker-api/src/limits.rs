@@ -29,6 +29,8 @@ pub const MAX_TAG_CHARS: usize = 255;
 pub const MAX_ACTOR_CHARS: usize = 255;
 /// The longest reason for an action, in characters.
 pub const MAX_REASON_CHARS: usize = 1_000;
+/// How many tasks a page has if the request does not say.
+pub const DEFAULT_PAGE: i64 = 50;
 /// The most tasks of a page.
 pub const MAX_PAGE: i64 = 500;
 

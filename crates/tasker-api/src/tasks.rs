@@ -246,7 +246,7 @@ pub struct ListTasks {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[param(value_type = Option<TaskState>)]
     pub status: Option<String>,
-    /// The most tasks of a page. If absent, 50.
+    /// The most tasks of a page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<i64>,
     /// The start of the page: `next_cursor` of the previous page.

@@ -5,7 +5,6 @@
 //!
 //! A server holds no state that the database lacks. Any number of servers can run on one database, and any of them may die.
 
-mod http;
 mod rest;
 mod server;
 mod services;

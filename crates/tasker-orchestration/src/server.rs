@@ -8,11 +8,11 @@ use axum::Router;
 use chrono::Utc;
 use tasker_engine::Engine;
 use tasker_engine::database::{self, DatabaseError};
+use tasker_runtime::http::{self, Limits};
 use tasker_runtime::settings::Settings;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::http::{self, Limits};
 use crate::rest;
 use crate::rest::access::{Access, AccessError};
 use crate::rest::state::State;
@@ -109,6 +109,7 @@ impl Server {
             usize::try_from(settings.database.max_connections).unwrap_or(usize::MAX).saturating_add(1);
         let limits = Limits {
             connections: http::room_for_connections(settings.orchestration.max_connections, database_connections),
+            connections_name: "orchestration.max_connections",
             header_timeout: settings.orchestration.header_timeout(),
             idle_timeout: settings.orchestration.idle_timeout(),
         };

@@ -2,9 +2,11 @@
 //!
 //! - [`settings`]: reads, merges and checks settings files;
 //! - [`logging`]: writes structured logs to standard error;
+//! - [`http`]: serves HTTP, with limits on connections;
 //! - [`probe`]: asks a running process whether it is healthy;
 //! - [`shutdown`]: catches the signals that stop a process.
 
+pub mod http;
 pub mod logging;
 pub mod probe;
 pub mod settings;

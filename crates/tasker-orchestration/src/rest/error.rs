@@ -62,7 +62,7 @@ impl ApiError {
         Self::new(
             StatusCode::NOT_FOUND,
             "no-such-path",
-            "There is nothing at this path",
+            "Path not found",
             format!("the API has no path {path}; GET /openapi.json describes it"),
         )
     }
@@ -72,13 +72,13 @@ impl ApiError {
         Self::new(StatusCode::NOT_FOUND, &format!("{kind}-not-found"), &format!("There is no such {kind}"), detail)
     }
 
-    /// 405: the path does not support this method.
+    /// 405: the path does not accept this method.
     pub(crate) fn wrong_method(method: &Method, path: &str) -> Self {
         Self::new(
             StatusCode::METHOD_NOT_ALLOWED,
             "wrong-method",
-            "The path does not support this method",
-            format!("{path} does not support {method}; GET /openapi.json describes the API"),
+            "Method not allowed",
+            format!("{path} does not accept {method}; GET /openapi.json describes the API"),
         )
     }
 

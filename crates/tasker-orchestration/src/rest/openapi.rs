@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use axum::http::Method;
 use tasker_api::PROBLEM_CONTENT_TYPE;
 use tasker_api::limits::{
-    MAX_ACTOR_CHARS, MAX_IDEMPOTENCY_KEY_CHARS, MAX_NAME_CHARS, MAX_NAMESPACE_CHARS, MAX_PAGE, MAX_PRIORITY,
-    MAX_REASON_CHARS, MAX_VERSION_CHARS,
+    DEFAULT_PAGE, MAX_ACTOR_CHARS, MAX_IDEMPOTENCY_KEY_CHARS, MAX_NAME_CHARS, MAX_NAMESPACE_CHARS, MAX_PAGE,
+    MAX_PRIORITY, MAX_REASON_CHARS, MAX_VERSION_CHARS,
 };
 use utoipa::openapi::path::{Operation, Parameter, PathItem};
 use utoipa::openapi::{Content, OpenApi, Ref, RefOr, Response, Schema};
@@ -32,7 +32,7 @@ const ERRORS: [(&str, &str); 8] = [
     ("431", "The headers are too large; this response has no body"),
     ("500", "Internal server error"),
     ("503", "The service is temporarily unavailable"),
-    ("405", "The path does not support this method"),
+    ("405", "The path does not accept this method"),
 ];
 
 /// Errors that a route with a request body can respond with.
@@ -120,6 +120,7 @@ fn limit_parameter(parameter: &mut Parameter) {
     if parameter.name == "limit" {
         schema.minimum = Some(1.into());
         schema.maximum = Some(MAX_PAGE.into());
+        schema.default = Some(DEFAULT_PAGE.into());
     }
 }
 

@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use tasker_api::limits::{MAX_PAGE, stored_bytes};
+use tasker_api::limits::{DEFAULT_PAGE, MAX_PAGE, stored_bytes};
 use tasker_api::{
     CreateTask, FieldError, ListTasks, OperatorAction, Problem, ResolveStep, StepList, TaskDetail, TaskList, TaskState,
     TaskSummary, TransitionList,
@@ -27,7 +27,6 @@ use super::templates;
 use crate::services::metrics::TemplateLabels;
 use crate::services::templates::{CheckedTemplate, TemplateError};
 
-const DEFAULT_PAGE: i64 = 50;
 /// How often one request tries again because the template has got a newer version.
 const MAX_LOOKS: usize = 5;
 

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use axum::Router;
@@ -17,6 +17,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::io::InspectReader;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service as _;
@@ -54,11 +55,28 @@ pub(super) async fn serve(
         tracing::debug!(%error, "cannot set TCP_NODELAY");
     }
     let activity = Arc::new(Activity::new(slot, limits));
-    tokio::select! {
-        biased;
-        () = activity.end() => {}
-        () = exchange(stream, service, &activity, shutdown) => {}
-    }
+    let closed = activity.closed();
+    let mut closed = pin!(closed.cancelled());
+    let mut exchange = pin!(exchange(stream, service, &activity, shutdown));
+    let mut timer = pin!(sleep_until(Instant::now()));
+    // All in one place, because each further future around the exchange would add its size to every connection.
+    poll_fn(|cx| {
+        if closed.as_mut().poll(cx).is_ready() || exchange.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        // Only the exchange changes the deadline, so it is enough to look after each poll. Most requests touch no timer.
+        let Some(deadline) = activity.deadline() else { return Poll::Pending };
+        loop {
+            if timer.is_elapsed() || deadline < timer.deadline() {
+                timer.as_mut().reset(deadline);
+            }
+            ready!(timer.as_mut().poll(cx));
+            if deadline <= Instant::now() {
+                return Poll::Ready(());
+            }
+        }
+    })
+    .await;
 }
 
 async fn exchange(stream: TcpStream, service: Service, activity: &Arc<Activity>, shutdown: CancellationToken) {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::Limits;
 use super::slots::Slot;
@@ -12,11 +12,11 @@ use super::slots::Slot;
 /// How long a connection of the reserve may exist. A health check takes a second at most.
 const RESERVED_LIFETIME: Duration = Duration::from_secs(3);
 
-/// What one connection is doing. The reader of its bytes and the service of its requests report to it.
+/// What one connection is doing. The reader of its bytes and the service of its requests report to it, both within the task of the
+/// connection.
 pub(super) struct Activity {
     limits: Limits,
     state: Mutex<State>,
-    changed: Notify,
 }
 
 struct State {
@@ -43,7 +43,7 @@ impl Activity {
     pub(super) fn new(slot: Slot, limits: Limits) -> Self {
         let patience = if slot.is_reserved() { RESERVED_LIFETIME } else { limits.header_timeout };
         let state = State { slot, phase: Phase::Idle, deadline: Some(Instant::now() + patience) };
-        Self { limits, state: Mutex::new(state), changed: Notify::new() }
+        Self { limits, state: Mutex::new(state) }
     }
 
     /// Bytes have arrived.
@@ -51,14 +51,14 @@ impl Activity {
         let mut state = self.state.lock();
         if state.phase == Phase::Idle {
             state.phase = Phase::Headers;
-            self.set_deadline(&mut state, Some(self.limits.header_timeout));
+            Self::set_deadline(&mut state, Some(self.limits.header_timeout));
         }
     }
 
     /// The headers of a request are complete. Returns false if the connection is being closed.
     pub(super) fn headers_complete(&self, has_body: bool) -> bool {
         let mut state = self.state.lock();
-        self.set_deadline(&mut state, None);
+        Self::set_deadline(&mut state, None);
         if has_body {
             state.phase = Phase::Body;
             return true;
@@ -82,7 +82,7 @@ impl Activity {
         let complete = state.phase != Phase::Body;
         state.phase = if complete { Phase::Idle } else { Phase::Unread };
         state.slot.wait();
-        self.set_deadline(&mut state, Some(self.limits.idle_timeout));
+        Self::set_deadline(&mut state, Some(self.limits.idle_timeout));
         complete
     }
 
@@ -101,35 +101,19 @@ impl Activity {
         self.state.lock().slot.is_reserved()
     }
 
-    /// Completes when the connection must be closed: it has lost its slot, or its deadline has passed.
-    pub(super) async fn end(&self) {
-        let closed = self.state.lock().slot.closed();
-        let overdue = async {
-            loop {
-                let changed = self.changed.notified();
-                let deadline = self.state.lock().deadline;
-                match deadline {
-                    Some(deadline) if deadline <= Instant::now() => break,
-                    Some(deadline) => {
-                        tokio::select! {
-                            () = changed => {}
-                            () = sleep_until(deadline) => {}
-                        }
-                    }
-                    None => changed.await,
-                }
-            }
-        };
-        tokio::select! {
-            () = closed.cancelled() => {}
-            () = overdue => {}
-        }
+    /// Until when the connection may go on as it is. None while it handles a request.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.state.lock().deadline
     }
 
-    fn set_deadline(&self, state: &mut State, patience: Option<Duration>) {
+    /// Is cancelled when the connection loses its slot.
+    pub(super) fn closed(&self) -> CancellationToken {
+        self.state.lock().slot.closed()
+    }
+
+    fn set_deadline(state: &mut State, patience: Option<Duration>) {
         if !state.slot.is_reserved() {
             state.deadline = patience.map(|patience| Instant::now() + patience);
-            self.changed.notify_one();
         }
     }
 }

@@ -10,7 +10,7 @@ const OTHER_FILES: u64 = 32;
 /// limit of the process, if necessary, as far as the hard limit allows. If that is not enough, it logs a warning.
 ///
 /// `database` is the number of connections to the database.
-pub(crate) fn room_for_connections(wanted: usize, database: usize) -> usize {
+pub fn room_for_connections(wanted: usize, database: usize) -> usize {
     let other = OTHER_FILES.saturating_add(u64::try_from(database.saturating_add(RESERVED)).unwrap_or(u64::MAX));
     let needed = other.saturating_add(u64::try_from(wanted).unwrap_or(u64::MAX));
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return wanted };
@@ -26,7 +26,7 @@ pub(crate) fn room_for_connections(wanted: usize, database: usize) -> usize {
         open_files = limit,
         connections = room,
         wanted,
-        "the limit on open files (ulimit -n) allows fewer connections than orchestration.max_connections"
+        "the limit on open files (ulimit -n) allows fewer connections than the settings"
     );
     room
 }

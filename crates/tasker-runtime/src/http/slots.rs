@@ -11,18 +11,20 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use super::Limits;
+
 /// The connections that only health checks can use.
-pub(crate) const RESERVED: usize = 16;
+pub(super) const RESERVED: usize = 16;
 /// The pause between two warnings of the same kind.
 const WARNING_PAUSE: Duration = Duration::from_secs(60);
 
 /// All slots.
 pub(super) struct Slots {
-    limit: usize,
+    limits: Limits,
     regular: Arc<Semaphore>,
     reserve: Arc<Semaphore>,
     waiting: Arc<Mutex<Waiting>>,
-    last_warning: Option<Instant>,
+    last_warnings: BTreeMap<&'static str, Instant>,
 }
 
 /// The connections that wait for a complete request, the longest wait first.
@@ -43,13 +45,13 @@ pub(super) struct Slot {
 }
 
 impl Slots {
-    pub(super) fn new(limit: usize) -> Self {
+    pub(super) fn new(limits: Limits) -> Self {
         Self {
-            limit,
-            regular: Arc::new(Semaphore::new(limit)),
+            limits,
+            regular: Arc::new(Semaphore::new(limits.connections)),
             reserve: Arc::new(Semaphore::new(RESERVED)),
             waiting: Arc::default(),
-            last_warning: None,
+            last_warnings: BTreeMap::new(),
         }
     }
 
@@ -79,26 +81,27 @@ impl Slots {
         slot
     }
 
-    fn warn(&mut self, consequence: &str) {
-        if self.should_warn() {
+    fn warn(&mut self, consequence: &'static str) {
+        if self.should_warn(consequence) {
             tracing::warn!(
-                limit = self.limit,
-                "the limit on connections is reached (orchestration.max_connections, or ulimit -n if lower): {consequence}"
+                limit = self.limits.connections,
+                "the limit on connections is reached ({}, or ulimit -n if lower): {consequence}",
+                self.limits.connections_name,
             );
         }
     }
 
     /// Reports that a connection cannot be accepted.
     pub(super) fn warn_open_files(&mut self, error: &std::io::Error) {
-        if self.should_warn() {
+        if self.should_warn("open files") {
             tracing::warn!(%error, "cannot accept connections; is the limit on open files (ulimit -n) too low?");
         }
     }
 
-    fn should_warn(&mut self) -> bool {
-        let due = self.last_warning.is_none_or(|last| last.elapsed() >= WARNING_PAUSE);
+    fn should_warn(&mut self, kind: &'static str) -> bool {
+        let due = self.last_warnings.get(kind).is_none_or(|last| last.elapsed() >= WARNING_PAUSE);
         if due {
-            self.last_warning = Some(Instant::now());
+            self.last_warnings.insert(kind, Instant::now());
         }
         due
     }
@@ -146,9 +149,15 @@ impl Drop for Slot {
 mod tests {
     use super::*;
 
+    fn slots(connections: usize) -> Slots {
+        let timeout = Duration::from_secs(1);
+        let connections_name = "the limit of the test";
+        Slots::new(Limits { connections, connections_name, header_timeout: timeout, idle_timeout: timeout })
+    }
+
     #[tokio::test]
     async fn the_longest_wait_gives_up_its_slot_and_work_keeps_it() {
-        let mut slots = Slots::new(3);
+        let mut slots = slots(3);
         let mut taken = Vec::new();
         for _ in 0..3 {
             taken.push(slots.take().await.unwrap());
@@ -169,7 +178,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_reserve_serves_while_all_are_busy() {
-        let mut slots = Slots::new(1);
+        let mut slots = slots(1);
         let mut busy = slots.take().await.unwrap();
         assert!(busy.work());
         let mut reserved = Vec::new();

@@ -17,35 +17,38 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::open_files::room_for_connections;
+pub use self::open_files::room_for_connections;
 use self::slots::Slots;
 
 /// How long to wait before the next connection if the process has no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// The server's limits on connections.
+/// The limits on connections.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
+pub struct Limits {
     /// How many connections may be open.
-    pub(crate) connections: usize,
+    pub connections: usize,
+    /// The name of this limit in the log, such as `orchestration.max_connections`.
+    pub connections_name: &'static str,
     /// How long a client may take to send the headers of a request.
-    pub(crate) header_timeout: Duration,
+    pub header_timeout: Duration,
     /// How long a connection may stay open between two requests. A client must also read a response within this time.
-    pub(crate) idle_timeout: Duration,
+    pub idle_timeout: Duration,
 }
 
 /// Serves all connections until `shutdown` is cancelled. Then it closes those that are idle, and returns when the responses to
 /// the others are sent. Dropping the future closes all.
 ///
-/// If all connections are busy, a few more are accepted for health checks; other requests on them get the response of `busy`.
-pub(crate) async fn serve(
+/// Each request has the extension `ConnectInfo<SocketAddr>`. If all connections are busy, a few more are accepted for health checks;
+/// other requests on them get the response of `busy`. Reading a request body has no timeout here: the routes must limit it.
+pub async fn serve(
     listener: TcpListener,
     app: Router,
     busy: fn() -> Response,
     limits: Limits,
     shutdown: CancellationToken,
 ) {
-    let mut slots = Slots::new(limits.connections);
+    let mut slots = Slots::new(limits);
     let mut connections = JoinSet::new();
     // Without this, axum prepares the routes again for each request.
     let app = app.with_state(());
