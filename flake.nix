@@ -1,5 +1,5 @@
 {
-  description = "Tasker: workflows that must not get lost, on PostgreSQL";
+  description = "Tasker: durable workflow orchestration on PostgreSQL";
 
   inputs = {
     nixpkgs.url = "github:NixOS/nixpkgs/nixos-unstable";
@@ -26,43 +26,72 @@
         "aarch64-darwin"
       ];
 
-      # All of the project for one system: what the files in nix/ yield, each called with what it names.
+      # The project on one system: a scope of what the files in nix/ yield. Each file names what it needs.
       project =
-        system:
-        let
-          pkgs = nixpkgs.legacyPackages.${system};
-          call =
-            file:
-            let
-              f = import file;
-            in
-            f (builtins.intersectAttrs (lib.functionArgs f) (pkgs // scope));
-          scope = {
-            inherit pkgs self;
-            fenix = fenix.packages.${system};
-            craneLib = (crane.mkLib pkgs).overrideToolchain scope.toolchain;
-            postgresql = pkgs.postgresql_18.withPackages (extensions: [ extensions.pgmq ]);
-            toolchain = call ./nix/toolchain.nix;
-            workspace = call ./nix/workspace.nix;
-            tests = call ./nix/tests.nix;
-            formatter = call ./nix/formatter.nix;
-            images = call ./nix/images.nix;
-            stack = call ./nix/stack.nix;
-            containers = call ./nix/containers.nix;
-            checks = call ./nix/checks.nix;
-            shell = call ./nix/shell.nix;
-          };
-        in
-        scope // { linux = lib.optionalAttrs pkgs.stdenv.hostPlatform.isLinux; };
+        pkgs:
+        lib.makeScope pkgs.newScope (
+          project:
+          let
+            inherit (project) callPackage;
+            # For a file that yields a set of packages.
+            callPackages = lib.callPackagesWith (pkgs // project);
+          in
+          {
+            flake = self;
+            fenix = fenix.packages.${pkgs.stdenv.hostPlatform.system};
+            craneLib = (crane.mkLib pkgs).overrideToolchain project.toolchain;
+            # A package set may have no pgvector for this release yet; then the service `pgvector` says so.
+            postgresql = pkgs.postgresql_18.withPackages (
+              extensions: [ extensions.pgmq ] ++ lib.optional (extensions ? pgvector) extensions.pgvector
+            );
+            toolchain = callPackage ./nix/toolchain.nix { };
+            workspace = callPackage ./nix/workspace.nix { };
+            programs = callPackages ./nix/programs.nix { };
+            tests = callPackage ./nix/tests.nix { };
+            formatter = callPackage ./nix/formatter.nix { };
+            images = callPackage ./nix/images.nix { };
+            stack = callPackages ./nix/stack.nix { };
+            containers = callPackages ./nix/containers.nix { };
+            checks = callPackages ./nix/checks.nix { };
+            nixosTest = callPackage ./deploy/nixos/test.nix { module = self.nixosModules.default; };
+            shell = callPackage ./nix/shell.nix { };
+          }
+        );
 
-      projects = lib.genAttrs systems project;
-      perSystem = lib.flip lib.mapAttrs projects;
+      projects = lib.genAttrs systems (system: project nixpkgs.legacyPackages.${system});
+      perSystem =
+        outputs:
+        lib.mapAttrs (system: outputs nixpkgs.legacyPackages.${system}.stdenv.hostPlatform) projects;
+
+      app = program: {
+        type = "app";
+        program = lib.getExe program;
+        meta = { inherit (program.meta) description; };
+      };
     in
     {
-      packages = perSystem (_: p: p.workspace.packages // p.linux { inherit (p) images; });
-      checks = perSystem (_: p: p.checks);
-      apps = perSystem (_: p: p.stack // p.linux p.containers);
+      packages = perSystem (
+        platform: p:
+        p.programs
+        // {
+          default = p.programs.tasker-cli;
+        }
+        // lib.optionalAttrs platform.isLinux { inherit (p) images; }
+      );
+      checks = perSystem (
+        platform: p:
+        p.checks
+        # In a virtual machine, so it needs KVM. A package set without NixOS has no such test.
+        // lib.optionalAttrs (platform.isLinux && nixpkgs.nixosModules != { }) { nixos = p.nixosTest; }
+      );
+      apps = perSystem (
+        platform: p: lib.mapAttrs (_: app) (p.stack // lib.optionalAttrs platform.isLinux p.containers)
+      );
       devShells = perSystem (_: p: { default = p.shell; });
       formatter = perSystem (_: p: p.formatter);
+      nixosModules.default = import ./deploy/nixos/module.nix (pkgs: (project pkgs).programs);
+      overlays.default = final: _: {
+        inherit ((project final).programs) tasker-cli tasker-server rust-worker;
+      };
     };
 }

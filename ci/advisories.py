@@ -1,10 +1,10 @@
-"""Asks cargo-deny which advisories are known against our dependencies; deny.toml says which of them count.
+"""Lists the advisories that affect our dependencies, with cargo-deny. deny.toml lists the exceptions.
 
-    python3 ci/advisories.py                     a table of them, and what to do
-    python3 ci/advisories.py --issue issue.md    also as the text of an issue, if there is any
+    python3 ci/advisories.py                     prints a table with what to do
+    python3 ci/advisories.py --issue issue.md    also writes the text of an issue, if there is an advisory
 
-cargo-deny exits with 1 for an advisory and also for a database out of reach. So what counts is what it says: it has
-looked if its output ends with a summary, and then every error must be an advisory that it names.
+cargo-deny exits with 1 for an advisory, and also if it cannot reach the database. So this program reads its output: the
+check ran only if the output ends with a summary, and then every error must be an advisory that the output names.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from report import Problem
 
 ROOT = Path(__file__).parent.parent
 COMMAND = ["cargo", "deny", "--color", "never", "--format", "json", "check", "advisories"]
-# Codes of cargo-deny's diagnostics: what it found, and that it could not look whether a crate was yanked.
+# Codes of cargo-deny's diagnostics: findings, and failures to check whether a crate was yanked.
 FOUND = {"vulnerability", "notice", "unmaintained", "unsound", "yanked"}
 UNSEEN = {"index-failure", "index-cache-load-failure"}
 
@@ -35,13 +35,13 @@ class Advisory:
 @dataclass
 class Answer:
     advisories: list[Advisory] = field(default_factory=list)
-    # What it could not look at, and what it only remarks.
+    # What it could not check, and its remarks.
     unseen: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
 
 
 def parse(text: str, code: int) -> Answer:
-    """What cargo-deny has said: JSON, one object a line, between whatever cargo itself says."""
+    """Parses the output of cargo-deny: one JSON object per line, mixed with lines of cargo."""
     answer, errors, named, complaints = Answer(), None, 0, []
     try:
         for line in filter(None, map(str.strip, text.splitlines())):
@@ -59,19 +59,19 @@ def parse(text: str, code: int) -> Answer:
                 complaints.append(fields["message"])
                 _sort(fields, answer)
     except (LookupError, TypeError, AttributeError) as error:
-        raise Problem(f"the output of `{' '.join(COMMAND)}` is not as expected: {error!r}") from error
+        raise Problem(f"unexpected output of `{' '.join(COMMAND)}`: {error!r}") from error
     if errors is None and any("no such command" in line for line in complaints):
         raise Problem("cargo-deny is not installed: `cargo install --locked cargo-deny`, or `nix develop`")
     if errors is None:
-        why = "; ".join(map(report.one_line, complaints)) or "it said nothing"
-        raise Problem(f"`{' '.join(COMMAND)}` could not look (exit code {code}): {why}")
+        why = "; ".join(map(report.one_line, complaints)) or "no output"
+        raise Problem(f"`{' '.join(COMMAND)}` could not check (exit code {code}): {why}")
     if named != errors or code != (1 if errors else 0):
-        raise Problem(f"`{' '.join(COMMAND)}` counts {errors} errors, names {named}, and has ended with {code}")
+        raise Problem(f"`{' '.join(COMMAND)}` counted {errors} errors, named {named}, and exited with {code}")
     return answer
 
 
 def _sort(fields: dict[str, Any], answer: Answer) -> None:
-    """Puts a diagnostic where it belongs."""
+    """Adds a diagnostic to the list that it belongs to."""
     code, message, notes = fields.get("code"), fields["message"], fields.get("notes", [])
     if code in FOUND:
         crate = fields["graphs"][0]["Krate"]
@@ -89,13 +89,13 @@ def _sort(fields: dict[str, Any], answer: Answer) -> None:
 
 
 def text(answer: Answer) -> str:
-    """The report; its first line is the title of an issue."""
+    """The report. Its first line is the title of an issue."""
     rows = [(advisory.crate, advisory.id, advisory.title, advisory.todo) for advisory in answer.advisories]
     crates = sorted({advisory.crate for advisory in answer.advisories})
     return (
         f"Advisories: {', '.join(crates)}\n\n{report.table(('crate', 'id', 'title', 'what to do'), rows)}\n"
-        "Where nothing newer helps, replace the crate, or justify the exception in deny.toml. What an identifier stands\n"
-        "for is at https://rustsec.org/advisories. To see this table again: `python3 ci/advisories.py`.\n"
+        "If no newer version helps, replace the crate, or add an exception with its reason to deny.toml. Details\n"
+        "of an advisory are at https://rustsec.org/advisories. To see this table again: `python3 ci/advisories.py`.\n"
     )
 
 
@@ -108,12 +108,12 @@ def main() -> int:
     answer = parse(done.stderr, done.returncode)
     unseen = sorted(set(answer.unseen))
     if unseen and not answer.advisories:
-        raise Problem(f"cargo deny could not look at everything: {report.one_line('; '.join(unseen))}")
+        raise Problem(f"cargo deny could not check everything: {report.one_line('; '.join(unseen))}")
     written = text(answer) if answer.advisories else "No advisories.\n"
     for line in sorted(set(answer.remarks)):
         written += f"\nRemark: {report.one_line(line)}\n"
     for line in unseen:
-        written += f"\nNot looked at: {report.one_line(line)}\n"
+        written += f"\nNot checked: {report.one_line(line)}\n"
     report.show(written)
     if arguments.issue and answer.advisories:
         report.write(arguments.issue, written)

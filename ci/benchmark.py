@@ -1,26 +1,29 @@
-"""Tells whether this tree is slower than another revision, measured on the same machine in turns.
+"""Tells whether this tree is slower than another revision, measured on the same machine with alternating runs.
 
-    python3 ci/benchmark.py against origin/main                   builds both, measures in turns, compares
-    python3 ci/benchmark.py against origin/main -- --rounds 2     what is after -- goes to `tasker-cli bench`
+    python3 ci/benchmark.py against origin/main                   builds both, measures them in turn, compares
+    python3 ci/benchmark.py against origin/main -- --rounds 2     passes what follows -- to `tasker-cli bench`
     python3 ci/benchmark.py compare base.json head.json           compares two results
 
 A result is the JSON that `tasker-cli bench --json` prints:
 
     {"benchmarks": [{"name": "sequential", "unit": "steps/s", "better": "higher", "samples": [5400.1, 5513.0]}]}
 
-How it decides. For each benchmark all ratios of a sample of head to a sample of base are sorted. Their median is the
-estimate; the interval is that of the rank test of Mann and Whitney, turned round: it holds the true ratio with the
-stated confidence, whatever the distribution of the noise. The confidence is 99 %, divided among the benchmarks, so that
-all of them together give a false alarm in less than 1 of 200 runs. It is a regression when the whole interval is worse
-than the margin (5 %); when the interval only reaches beyond, the runs do not tell. The runs of both sides must take
-turns, so that a machine that slows down or warms up hits both.
+How it decides. For each benchmark it sorts the ratios of every sample of head to every sample of base. Their median is
+the estimate. The interval comes from the exact rank test of Mann and Whitney: it contains the true ratio with the
+stated confidence, whatever the distribution of the noise. The confidence is 99 % for all benchmarks together, so fewer
+than 1 of 200 runs give a false alarm. A benchmark is a regression if the whole interval is worse than the margin
+(5 %). If only a part of the interval is worse, the runs cannot tell. The runs of the two sides must alternate, so that
+a machine that slows down or warms up affects both.
 """
 
 from __future__ import annotations
 
 import argparse
+import bisect
+import functools
 import json
 import math
+import os
 import shutil
 import statistics
 import subprocess
@@ -33,13 +36,19 @@ from typing import Any
 import report
 from report import Problem
 
+try:
+    from scipy.stats import mannwhitneyu
+except ImportError as error:
+    print(f"error: scipy cannot be loaded ({error}): python3 -m pip install scipy", file=sys.stderr)
+    sys.exit(2)
+
 ROOT = Path(__file__).parent.parent
+# Where cargo builds.
+TARGET = ROOT / os.environ.get("CARGO_TARGET_DIR", "target")
 CONFIDENCE = 0.99
 MARGIN = 0.05
 # The binaries of the last comparison.
 KEPT = ROOT / "target" / "benchmark"
-# For more pairs than these the normal distribution is as good as the exact one.
-EXACT = 40 * 40
 
 
 @dataclass
@@ -56,7 +65,7 @@ class Comparison:
     unit: str
     base: float
     head: float
-    # Of head to base, and over 1 if head is worse.
+    # The ratio of head to base. Above 1, head is worse.
     worse: float
     low: float
     high: float
@@ -84,12 +93,12 @@ def parse(text: str, source: str) -> dict[str, Benchmark]:
     for benchmark in found:
         where = f"{source}: {benchmark.name}"
         if not isinstance(benchmark.name, str) or not isinstance(benchmark.unit, str):
-            raise Problem(f"{where}: wanted words as name and unit")
+            raise Problem(f"{where}: expected strings as name and unit")
         if benchmark.better not in ("higher", "lower"):
-            raise Problem(f"{where}: better is {benchmark.better!r}; wanted higher or lower")
+            raise Problem(f"{where}: better is {benchmark.better!r}; expected higher or lower")
         samples = benchmark.samples
         if not isinstance(samples, list) or not samples or not all(_amount(sample) for sample in samples):
-            raise Problem(f"{where}: samples: wanted a list of numbers, none below 0")
+            raise Problem(f"{where}: samples: expected a list of numbers, none below 0")
     by_name = {benchmark.name: benchmark for benchmark in found}
     if len(by_name) < len(found):
         raise Problem(f"{source}: two benchmarks have the same name")
@@ -100,35 +109,25 @@ def _amount(sample: Any) -> bool:
     return isinstance(sample, int | float) and not isinstance(sample, bool) and 0 <= sample <= sys.float_info.max
 
 
+def chance(most: int, count: int, other: int) -> float:
+    """How likely Mann and Whitney's U is at most `most`, for two samples of these sizes from the same distribution."""
+    # scipy has this distribution only inside its test, so the test gets samples with this very U: one that lies above
+    # `partly` values of the other sample, `above` that lie above all of them, and the rest below.
+    above, partly = divmod(most, other)
+    sample = [*range(above + 1 - count, 0), partly - 0.5, *range(other, other + above)]
+    return float(mannwhitneyu(sample, range(other), alternative="less", method="exact").pvalue)
+
+
+@functools.cache
 def depth(count: int, other: int, error: float) -> int:
-    """How many of the sorted ratios may be cut off at one end: the most for which the chance that the true ratio is
-    among them is at most `error`. That chance is the distribution of Mann and Whitney's U."""
-    if count * other > EXACT:
-        spread = math.sqrt(count * other * (count + other + 1) / 12)
-        return max(0, math.floor(count * other / 2 + statistics.NormalDist().inv_cdf(error) * spread))
-    # ways[n][u]: the ways to give n of the ranks so far to the first sample so that U is u.
-    limit = count * other
-    ways = [[0] * (limit + 1) for _ in range(count + 1)]
-    ways[0][0] = 1
-    for rank in range(1, count + other + 1):
-        for chosen in range(min(rank, count), 0, -1):
-            # The n-th chosen of ascending ranks adds what lies below it of the other sample.
-            add = rank - chosen
-            if add > other:
-                continue
-            for total in range(limit, add - 1, -1):
-                ways[chosen][total] += ways[chosen - 1][total - add]
-    all_ways = math.comb(count + other, count)
-    below = 0
-    for cut in range(limit + 1):
-        below += ways[count][cut]
-        if below > error * all_ways:
-            return cut
-    return limit
+    """How many sorted ratios may be cut off at each end. It is the largest number for which the true ratio is among the
+    cut ones with a probability of at most `error`."""
+    # The chance rises with U, and U is below half of all pairs for every error that makes sense.
+    return bisect.bisect_right(range(count * other // 2), error, key=lambda most: chance(most, count, other))
 
 
 def compare(base: dict[str, Benchmark], head: dict[str, Benchmark]) -> list[Comparison]:
-    """Compares what both have. What only one of them has cannot be compared: see `unpaired`."""
+    """Compares the benchmarks that both results have. `unpaired` names the others."""
     names = [name for name in head if name in base]
     if not names:
         raise Problem("the two results have no benchmark in common")
@@ -145,16 +144,16 @@ def compare(base: dict[str, Benchmark], head: dict[str, Benchmark]) -> list[Comp
         cut = depth(len(ours.samples), len(theirs.samples), error)
         if cut == 0:
             raise Problem(
-                f"{name}: {len(theirs.samples)} and {len(ours.samples)} samples are too few to tell anything with this"
-                f" confidence for {len(names)} benchmarks: measure more rounds (8 are enough for up to 50 benchmarks)"
+                f"{name}: {len(theirs.samples)} and {len(ours.samples)} samples are too few for this confidence with"
+                f" {len(names)} benchmarks: measure more rounds (8 are enough for up to 50 benchmarks)"
             )
         comparisons.append(
             Comparison(
                 name,
                 ours.unit,
-                median(theirs.samples),
-                median(ours.samples),
-                median(pairs),
+                statistics.median(theirs.samples),
+                statistics.median(ours.samples),
+                statistics.median(pairs),
                 pairs[cut - 1],
                 pairs[-cut],
             )
@@ -163,7 +162,7 @@ def compare(base: dict[str, Benchmark], head: dict[str, Benchmark]) -> list[Comp
 
 
 def ratio(one: float, other: float) -> float:
-    """An idle stack may really cost nothing: then the same is 1, and anything more is beyond all measure."""
+    """One amount over another. An idle stack can cost nothing at all: 0 over 0 is 1, and more over 0 is infinite."""
     if other == 0:
         return 1.0 if one == 0 else math.inf
     return one / other
@@ -174,12 +173,6 @@ def unpaired(base: dict[str, Benchmark], head: dict[str, Benchmark]) -> list[str
     return gone + [f"{name}: only in head" for name in head if name not in base]
 
 
-def median(values: list[float]) -> float:
-    ordered = sorted(values)
-    middle = len(ordered) // 2
-    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
-
-
 def judge(base: dict[str, Benchmark], head: dict[str, Benchmark]) -> int:
     comparisons = compare(base, head)
     rows = [
@@ -188,8 +181,8 @@ def judge(base: dict[str, Benchmark], head: dict[str, Benchmark]) -> int:
     ]
     report.show(report.table(("benchmark", "base", "head", "unit", "ratio", "interval", "verdict"), rows))
     report.show(
-        f"Ratio: over 1 means that head is worse. Interval: {CONFIDENCE:.0%} for all benchmarks together, by the rank"
-        f" test of Mann and Whitney. Regression: the whole interval is over {1 + MARGIN:g}.\n"
+        f"Ratio: above 1, head is worse. Interval: {CONFIDENCE:.0%} for all benchmarks together, by the exact rank"
+        f" test of Mann and Whitney. Regression: the whole interval is above {1 + MARGIN:g}.\n"
     )
     for line in unpaired(base, head):
         report.show(f"Not compared: {line}.")
@@ -197,11 +190,13 @@ def judge(base: dict[str, Benchmark], head: dict[str, Benchmark]) -> int:
 
 
 def merge(runs: list[dict[str, Benchmark]]) -> dict[str, Benchmark]:
-    """One result of several runs: each gives one sample a benchmark, the median of its own. Samples of one run share
-    its luck; samples of different runs do not."""
+    """Merges several runs into one result. Each run gives one sample per benchmark, the median of its own samples,
+    because the samples of one run are not independent of each other."""
     names = {name: benchmark for one in runs for name, benchmark in one.items()}
     return {
-        name: Benchmark(name, first.unit, first.better, [median(one[name].samples) for one in runs if name in one])
+        name: Benchmark(
+            name, first.unit, first.better, [statistics.median(one[name].samples) for one in runs if name in one]
+        )
         for name, first in names.items()
     }
 
@@ -209,18 +204,18 @@ def merge(runs: list[dict[str, Benchmark]]) -> dict[str, Benchmark]:
 def run(command: list[str], folder: Path, capture: bool = False) -> str:
     done = report.command(command, cwd=folder, stdout=subprocess.PIPE if capture else sys.stderr, stderr=None)
     if done.returncode != 0:
-        raise Problem(f"`{' '.join(command)}` in {folder} has failed with exit code {done.returncode}: see above")
+        raise Problem(f"`{' '.join(command)}` in {folder} failed with exit code {done.returncode}: see above")
     return done.stdout or ""
 
 
 def build(source: Path, target: Path, profile: str, binary: Path) -> None:
-    """Builds the CLI of a tree. Both trees use one target folder, so dependencies that they share are built once; not
-    by --package, which would build them with other features than the rest of the workspace needs."""
+    """Builds the CLI of a tree. Both trees use one target folder, so that shared dependencies are built once. It does
+    not use --package, which would build dependencies with other features than the rest of the workspace needs."""
     run(
         ["cargo", "build", "--locked", "--bin", "tasker-cli", "--profile", profile, "--target-dir", str(target)],
         source,
     )
-    # Under its own name only once it is complete.
+    # The final name appears only when the file is complete.
     part = binary.with_name(binary.name + ".part")
     shutil.copy2(target / ("debug" if profile == "dev" else profile) / "tasker-cli", part)
     part.rename(binary)
@@ -235,16 +230,21 @@ def git(*arguments: str) -> str:
 
 
 def commit_binary(revision: str, profile: str) -> Path:
-    """The CLI of a commit. It is kept, because today's head is the base of tomorrow."""
+    """Returns the CLI of a commit. It is kept, because the head of this comparison is the base of the next one."""
     commit = git("rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}")
     compiler = run(["rustc", "--version"], ROOT, capture=True).split()[1]
     binary = KEPT / f"{commit}-{profile}-{compiler}"
-    if not binary.exists():
+    if binary.exists():
+        return binary
+    if commit == git("rev-parse", "HEAD") and not git("status", "--porcelain"):
+        # Here cargo reuses what was already built.
+        build(ROOT, TARGET, profile, binary)
+    else:
         with tempfile.TemporaryDirectory(prefix="tasker-benchmark-") as name:
             tree = Path(name, "tree")
             git("worktree", "add", "--quiet", "--detach", str(tree), commit)
             try:
-                build(tree, ROOT / "target", profile, binary)
+                build(tree, TARGET, profile, binary)
             finally:
                 git("worktree", "remove", "--force", str(tree))
     return binary
@@ -258,7 +258,7 @@ def against(revision: str, rounds: int, profile: str, results: Path, more: list[
         binaries = {"base": commit_binary(revision, profile)}
         if git("status", "--porcelain"):
             binaries["head"] = folder / "head"
-            build(ROOT, ROOT / "target", profile, binaries["head"])
+            build(ROOT, TARGET, profile, binaries["head"])
         else:
             binaries["head"] = commit_binary("HEAD", profile)
         for old in set(KEPT.iterdir()) - set(binaries.values()):
@@ -270,7 +270,7 @@ def against(revision: str, rounds: int, profile: str, results: Path, more: list[
             return 0
         runs: dict[str, list[dict[str, Benchmark]]] = {"base": [], "head": []}
         for number in range(rounds):
-            # Who goes first changes from round to round.
+            # The side that goes first alternates.
             for side in ("base", "head") if number % 2 == 0 else ("head", "base"):
                 print(f"round {number + 1} of {rounds}: {side}", file=sys.stderr, flush=True)
                 text = run([str(binaries[side]), "bench", "--json", *more], folder, capture=True)
@@ -294,12 +294,12 @@ def main() -> int:
         type=Path,
         default=ROOT / "target" / "benchmark-results",
         metavar="FOLDER",
-        help="for base.json and head.json (default: target/benchmark-results)",
+        help="where base.json and head.json go (default: target/benchmark-results)",
     )
     two = commands.add_parser("compare", help="compare two results, each with 8 samples or more of every benchmark")
     two.add_argument("base")
     two.add_argument("head")
-    # What is after -- is for `tasker-cli bench`.
+    # The words after -- are for `tasker-cli bench`.
     end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     more = sys.argv[end + 1 :]
     arguments = parser.parse_args(sys.argv[1:end])
@@ -309,7 +309,7 @@ def main() -> int:
             parse(report.read(arguments.base), arguments.base), parse(report.read(arguments.head), arguments.head)
         )
     if arguments.rounds < 8:
-        raise Problem(f"{arguments.rounds} rounds are too few to tell anything: 8 or more")
+        raise Problem(f"{arguments.rounds} rounds are too few: use 8 or more")
     return against(arguments.revision, arguments.rounds, arguments.profile, arguments.results, more)
 
 

@@ -1,10 +1,10 @@
-"""Builds and tests with the newest dependencies and a newer toolchain, in a scratch copy, and says what broke.
+"""Builds and tests a scratch copy with the newest dependencies and a newer toolchain, and reports what broke.
 
-    python3 ci/bleeding_edge.py cargo --toolchain nightly     newest crates that Cargo.toml allows, and Rust nightly
-    python3 ci/bleeding_edge.py nix                           newest inputs of the flake
+    python3 ci/bleeding_edge.py cargo --toolchain nightly     the newest crates that Cargo.toml allows, Rust nightly
+    python3 ci/bleeding_edge.py nix                           the newest inputs of the flake
 
-The copy is a clone of HEAD; this tree and its lock files stay as they are. A stage that fails does not end the run, but
-if the update itself fails nothing after it would say anything, so it is not run. Logs: target/bleeding-edge/logs.
+The copy is a clone of HEAD. This tree and its lock files do not change. A failed stage does not end the run, except the
+update, because without it the other stages prove nothing. The logs are in target/bleeding-edge/logs.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Outcome:
 
 
 def stages(what: str, toolchain: str) -> list[Stage]:
-    """The update, and then what must still work."""
+    """The update, and then the checks that must still pass."""
     if what == "nix":
         return [
             Stage("update", ["nix", "flake", "update"]),
@@ -59,7 +59,7 @@ def stages(what: str, toolchain: str) -> list[Stage]:
 
 
 def run(listed: list[Stage], tree: Path, logs: Path) -> list[Outcome]:
-    """Runs every stage in the tree, each with its log."""
+    """Runs every stage in the tree. Each has its own log."""
     outcomes: list[Outcome] = []
     variables = {"CARGO_TARGET_DIR": str(FOLDER / "target"), **os.environ, "RUST_BACKTRACE": "1"}
     for stage in listed:
@@ -81,11 +81,9 @@ def run(listed: list[Stage], tree: Path, logs: Path) -> list[Outcome]:
 
 
 def text(what: str, outcomes: list[Outcome]) -> str:
-    """The report; its first line is the title of an issue."""
+    """The report. Its first line is the title of an issue."""
     broken = [outcome for outcome in outcomes if outcome.result == "failed"]
-    title = (
-        f"Bleeding edge ({what}): {', '.join(o.stage.name for o in broken) + ' broken' if broken else 'all is well'}"
-    )
+    title = f"Bleeding edge ({what}): {', '.join(o.stage.name for o in broken) + ' broken' if broken else 'all passed'}"
     rows = [(o.stage.name, o.result, f"{o.seconds:.0f} s", "`" + " ".join(o.stage.command) + "`") for o in outcomes]
     parts = [title, "", report.table(("stage", "result", "time", "command"), rows)]
     updated = [line for line in outcomes[0].log.splitlines() if " -> " in line or "Updated input" in line]
@@ -105,7 +103,7 @@ def main() -> int:
     parser.add_argument("what", choices=["cargo", "nix"])
     parser.add_argument("--toolchain", default="nightly", help="rustup's toolchain, for cargo (default: nightly)")
     parser.add_argument(
-        "--only", action="append", metavar="STAGE", help="run the update and this stage; may be repeated"
+        "--only", action="append", metavar="STAGE", help="run only the update and this stage; can be repeated"
     )
     parser.add_argument("--issue", metavar="FILE", help="write the report as the text of an issue")
     arguments = parser.parse_args()

@@ -1,11 +1,10 @@
-"""Keeps one open issue up to date: makes it, or rewrites the one that is open, found by its label and its author.
+"""Keeps one open issue up to date: creates it, or updates the open issue with the same label and author.
 
     python3 ci/issue.py lag.md --label upstream          the first line of the file is the title
-    python3 ci/issue.py run.log --label fuzz --log       what follows the title is shown as it is, whatever it is
-    python3 ci/issue.py --label upstream --close         all is well again: closes it
+    python3 ci/issue.py run.log --label fuzz --log       the text after the title is shown verbatim
+    python3 ci/issue.py --label upstream --close         closes the issue, because the check passes again
 
-It works with GitHub's client, gh, in the repository of the current folder, and touches no issue but those that a
-workflow has written.
+It uses GitHub's client, gh, in the repository of the current folder. It never changes an issue that a person created.
 """
 
 from __future__ import annotations
@@ -15,18 +14,18 @@ import argparse
 import report
 from report import Problem
 
-# The author of what a workflow writes.
+# The author of the issues that workflows create.
 APP = "github-actions"
-# What GitHub takes: letters of a title, and of a body; bytes are never fewer than letters.
+# GitHub's limits, in characters. The code counts bytes, which are never fewer.
 TITLE = 256
 BODY = 65536
 
 
 def gh(*arguments: str, stdin: str = "", accept: str | None = None) -> str:
-    """What gh prints. `accept`: words of a failure that is none."""
+    """Returns the output of gh. `accept`: text in the error output that marks a failure as success."""
     done = report.command(["gh", *arguments], input=stdin)
     if done.returncode != 0 and not (accept and accept in done.stderr):
-        raise Problem(f"`gh {' '.join(arguments[:2])}` has failed: {done.stderr.strip()}")
+        raise Problem(f"`gh {' '.join(arguments[:2])}` failed: {done.stderr.strip()}")
     return done.stdout
 
 
@@ -37,14 +36,16 @@ def find(label: str) -> str | None:
     try:
         return str(int(listed[0]["number"])) if listed else None
     except (LookupError, TypeError, ValueError) as error:
-        raise Problem(f"`gh issue list` did not say what was expected: {error!r}") from error
+        raise Problem(f"`gh issue list` printed unexpected output: {error!r}") from error
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("text", nargs="?", metavar="FILE", help="a title, an empty line, Markdown; - is standard input")
-    parser.add_argument("--label", required=True, help="the issue's label; it is made if there is none of that name")
-    parser.add_argument("--log", action="store_true", help="what follows the title is no Markdown: show it as it is")
+    parser.add_argument(
+        "text", nargs="?", metavar="FILE", help="a title, an empty line, and Markdown; - is standard input"
+    )
+    parser.add_argument("--label", required=True, help="the label of the issue; it is created if it does not exist")
+    parser.add_argument("--log", action="store_true", help="show the text after the title verbatim, not as Markdown")
     parser.add_argument("--close", action="store_true", help="close the issue")
     arguments = parser.parse_args()
     if bool(arguments.text) == arguments.close:
@@ -60,12 +61,12 @@ def main() -> int:
     number = find(arguments.label)
     if arguments.close:
         if number:
-            gh("issue", "close", number, "--comment", "All is well again.")
-        print(f"closed issue {number}" if number else "no issue is open")
+            gh("issue", "close", number, "--comment", "The check passes again.")
+        print(f"closed issue {number}" if number else "there is no open issue")
     elif number:
-        # On standard input, because a command line has less room.
+        # On standard input, because the length of a command line is limited.
         gh("issue", "edit", number, "--title", title, "--body-file", "-", stdin=body)
-        print(f"rewrote issue {number}")
+        print(f"updated issue {number}")
     else:
         description = ["--description", "Kept up to date by a workflow"]
         gh("label", "create", arguments.label, *description, accept="already exists")

@@ -1,6 +1,6 @@
-"""Sums up JUnit reports: how many tests, which failed and why, which were slow.
+"""Summarizes JUnit reports: how many tests ran, which failed and why, which were slow.
 
-python3 ci/junit.py target/nextest/unit/junit.xml
+    python3 ci/junit.py target/nextest/unit/junit.xml
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ FAILED = ["failure", "error"]
 class Test:
     name: str
     seconds: float
-    # failed, skipped or passed, and flaky if it passed only when tried again
+    # failed, skipped, passed, or flaky: it passed only after a retry
     result: str
     output: str = ""
 
@@ -40,13 +40,13 @@ def parse(text: str, source: str) -> list[Test]:
 
 
 def _count(suite: xml.Element) -> None:
-    """Refuses a suite that counts more failures than it shows."""
+    """Rejects a suite that counts more failures than it contains."""
     said = sum(int(suite.get(kind) or 0) for kind in ("failures", "errors"))
     if not said:
         return
     shown = sum(any(case.find(tag) is not None for tag in FAILED) for case in suite.iter("testcase"))
     if said > shown:
-        raise ValueError(f"{suite.tag} {suite.get('name', '')!r} counts {said} failures and shows {shown}")
+        raise ValueError(f"{suite.tag} {suite.get('name', '')!r} counts {said} failures and contains {shown}")
 
 
 def _test(suite: str, case: xml.Element) -> Test:
@@ -62,13 +62,13 @@ def _test(suite: str, case: xml.Element) -> Test:
                 result, output = kind, essence([text.strip() for text in said if text and text.strip()])
     name, seconds = f"{suite}: {case.get('name', '')}", float(case.get("time") or 0)
     if not 0 <= seconds < math.inf:
-        raise ValueError(f"{name}: took {seconds} seconds")
+        raise ValueError(f"{name}: implausible time of {seconds} seconds")
     return Test(name, seconds, result, output)
 
 
 def essence(said: list[str]) -> str:
-    """What a test said when it failed: from its panic to the backtrace, if there is one; else the end of everything."""
-    # The longest first: another may be only the first line of it.
+    """The relevant output of a failed test: from the panic to its backtrace, else the end of the output."""
+    # The longest first, because another can be just its first line.
     for text in sorted(said, key=len, reverse=True):
         lines = text.splitlines()
         begin = next((number for number, line in enumerate(lines) if " panicked at " in line), None)
@@ -97,7 +97,7 @@ def main() -> int:
     arguments = parser.parse_args()
     tests = [test for path in arguments.reports for test in parse(report.read(path), path)]
     if not tests:
-        raise Problem(f"{', '.join(arguments.reports)}: no tests have run")
+        raise Problem(f"{', '.join(arguments.reports)}: no test ran")
     report.show(summary(tests))
     return 1 if any(test.result == "failed" for test in tests) else 0
 

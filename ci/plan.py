@@ -1,10 +1,10 @@
-"""Says which jobs a change needs, and why, by the rules in ci/paths.toml.
+"""Plans which jobs a change needs, and why, by the rules in ci/paths.toml.
 
-    python3 ci/plan.py --base main              what the work since it left main needs
+    python3 ci/plan.py --base main              plans everything that changed since the branch left main
     git diff --name-only -z | python3 ci/plan.py --files -
     python3 ci/plan.py --event push --payload event.json        as in ci.yml
 
-Prints a table; --json prints the plan that the workflows read.
+Prints a table. --json prints the plan in the form that the workflows read.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ class Rule:
 @dataclass
 class Rules:
     jobs: list[str]
-    # Label of a pull request to the jobs that it asks for.
+    # Maps a label of a pull request to the jobs that it requests.
     labels: dict[str, list[str]]
-    # Jobs that any change needs.
+    # The jobs that every change needs.
     always: list[str]
     rules: list[Rule]
 
     def match(self, path: str) -> Rule | None:
-        """The first rule with a pattern that matches the file."""
+        """Returns the first rule that matches the file."""
         return next((rule for rule in self.rules if any(p.fullmatch(path) for p in rule.patterns)), None)
 
 
@@ -54,27 +54,27 @@ class Decision:
 
 @dataclass
 class Change:
-    """What there is to judge. `files` is None if it is unknown what has changed: then everything is needed."""
+    """A change to plan for. `files` is None if the changed files are unknown. Then every job is needed."""
 
     files: list[str] | None
-    # Why it is unknown.
+    # Why the files are unknown.
     reason: str = ""
     labels: list[str] = field(default_factory=list)
-    # Jobs that whoever started the run does not want.
+    # The jobs that the person who started the run excluded.
     without: list[str] = field(default_factory=list)
     # The commit to compare with, if there is one.
     base: str = ""
 
 
 def pattern(glob: str) -> re.Pattern[str]:
-    """`*` and `?` stay within a folder, `**` does not."""
+    """Translates a glob. `*` and `?` match within one folder, `**` matches across folders."""
     parts = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
     tokens = re.split(r"(\*\*/|\*\*|\*|\?)", glob)
     return re.compile("".join(parts.get(token) or re.escape(token) for token in tokens), re.DOTALL)
 
 
 def parse_rules(text: str, source: str) -> Rules:
-    """Reads a rule file, and refuses what would make a job be skipped by mistake."""
+    """Parses a rule file. Rejects mistakes that would skip a job."""
     data = report.parse_toml(text, source)
     _only_keys(data, {"jobs", "rule"}, source)
     jobs = data.get("jobs")
@@ -83,15 +83,15 @@ def parse_rules(text: str, source: str) -> Rules:
     labels: dict[str, list[str]] = {}
     for job, options in jobs.items():
         if not isinstance(options, dict):
-            raise Problem(f"{source}: job {job}: wanted a table, for example {{}}")
+            raise Problem(f"{source}: job {job}: expected a table, for example {{}}")
         _only_keys(options, {"label", "always"}, f"{source}: job {job}")
         if not isinstance(options.get("always", False), bool):
-            raise Problem(f"{source}: job {job}: always: wanted true or false")
+            raise Problem(f"{source}: job {job}: always: expected true or false")
         if "label" in options:
             labels.setdefault(str(options["label"]), []).append(job)
     listed = data.get("rule", [])
     if not isinstance(listed, list) or not all(isinstance(entry, dict) for entry in listed):
-        raise Problem(f"{source}: wanted rules as [[rule]] tables")
+        raise Problem(f"{source}: expected rules as [[rule]] tables")
     rules = []
     for number, entry in enumerate(listed, 1):
         where = f"{source}: rule {number} ({entry.get('name', 'without a name')})"
@@ -114,19 +114,19 @@ def _only_keys(entry: dict[str, Any], known: set[str], where: str) -> None:
 def _words(entry: dict[str, Any], key: str, where: str) -> list[str]:
     words = entry.get(key)
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-        raise Problem(f"{where}: {key}: wanted a list of words")
+        raise Problem(f"{where}: {key}: expected a list of strings")
     return words
 
 
 def decide(rules: Rules, change: Change) -> dict[str, Decision]:
-    """For every job whether it is needed, and the reason: the first file that needs it, or what made it unneeded."""
+    """Decides for every job whether it is needed, and gives the reason, such as the first file that needs it."""
     reasons: dict[str, str] = {}
     if change.files is None:
         reasons = dict.fromkeys(rules.jobs, change.reason)
     for path in change.files or []:
         rule = rules.match(path)
         for job in rule.jobs if rule else rules.jobs:
-            reasons.setdefault(job, f"{path} ({rule.name if rule else 'no rule knows it'})")
+            reasons.setdefault(job, f"{path} ({rule.name if rule else 'no rule matches it'})")
     for label in change.labels:
         for job in rules.labels.get(label, []):
             reasons.setdefault(job, f"label {label}")
@@ -148,10 +148,15 @@ def decide(rules: Rules, change: Change) -> dict[str, Decision]:
     return decisions
 
 
+def table(decisions: dict[str, Decision]) -> str:
+    rows = [(job, "needed" if decision.needed else "not needed", decision.why) for job, decision in decisions.items()]
+    return report.table(("job", "plan", "why"), rows)
+
+
 def changed_files(*revisions: str) -> list[str] | None:
-    """The files that differ, a moved one under both names; None if git does not know one of the commits."""
+    """Returns the files that differ. A moved file counts under both names. None: git does not know a commit."""
     command = ["git", "diff", "--name-only", "--no-renames", "-z", *revisions, "--"]
-    # A name need not be UTF-8. Such a one is shown with its bytes, and a rule for all of a folder still knows it.
+    # A name that is not UTF-8 is shown with escaped bytes. A rule for its whole folder still matches it.
     done = report.command(command)
     if done.returncode != 0:
         print(f"{' '.join(command)}: {done.stderr.strip()}", file=sys.stderr)
@@ -160,22 +165,22 @@ def changed_files(*revisions: str) -> list[str] | None:
 
 
 def split(text: str) -> list[str]:
-    """File names that end with NUL (`git diff -z`), else one a line."""
+    """Splits file names that end with NUL (`git diff -z`), else one per line."""
     return [name for name in text.split("\0" if "\0" in text else "\n") if name]
 
 
 def between(base: str, head: str | None = None) -> Change:
-    """What has changed between two commits; without the second, in the files here since they left the first."""
+    """What changed between two commits. Without `head`: what changed in the work tree since it left `base`."""
     files = changed_files(base, head) if head else changed_files("--merge-base", base)
     return Change(files, reason=f"git cannot compare with {base}", base="" if files is None else base)
 
 
 def from_event(name: str, payload: Any) -> Change:
-    """What a run on GitHub has to judge, from the event that started it."""
+    """Returns the change of the event that started a run on GitHub."""
     try:
         match name:
             case "pull_request":
-                # The commit that is checked out merges the change into its base, which is the first parent.
+                # The checked-out commit merges the change into its base, which is the first parent.
                 change = between("HEAD^1", "HEAD")
                 if change.base:
                     change.base = commit(change.base)
@@ -195,11 +200,11 @@ def from_event(name: str, payload: Any) -> Change:
             case _:
                 return Change(None, reason=f"started by {name}")
     except (KeyError, TypeError, AttributeError) as error:
-        raise Problem(f"the payload of event {name} is not as expected: {error!r}") from error
+        raise Problem(f"unexpected payload of event {name}: {error!r}") from error
 
 
 def _hash(entry: Any, key: str) -> str:
-    """A commit of a payload. Git would take anything else for an option, or for what is in the work tree."""
+    """Reads a commit from a payload. Git could interpret anything but a hash as an option or as a path."""
     value = entry[key]
     if not isinstance(value, str) or not re.fullmatch("[0-9a-f]{40,64}", value):
         raise TypeError(f"{key} is {value!r}, which is not the hash of a commit")
@@ -207,7 +212,7 @@ def _hash(entry: Any, key: str) -> str:
 
 
 def commit(revision: str) -> str:
-    """The hash of a revision that git knows."""
+    """Resolves a revision to the hash of a commit."""
     done = report.command(["git", "rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}"])
     if done.returncode != 0:
         raise Problem(f"git knows no commit {revision!r}: {done.stderr.strip()}")
@@ -220,21 +225,21 @@ def main() -> int:
     what.add_argument(
         "--base",
         metavar="REVISION",
-        help="judge what has changed since HEAD left this revision, committed or not (new files: once git knows them)",
+        help="plan for the changes since HEAD left this revision, committed or not (new files: once git tracks them)",
     )
     what.add_argument(
         "--files",
         metavar="FILE",
-        help="judge the files named in FILE (one a line, or each ended by NUL); - is standard input",
+        help="plan for the files listed in FILE, one per line or each ended by NUL; - is standard input",
     )
-    what.add_argument("--event", metavar="NAME", help="judge the event of GitHub with this name")
+    what.add_argument("--event", metavar="NAME", help="plan for the GitHub event with this name")
     parser.add_argument(
         "--payload",
         metavar="FILE",
         default=os.environ.get("GITHUB_EVENT_PATH"),
         help="the event's JSON (default: $GITHUB_EVENT_PATH)",
     )
-    parser.add_argument("--label", action="append", default=[], help="judge as if the pull request had this label")
+    parser.add_argument("--label", action="append", default=[], help="plan as if the pull request had this label")
     parser.add_argument("--without", action="append", default=[], metavar="JOB", help="leave this job out")
     parser.add_argument("--rules", default=str(RULES), metavar="FILE", help="the rule file (default: ci/paths.toml)")
     parser.add_argument("--json", action="store_true", help="print the plan as JSON and no table")
@@ -258,10 +263,7 @@ def main() -> int:
     if arguments.json:
         print(plan)
     else:
-        rows = [
-            (job, "needed" if decision.needed else "not needed", decision.why) for job, decision in decisions.items()
-        ]
-        report.show(report.table(("job", "plan", "why"), rows))
+        report.show(table(decisions))
     return 0
 
 

@@ -1,12 +1,12 @@
-"""What a release needs beside builds.
+"""The steps of a release that are not builds.
 
-    python3 ci/release.py check --tag v0.1.0          does the tag fit the workspace, and can its crates be published?
-    python3 ci/release.py order                       the crates, each after those that it depends on
-    python3 ci/release.py publish --dry-run           what `publish` would upload, packed and built
-    python3 ci/release.py pack target/release dist    an archive of the binaries and its checksum
-    python3 ci/release.py push worker a.tar.gz ...    an image, one archive a system, pushed by digest
+    python3 ci/release.py check --tag v0.1.0          checks that tag and workspace match, and the order of the crates
+    python3 ci/release.py order                       lists the crates, each after its dependencies
+    python3 ci/release.py publish --dry-run           packs and builds what `publish` would upload
+    python3 ci/release.py pack target/release dist    makes an archive of the binaries, and its checksum
+    python3 ci/release.py push worker a.tar.gz ...    pushes an image by digest, from one archive per system
 
-`publish` and `push` may be run again after a failure: what is already there is left alone.
+After a failure, run `publish` or `push` again. They skip what is already published.
 """
 
 from __future__ import annotations
@@ -35,43 +35,50 @@ BINARIES = ["tasker-cli", "tasker-server", "rust-worker"]
 class Crate:
     name: str
     version: str
-    # Dependencies within the workspace, those of its tests too: cargo resolves them all when it packs a crate.
+    # Dependencies within the workspace, including dev-dependencies: cargo resolves them all when it packs a crate. It drops
+    # dev-dependencies without a version.
     needs: list[str]
     published: bool
 
 
+def needed(dependency: Any) -> bool:
+    """Whether a dependency must be published before its crate."""
+    dropped = dependency.get("kind") == "dev" and dependency.get("req") == "*"
+    return bool(dependency.get("path")) and not dropped
+
+
 def parse(metadata: Any) -> list[Crate]:
-    """The crates of `cargo metadata --no-deps`."""
+    """Parses the output of `cargo metadata --no-deps`."""
     try:
         crates = [
             Crate(
                 package["name"],
                 package["version"],
-                sorted({dependency["name"] for dependency in package["dependencies"] if dependency.get("path")}),
+                sorted({dependency["name"] for dependency in package["dependencies"] if needed(dependency)}),
                 package["publish"] != [],
             )
             for package in metadata["packages"]
         ]
         if not all(isinstance(word, str) for crate in crates for word in (crate.name, crate.version, *crate.needs)):
-            raise TypeError("a name or a version is not a word")
+            raise TypeError("a name or a version is not a string")
     except (LookupError, TypeError, AttributeError) as error:
-        raise Problem(f"`cargo metadata` did not say what was expected: {error!r}") from error
+        raise Problem(f"unexpected output of `cargo metadata`: {error!r}") from error
     if not crates:
         raise Problem("`cargo metadata` lists no crates")
     return crates
 
 
 def order(crates: list[Crate]) -> list[Crate]:
-    """The crates to publish, each after what it needs; by name where that leaves a choice."""
+    """Sorts the published crates: each after its dependencies, otherwise by name."""
     by_name = {crate.name: crate for crate in crates if crate.published}
     for crate in by_name.values():
         if missing := [name for name in crate.needs if name not in by_name]:
-            raise Problem(f"{crate.name} is published, but needs {', '.join(missing)}, which is not")
+            raise Problem(f"{crate.name} is published, but depends on {', '.join(missing)}, which is not")
     sorter = TopologicalSorter({name: crate.needs for name, crate in sorted(by_name.items())})
     try:
         sorter.prepare()
     except CycleError as error:
-        raise Problem(f"crates need each other, so none can be published first: {' → '.join(error.args[1])}") from error
+        raise Problem(f"the crates depend on each other in a cycle: {' → '.join(error.args[1])}") from error
     names: list[str] = []
     while sorter.is_active():
         ready = sorted(sorter.get_ready())
@@ -81,21 +88,21 @@ def order(crates: list[Crate]) -> list[Crate]:
 
 
 def check(crates: list[Crate], tag: str | None) -> str:
-    """The one version of all crates, which is also the tag's."""
+    """Returns the version that all crates and the tag share."""
     versions = {crate.version for crate in crates}
     if len(versions) != 1:
         raise Problem(f"the crates have different versions: {', '.join(sorted(versions))}")
     (version,) = versions
     if tag is not None and tag != f"v{version}":
-        raise Problem(f"tag {tag} does not fit: the workspace is {version}, so it wants tag v{version}")
+        raise Problem(f"tag {tag} does not match version {version} of the workspace: expected tag v{version}")
     return version
 
 
 def run(command: list[str], accept: str | None = None, **options: Any) -> str:
-    """A command's output. `accept`: words of a failure that is none."""
+    """Returns the output of a command. `accept`: text in the error output that marks a failure as success."""
     done = report.command(command, cwd=ROOT, **options)
     if done.returncode != 0 and not (accept and accept in done.stderr):
-        raise Problem(f"`{' '.join(command)}` has failed with exit code {done.returncode}:\n{done.stderr.strip()}")
+        raise Problem(f"`{' '.join(command)}` failed with exit code {done.returncode}:\n{done.stderr.strip()}")
     if done.stderr.strip():
         print(done.stderr.strip(), file=sys.stderr)
     return done.stdout
@@ -103,27 +110,27 @@ def run(command: list[str], accept: str | None = None, **options: Any) -> str:
 
 def publish(crates: list[Crate], dry: bool) -> None:
     if dry:
-        # Cargo packs and builds them all, each against the others' packages.
+        # Cargo packs and builds all crates, each against the packages of the others.
         run(["cargo", "publish", "--workspace", "--locked", "--dry-run"])
         return
     for crate in order(crates):
-        # Waits until the registry shows it.
+        # Cargo waits until the crate is available in the registry.
         run(["cargo", "publish", "--locked", "--package", crate.name], accept="already exists")
         print(f"{crate.name} {crate.version} is published")
 
 
 def system() -> str:
-    """This machine, as the flake names it."""
+    """Returns the system of this machine, as the flake names it."""
     machine = {"arm64": "aarch64", "AMD64": "x86_64"}.get(platform.machine(), platform.machine())
     return f"{machine}-{platform.system().lower()}"
 
 
 def pack(binaries: Path, folder: Path, version: str) -> Path:
-    """An archive of the binaries that depends on nothing but them, and beside it its checksum."""
+    """Packs the binaries into a reproducible archive, and writes its checksum beside it."""
     folder.mkdir(parents=True, exist_ok=True)
     name = f"tasker-{version}-{system()}"
     archive = folder / f"{name}.tar.gz"
-    # Under its own name only once it is complete.
+    # The final name appears only when the archive is complete.
     part = folder / f"{name}.part"
     try:
         with (
@@ -151,13 +158,13 @@ def pack(binaries: Path, folder: Path, version: str) -> Path:
 
 
 def push(image: str, archives: list[str], registry: str, version: str) -> str:
-    """Pushes an image's archives and an index of them under the version's tag. Returns the digest of the index."""
+    """Pushes the archives of an image, and their index with the tag of the version. Returns the index's digest."""
     name = f"{registry.lower()}/tasker-{image}"
     digests = []
     with tempfile.TemporaryDirectory() as folder:
         for number, archive in enumerate(archives):
             written = Path(folder, str(number))
-            # A tag for each system, because registries drop what has none.
+            # Each system has a tag, because registries delete images without one.
             run(
                 [
                     "skopeo",
@@ -180,7 +187,7 @@ def push(image: str, archives: list[str], registry: str, version: str) -> str:
                 *(f"{name}@{digest}" for digest in digests),
             ]
         )
-        # The digest is that of each byte, so it must not pass as text.
+        # The digest covers every byte, so the index must not be decoded as text.
         raw = Path(folder, "index")
         with raw.open("wb") as file:
             run(["skopeo", "inspect", "--raw", f"docker://{name}:{version}"], stdout=file)
@@ -193,7 +200,7 @@ def push(image: str, archives: list[str], registry: str, version: str) -> str:
 
 
 def _check_index(text: str, digests: list[str], source: str) -> None:
-    """Refuses an index that is not one of these images."""
+    """Rejects an index that does not list these images."""
     try:
         found = [manifest["digest"] for manifest in report.parse_json(text, source)["manifests"]]
     except (LookupError, TypeError) as error:
@@ -204,17 +211,17 @@ def _check_index(text: str, digests: list[str], source: str) -> None:
 
 def _digest(text: str) -> str:
     if not re.fullmatch(r"sha256:[0-9a-f]{64}", text.strip()):
-        raise Problem(f"skopeo gave {text!r} for a digest")
+        raise Problem(f"skopeo wrote {text!r} instead of a digest")
     return text.strip()
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("check", help="check versions and order").add_argument(
+    commands.add_parser("check", help="check the versions and the order of the crates").add_argument(
         "--tag", help="the tag of the release: v and the version"
     )
-    commands.add_parser("order", help="print the crates in the order of publication")
+    commands.add_parser("order", help="list the crates in the order of publication")
     commands.add_parser("publish", help="publish the crates").add_argument(
         "--dry-run", action="store_true", help="upload nothing"
     )
@@ -222,8 +229,8 @@ def main() -> int:
     packing.add_argument("binaries", type=Path, help="the folder with the binaries")
     packing.add_argument("folder", type=Path, help="where the archive goes")
     pushing = commands.add_parser("push", help="push an image")
-    pushing.add_argument("image", help="its name without tasker-")
-    pushing.add_argument("archives", nargs="+", help="the archive of each system")
+    pushing.add_argument("image", help="the name of the image without tasker-")
+    pushing.add_argument("archives", nargs="+", help="one archive per system")
     pushing.add_argument("--to", required=True, metavar="REGISTRY", help="host and owner")
     arguments = parser.parse_args()
 

@@ -1,7 +1,7 @@
-"""What the programs of ci/ share: problems as messages, input, commands, tables, and the job summary of GitHub.
+"""Shared by the programs of ci/: errors, input, commands, tables, and GitHub's job summary.
 
-A program's `main` does its work and returns an exit code. 0: fine. 1: what it looked at is not fine. 2: it could not
-look, because its input or a tool is wrong; raise `Problem` for that.
+The `main` of a program returns its exit code. 0: the check passed. 1: the check failed. 2: the check could not run,
+because its input or a tool is broken; `main` raises `Problem` for that.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ import tomllib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-# GitHub drops the whole summary of a step if it is longer, in bytes.
+# In bytes. GitHub drops the whole summary of a step if it is longer.
 SUMMARY = 1024 * 1024
-# Of a line; what is longer is no text for people.
+# In characters. A longer line is not readable.
 LINE = 500
 
 
 class Problem(Exception):
-    """The program cannot do its work. The message says what is wrong, where, and what to do."""
+    """The program cannot continue. The message says what is wrong, where, and what to do."""
 
 
 def run(main: Callable[[], int]) -> None:
-    """Ends the process with `main`'s exit code, or with 2 and the message of its `Problem`. A file that cannot be
-    read or written is a problem too, standard output included."""
+    """Ends the process with the exit code of `main`, or with 2 and the message of a `Problem`. A file that cannot be
+    read or written, including standard output, is a problem too."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # JSON and the names of files may contain what is not text.
+            # JSON and file names can contain invalid text.
             stream.reconfigure(errors="backslashreplace")
     code: Any
     try:
@@ -44,14 +44,14 @@ def run(main: Callable[[], int]) -> None:
     except KeyboardInterrupt:
         code = 130
     except BrokenPipeError:
-        # Nobody reads on, as in `| head`: that is not worth a word. The code is the one that a shell gives.
+        # The reader closed the pipe, as `| head` does. No message is needed. 141 is the code that a shell reports.
         code = 141
     except OSError as error:
         code = _fail(f"{error.filename or 'standard output'}: {error.strerror or error}")
     try:
         print(end="", flush=True)
     except OSError:
-        # Python would try once more, and complain.
+        # Python would flush again at exit and print an error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     sys.exit(code)
 
@@ -63,7 +63,7 @@ def _fail(message: str) -> int:
 
 
 def read(path: str) -> str:
-    """A file's text; `-` is standard input."""
+    """Reads a text file. `-` is standard input."""
     try:
         with open(0 if path == "-" else path, encoding="utf-8") as file:
             return file.read()
@@ -97,17 +97,17 @@ def _parse(parser: Callable[[], Any], source: str, language: str) -> Any:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """JSON lets the last of two equal keys win, which would hide the first."""
+    """Rejects duplicate keys. The parser would silently keep only the last one."""
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:
-            raise ValueError(f"key {key!r} is there twice")
+            raise ValueError(f"duplicate key {key!r}")
         found[key] = value
     return found
 
 
 def command(line: Sequence[str], **options: Any) -> subprocess.CompletedProcess[str]:
-    """The finished command, with its output, whatever its exit code. The options are those of `subprocess.run`."""
+    """Runs a command and returns its output, whatever its exit code. Takes the options of `subprocess.run`."""
     settings = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
     try:
         return subprocess.run(line, encoding="utf-8", errors="backslashreplace", check=False, **settings)
@@ -116,11 +116,11 @@ def command(line: Sequence[str], **options: Any) -> subprocess.CompletedProcess[
     except OSError as error:
         raise Problem(f"{line[0]}: cannot be started: {error.strerror}") from error
     except ValueError as error:
-        raise Problem(f"{line[0]}: cannot be given {list(line[1:])!r}: {error}") from error
+        raise Problem(f"{line[0]}: cannot start with the arguments {list(line[1:])!r}: {error}") from error
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A Markdown table whose columns also line up in a terminal."""
+    """Formats a Markdown table whose columns also align in a terminal."""
     cells = [list(head)] + [[_cell(value) for value in row] for row in rows]
     widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
 
@@ -140,7 +140,7 @@ def one_line(text: str) -> str:
 
 
 def block(lines: Iterable[str]) -> str:
-    """Lines of any output as Markdown that shows them as they are. Indented, so that none of them can end the block."""
+    """Formats output as Markdown that shows it verbatim. It is indented, so that no line can end the block."""
     return "".join(f"    {_shorten(line)}\n" for line in lines)
 
 
@@ -149,17 +149,17 @@ def _shorten(line: str) -> str:
 
 
 def cut(text: str, limit: int) -> str:
-    """Markdown of at most so many bytes, with a note in place of what is too much."""
+    """Cuts Markdown to a number of bytes, and adds a note if something is missing."""
     data = text.encode(errors="backslashreplace")
     if len(data) <= limit:
         return text
-    note = "\n\nThe rest is left out: it is more than GitHub takes.\n"
+    note = "\n\nThe rest is omitted, because it exceeds GitHub's limit.\n"
     room = limit - len(note.encode())
     return data[:room].decode(errors="ignore").rpartition("\n")[0] + note if room >= 0 else ""
 
 
 def show(markdown: str) -> None:
-    """Prints to the terminal, and in a job on GitHub also to the job's summary."""
+    """Prints to the terminal, and on GitHub also to the job summary."""
     print(markdown)
     if path := os.environ.get("GITHUB_STEP_SUMMARY"):
         with open(path, "a", encoding="utf-8", errors="backslashreplace") as summary:
@@ -167,7 +167,7 @@ def show(markdown: str) -> None:
 
 
 def output(name: str, value: str) -> None:
-    """Sets an output of the step, in a job on GitHub; elsewhere it does nothing."""
+    """Sets an output of the step on GitHub. Elsewhere, it does nothing."""
     if "\n" in value:
         raise Problem(f"output {name} has more than one line: {value!r}")
     if path := os.environ.get("GITHUB_OUTPUT"):

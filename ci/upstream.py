@@ -1,14 +1,16 @@
-"""Compares the versions in upstream-versions.json with the newest releases, as each registry's own client tells them.
+"""Compares the versions in upstream-versions.json with the newest releases in the package registries.
 
-    python3 ci/upstream.py                                      a table of how far behind we are
-    python3 ci/upstream.py --only rust --fail-on error          fails if a Rust pin is 2 minor versions behind or more
-    python3 ci/upstream.py --json lag.json --issue issue.md     also for machines, and as the text of an issue
+    python3 ci/upstream.py                                      prints how far behind each pin is
+    python3 ci/upstream.py --only rust --fail-on error          fails if a Rust pin is 2 or more minor versions behind
+    python3 ci/upstream.py --json lag.json --issue issue.md     also writes JSON and the text of an issue
 
-Grades: info (the newest, ahead of it, or 1 patch behind), notice (2 or more patches), warning (1 minor), error (2 or
-more minors), critical (a major). A registry that does not answer, an unknown package and a malformed version are
-problems: reported, and an error only with --fail-on-problems.
+Grades: info (up to date, newer, or 1 patch behind), notice (2 or more patches), warning (1 minor version), error (2 or
+more minor versions), critical (a major version). A registry that does not respond, an unknown package and a malformed
+version are problems. They are reported, and they fail the check only with --fail-on-problems.
 
-The clients: cargo info, gem list, pip index, npm view. The file: {"rust": {"axum": "0.8.9"}, "ruby": {}, ...}
+It asks the registries' own clients: cargo info, gem list, pip index, npm view. The form of the file:
+
+    {"rust": {"axum": "0.8.9"}, "ruby": {}, ...}
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from report import Problem
 PINS = Path(__file__).parent.parent / "upstream-versions.json"
 GRADES = ["info", "notice", "warning", "error", "critical"]
 SECONDS = 60
-# How many major versions a release may be behind its pre-releases.
+# How many major versions a release can be behind its pre-releases.
 MAJORS = 5
 
 
@@ -39,7 +41,7 @@ class Failure(Exception):
 
 @dataclass
 class Answer:
-    """What a client has said."""
+    """The output of a client."""
 
     code: int
     out: str
@@ -48,7 +50,7 @@ class Answer:
 
 @dataclass
 class Lag:
-    """How far one pin is behind. `grade` is None if `problem` says why it is not known."""
+    """How far one pin is behind. If `problem` is set, `grade` is None."""
 
     ecosystem: str
     package: str
@@ -59,23 +61,23 @@ class Lag:
 
 
 def parse(version: str) -> tuple[int, int, int, int, bool, str]:
-    """Major, minor, patch, a fourth number as gem has it, whether it is a release, and the name of the pre-release: in
-    the order of versions."""
-    # 1.0.0-rc.1 as of cargo and npm; 1.0.0.rc1 and 1.0.0rc1 as of gem and pip.
+    """Parses a version into a tuple that sorts like versions: major, minor, patch, a fourth number as gem allows it,
+    whether it is a release, and the name of the pre-release."""
+    # 1.0.0-rc.1 in cargo and npm, 1.0.0.rc1 in gem, 1.0.0rc1 in pip.
     number = r"([0-9]{1,18})"
     pre_release = r"(?:-([0-9A-Za-z.-]+)|\.?([a-z]+\.?\d[0-9a-z.]*))"
     found = re.fullmatch(
         rf"[v=]?{number}(?:\.{number})?(?:\.{number})?(?:\.{number})?{pre_release}?(?:\+[0-9A-Za-z.-]+)?", version
     )
     if not found:
-        raise Failure(f"malformed version {version!r}; wanted for example 1.2.3")
+        raise Failure(f"malformed version {version!r}; expected for example 1.2.3")
     major, minor, patch, fourth = (int(part or 0) for part in found.groups()[:4])
     name = found[5] or found[6] or ""
     return major, minor, patch, fourth, not name, name
 
 
 def grade(pinned: str, latest: str) -> str:
-    """The grade of a pin, by the first number in which it differs."""
+    """Grades a pin by the first number that differs."""
     ours, newest = parse(pinned), parse(latest)
     if ours >= newest:
         return "info"
@@ -87,23 +89,21 @@ def grade(pinned: str, latest: str) -> str:
 
 
 def ask(command: list[str], folder: str) -> Answer:
-    """Runs a client in an empty folder, so that no project of ours has a say in its answer."""
+    """Runs a client in an empty folder, so that no project file affects the result."""
     try:
         done = report.command(command, cwd=folder, timeout=SECONDS, stdin=subprocess.DEVNULL)
     except Problem as problem:
-        raise Failure(f"{problem}: install it, or leave its ecosystem out with --only") from problem
+        raise Failure(f"{problem}: install it, or exclude its ecosystem with --only") from problem
     except subprocess.TimeoutExpired as error:
         raise Failure(f"registry unreachable: {' '.join(command)} took more than {SECONDS} s") from error
     return Answer(done.returncode, done.stdout, done.stderr)
 
 
 def unanswered(answer: Answer) -> Failure:
-    """What the client complained about, in its first line that is not a mere remark."""
+    """Returns the client's error: its first line that is not just a remark."""
     lines = [line.strip() for line in answer.err.splitlines() if line.strip()]
     lines = [line for line in lines if "experimental command" not in line and not line.startswith("npm warn")] or lines
-    return Failure(
-        f"registry unreachable: {lines[0][:200] if lines else f'the client said nothing (exit code {answer.code})'}"
-    )
+    return Failure(f"registry unreachable: {lines[0][:200] if lines else f'no output (exit code {answer.code})'}")
 
 
 UNKNOWN = "unknown package: the registry does not have it"
@@ -115,7 +115,7 @@ def cargo(package: str, asking: Ask) -> str:
     newest = _cargo(package, asking)
     if newest is None:
         raise Failure(UNKNOWN)
-    # The newest may be a pre-release, but of a major version cargo names the newest release.
+    # The newest version can be a pre-release. For a single major version, cargo names the newest release.
     major, *_, released, _ = parse(newest)
     for older in range(major, max(major - MAJORS, -1), -1) if not released else ():
         if (found := _cargo(f"{package}@{older}", asking)) and parse(found)[4]:
@@ -148,7 +148,7 @@ def pip(package: str, asking: Ask) -> str:
     answer = asking(["pip", "--disable-pip-version-check", "--retries", "1", "index", "versions", package])
     if found := re.search(r"^\S+ \((\S+)\)", answer.out, re.MULTILINE):
         return found[1]
-    # It says "No matching distribution" in both cases, but only a broken connection is tried again.
+    # pip prints "No matching distribution" in both cases, but it retries only a broken connection.
     known_missing = "No matching distribution" in answer.err and "Retrying" not in answer.err
     raise Failure(UNKNOWN) if known_missing else unanswered(answer)
 
@@ -156,7 +156,7 @@ def pip(package: str, asking: Ask) -> str:
 def gem(package: str, asking: Ask) -> str:
     if version := _gem(package, asking):
         return version
-    # An empty list is all it says in both cases. A registry that has not even the client's own package did not answer.
+    # gem prints an empty list in both cases. If even the client's own package is missing, the registry did not respond.
     raise Failure(
         UNKNOWN
         if _gem("rubygems-update", asking)
@@ -177,18 +177,18 @@ NAME = re.compile(r"@?[A-Za-z0-9][A-Za-z0-9._/-]*")
 
 
 def load(text: str, source: str) -> list[Lag]:
-    """The pins of a file, not yet compared with anything."""
+    """Reads the pins of a file."""
     data = report.parse_json(text, source)
     if not isinstance(data, dict):
-        raise Problem(f"{source}: wanted an object of ecosystems")
+        raise Problem(f"{source}: expected an object of ecosystems")
     lags = []
     for ecosystem, packages in data.items():
         if ecosystem not in CLIENTS:
             raise Problem(f"{source}: unknown ecosystem {ecosystem!r}; known are {', '.join(CLIENTS)}")
         if not isinstance(packages, dict):
-            raise Problem(f"{source}: {ecosystem}: wanted an object of packages and versions")
+            raise Problem(f"{source}: {ecosystem}: expected an object of packages and versions")
         for package, version in packages.items():
-            # The name becomes a word of a command.
+            # The name becomes an argument of a command.
             if not NAME.fullmatch(package):
                 raise Problem(f"{source}: {ecosystem}: {package!r} is not the name of a package")
             lags.append(Lag(ecosystem, package, str(version)))
@@ -196,7 +196,7 @@ def load(text: str, source: str) -> list[Lag]:
 
 
 def compare(lag: Lag, asking: Ask) -> Lag:
-    """The pin with its grade or its problem."""
+    """Sets the grade or the problem of a pin."""
     try:
         parse(lag.pinned)
         lag.latest = CLIENTS[lag.ecosystem](lag.package, asking)
@@ -207,7 +207,7 @@ def compare(lag: Lag, asking: Ask) -> Lag:
 
 
 def rows(lags: list[Lag]) -> str:
-    """The table, the worst first."""
+    """Formats the table. The worst pins come first."""
     worst = sorted(lags, key=lambda lag: GRADES.index(lag.grade) if lag.grade else len(GRADES), reverse=True)
     cells = [
         (lag.grade or "problem", lag.ecosystem, lag.package, lag.pinned, lag.latest or lag.problem or "")
@@ -217,7 +217,7 @@ def rows(lags: list[Lag]) -> str:
 
 
 def issue(lags: list[Lag]) -> str:
-    """The text of an issue; its first line is the title."""
+    """The text of an issue. Its first line is the title."""
     behind = [lag for lag in lags if lag.problem or lag.grade not in (None, "info")]
     counts = [f"{count} {name}" for name in reversed(GRADES[1:]) if (count := sum(lag.grade == name for lag in lags))]
     if problems := sum(bool(lag.problem) for lag in lags):
@@ -226,7 +226,7 @@ def issue(lags: list[Lag]) -> str:
         return "Upstream versions: all up to date\n\nNothing to do.\n"
     return (
         f"Upstream versions: {', '.join(counts)}\n\n{rows(behind)}\n"
-        "To catch up: raise the version where it is used (Cargo.toml, then `cargo update`), run the tests, and write\n"
+        "To catch up, raise the version where it is used (Cargo.toml, then `cargo update`), run the tests, and write\n"
         "the new version into upstream-versions.json. To see this table again: `python3 ci/upstream.py`.\n"
     )
 
@@ -235,10 +235,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pins", metavar="FILE", default=str(PINS), help="the pins (default: upstream-versions.json)")
     parser.add_argument(
-        "--only", action="append", choices=list(CLIENTS), help="ask for this ecosystem only; may be repeated"
+        "--only", action="append", choices=list(CLIENTS), help="check only this ecosystem; can be repeated"
     )
     parser.add_argument("--json", metavar="FILE", help="write the result as JSON")
-    parser.add_argument("--issue", metavar="FILE", help="write the text of an issue: a title, an empty line, Markdown")
+    parser.add_argument(
+        "--issue", metavar="FILE", help="write the text of an issue: a title, an empty line, and Markdown"
+    )
     parser.add_argument(
         "--fail-on",
         metavar="GRADE",

@@ -1,4 +1,4 @@
-# What `nix flake check` runs. Each is built alone by its name: `nix build .#checks.x86_64-linux.clippy`.
+# The checks of `nix flake check`. One alone: `nix build .#checks.x86_64-linux.clippy`.
 {
   actionlint,
   cargo-machete,
@@ -16,36 +16,38 @@
 }:
 let
   cargo = workspace.commonArgs // {
-    inherit (workspace) cargoArtifacts;
+    cargoArtifacts = workspace.devArtifacts;
     CARGO_PROFILE = "dev";
     cargoExtraArgs = "--locked --workspace";
     doInstallCargoArtifacts = false;
   };
 
-  # Looks at files with a program, and yields nothing. The commands are parted by `;`: a failure before `&&` ends nothing.
-  look =
+  # Runs linters on a copy of the files. The commands are separated by `;`, because a failure before `&&` would pass.
+  lint =
     name: nativeBuildInputs: files: command:
     runCommand "tasker-${name}" {
       inherit nativeBuildInputs;
-      src = workspace.sourcesAnd files;
+      src = lib.fileset.toSource {
+        root = ../.;
+        fileset = lib.fileset.unions files;
+      };
     } "cp -r $src tasker; chmod -R u+w tasker; cd tasker; export HOME=$PWD; ${command}; touch $out";
 
   nixFiles = [
+    ../deploy
     ../flake.nix
     ../nix
   ];
+  tomlFiles = lib.fileset.fileFilter (file: file.hasExt "toml") ../.;
+  rustFiles = lib.fileset.fileFilter (file: file.hasExt "rs");
 in
 {
-  fmt = look "fmt" [ formatter ] (
+  fmt = lint "fmt" [ formatter ] (
     nixFiles
     ++ [
-      ../.config
-      ../clippy.toml
-      ../deny.toml
-      ../rust-toolchain.toml
-      ../rustfmt.toml
-      ../taplo.toml
-      ../fuzz
+      tomlFiles
+      (rustFiles ../crates)
+      (rustFiles ../fuzz)
     ]
   ) "tasker-fmt --check";
 
@@ -65,7 +67,7 @@ in
     workspace.commonArgs // { src = workspace.sourcesAnd [ ../deny.toml ]; }
   );
 
-  # With metadata, because a library may have another name than its package.
+  # With metadata, because the name of a library can differ from the name of its package.
   unused-dependencies = craneLib.mkCargoDerivation (
     workspace.commonArgs
     // {
@@ -78,7 +80,7 @@ in
   );
 
   workflows =
-    look "workflows"
+    lint "workflows"
       [
         actionlint
         zizmor
@@ -86,9 +88,9 @@ in
       [ ../.github ]
       "actionlint .github/workflows/*.yml; zizmor --offline --pedantic .github";
 
-  scripts = look "scripts" [ shellcheck ] [ ../scripts ] "shellcheck scripts/*";
+  scripts = lint "scripts" [ shellcheck ] [ ../scripts ] "shellcheck scripts/*";
 
-  nix = look "nix" [
+  nix = lint "nix" [
     deadnix
     statix
   ] nixFiles "deadnix --fail .; statix check .";

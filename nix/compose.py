@@ -1,7 +1,7 @@
 """Makes the containers' compose file from process-compose.yaml: compose.py process-compose.yaml TAG
 
-A process whose program is in an image becomes a service with the same arguments, environment and start order; the
-others (the tests) stay outside. Both files write variables as ${NAME:-default}, so the same settings work for both.
+A process whose program is in an image becomes a service with the same arguments, environment and start order. The
+others (the tests) are left out. Both files write variables as ${NAME:-default}, so both have the same settings.
 """
 
 import shlex
@@ -14,14 +14,20 @@ IMAGES = {
     "rust-worker": "tasker-worker",
     "scripts/stack-postgres": "tasker-postgres",
 }
+# The images of scripts/stack-services by its first argument. Each starts only with the compose profile of its name.
+SERVICES = {
+    "redis": "tasker-redis",
+    "pgvector": "tasker-postgres",
+}
 CONDITIONS = {
     "process_healthy": "service_healthy",
     "process_completed_successfully": "service_completed_successfully",
 }
-# What differs between one machine and a network of containers: where services listen and where PostgreSQL is.
+# Containers listen on all addresses, and PostgreSQL has a host name of its own.
 HOSTS = {
     "${TASKER_LISTEN:-127.0.0.1}": "0.0.0.0",
     "${TASKER_PG_HOST:-127.0.0.1}": "postgres",
+    "${TASKER_REDIS_HOST:-127.0.0.1}": "redis",
 }
 
 
@@ -32,15 +38,20 @@ def environment(entries):
         yield entry.split("=", 1)
 
 
-def service(process, shared, tag):
+def service(name, process, shared, tag):
     words = shlex.split(process["command"])
-    program, *arguments = words[1:] if words[0] == "exec" else words
-    if program not in IMAGES:
+    # scripts/stack-run only records exit codes, which a container engine does by itself.
+    if words[:3] != ["exec", "scripts/stack-run", name]:
+        raise ValueError(f"the command of {name} does not start with `exec scripts/stack-run {name}`")
+    program, *arguments = words[3:]
+    optional = program == "scripts/stack-services"
+    image = SERVICES[arguments[0]] if optional else IMAGES.get(program)
+    if image is None:
         return None
     own = dict(environment(process.get("environment", [])))
     result = {
-        "image": f"{IMAGES[program]}:{tag}",
-        # The images are loaded, not published under these names.
+        "image": f"{image}:{tag}",
+        # The images are loaded from files; no registry has them.
         "pull_policy": "never",
         "command": arguments,
         "environment": dict(environment(shared)) | own,
@@ -48,15 +59,18 @@ def service(process, shared, tag):
             name: {"condition": CONDITIONS[dependency["condition"]]}
             for name, dependency in process.get("depends_on", {}).items()
         },
-        # A service's own *_PORT is the one it listens on.
+        # A service listens on its own *_PORT.
         "ports": [f"127.0.0.1:{value}:{value}" for name, value in own.items() if name.endswith("_PORT")],
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges"],
         "read_only": True,
         "tmpfs": ["/tmp"],
     }
+    if optional:
+        result["entrypoint"] = ["/bin/stack-services"]
+        result["profiles"] = [name]
     if program == "tasker-server":
-        # Ports are published on the machine's loopback only, so no key is asked for there, as natively.
+        # Ports are published on the loopback address only, so clients need no key, as without containers.
         result["environment"]["TASKER_ORCHESTRATION_INSECURE"] = "true"
     if program == "scripts/stack-postgres":
         result["volumes"] = ["data:/var/lib/tasker"]
@@ -74,7 +88,7 @@ def main(stack, tag):
     services = {
         name: made
         for name, process in project["processes"].items()
-        if (made := service(process, project["environment"], tag))
+        if (made := service(name, process, project["environment"], tag))
     }
     print("# Made from process-compose.yaml.")
     compose = {"name": "tasker", "services": services, "volumes": {"data": {}}}

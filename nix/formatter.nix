@@ -1,4 +1,4 @@
-# `nix fmt`: formats Rust, Nix and TOML; with --check it only looks, which is what the check `fmt` does.
+# `nix fmt` formats Rust, Nix and TOML. With --check, as in the check `fmt`, it changes nothing and fails if it would.
 {
   nixfmt,
   taplo,
@@ -16,7 +16,8 @@ writeShellApplication {
     check=()
     if [ "''${1-}" = --check ]; then check=(--check); fi
     cargo fmt --all "''${check[@]}"
-    nixfmt "''${check[@]}" flake.nix nix/*.nix
+    cargo fmt --manifest-path fuzz/Cargo.toml "''${check[@]}"
+    nixfmt "''${check[@]}" flake.nix nix/*.nix deploy/*/*.nix
     taplo fmt "''${check[@]}"
   '';
 }

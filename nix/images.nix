@@ -1,29 +1,32 @@
-# The OCI images, without Dockerfiles. `nix build .#images` yields all of them with a manifest and a compose file;
-# `nix build .#images.orchestration` one.
+# The OCI images. `nix build .#images` yields all of them with a manifest and a compose file; `nix build
+# .#images.orchestration` yields one.
 #
-# The store paths that a program needs are the lower layers, the program itself is the last one, so a change of the code
-# moves only that. Everything comes from pinned inputs and the commit's date: two builds are identical.
+# The store paths that a program needs are the lower layers and the program is the last layer, so a change of the code
+# changes only the last layer. Everything comes from pinned inputs and the commit's date, so two builds are identical.
 {
   bash,
   coreutils,
   dockerTools,
+  flake,
   jq,
   lib,
   postgresql,
+  programs,
   python3,
   runCommand,
-  self,
+  valkey,
   workspace,
 }:
 let
   inherit (workspace.commonArgs) version;
-  # With the commit, so that two trees on one machine do not take each other's images.
-  tag = "${version}-${self.shortRev or "dirty"}";
-  date = self.lastModifiedDate;
+  # Two trees on one machine have different tags: by the commit, or by the content if there are uncommitted changes.
+  content = builtins.substring 0 8 (builtins.hashString "sha256" flake.narHash);
+  tag = "${version}-${flake.shortRev or "dirty-${content}"}";
+  date = flake.lastModifiedDate;
   part = from: length: builtins.substring from length date;
   created = "${part 0 4}-${part 4 2}-${part 6 2}T${part 8 2}:${part 10 2}:${part 12 2}Z";
 
-  # Neither root nor a user of the host. Both have a name inside by fakeNss.
+  # Neither root nor a user of the host. fakeNss gives the user a name inside of the image.
   nobody = "65534:65534";
 
   image =
@@ -31,9 +34,9 @@ let
       name,
       description,
       entrypoint,
-      # How the image knows its own health.
+      # The command of the health check.
       healthCommand,
-      # Made in the last layer.
+      # Commands that fill the last layer.
       install,
       contents ? [ ],
       config ? { },
@@ -49,7 +52,7 @@ let
       // {
         name = "tasker-${name}";
         inherit created tag;
-        # A layer each for the largest paths, one for the rest: of layers of one size the order would be left to chance.
+        # One layer for each of the largest paths and one for the rest: layers of equal size would have no stable order.
         maxLayers = 6;
         contents = contents ++ [
           dockerTools.caCertificates
@@ -63,7 +66,7 @@ let
             Test = [ "CMD" ] ++ healthCommand;
             Interval = 2 * 1000 * 1000 * 1000;
             Timeout = 15 * 1000 * 1000 * 1000;
-            # A starved machine may take its time to start.
+            # A busy machine may start slowly.
             StartPeriod = 120 * 1000 * 1000 * 1000;
             Retries = 15;
           };
@@ -71,7 +74,7 @@ let
             "org.opencontainers.image.title" = "tasker-${name}";
             "org.opencontainers.image.description" = description;
             "org.opencontainers.image.version" = version;
-            "org.opencontainers.image.revision" = self.rev or self.dirtyRev or "unknown";
+            "org.opencontainers.image.revision" = flake.rev or flake.dirtyRev or "unknown";
             "org.opencontainers.image.created" = created;
             "org.opencontainers.image.licenses" = "MIT";
           };
@@ -80,7 +83,13 @@ let
       }
     );
 
-  # One program and nothing to start another with.
+  # A script of the stack in the last layer, as bin/NAME.
+  script = name: ''
+    install -D ${../scripts + "/${name}"} bin/${name}
+    sed -i '1s|.*|#!/bin/bash|' bin/${name}
+  '';
+
+  # One program, without a shell.
   service =
     name: program:
     image {
@@ -95,11 +104,11 @@ let
     };
 
   images = {
-    orchestration = service "orchestration" workspace.packages.tasker-server;
-    worker = service "worker" workspace.packages.rust-worker;
+    orchestration = service "orchestration" programs.tasker-server;
+    worker = service "worker" programs.rust-worker;
     postgres = image {
       name = "postgres";
-      description = "PostgreSQL with PGMQ, as Tasker's stack runs it";
+      description = "PostgreSQL with PGMQ and pgvector, as Tasker's stack runs it";
       contents = [
         bash
         coreutils
@@ -109,11 +118,8 @@ let
         "/bin/stack-postgres"
         "ready"
       ];
-      install = ''
-        install -D ${../scripts/stack-postgres} bin/stack-postgres
-        sed -i '1s|.*|#!/bin/bash|' bin/stack-postgres
-      '';
-      # PostgreSQL wants its folder for itself.
+      install = script "stack-postgres" + script "stack-services";
+      # PostgreSQL must own its folder.
       fakeRootCommands = ''
         install -d -o 65534 -g 65534 var/lib/tasker
         install -d -m 1777 tmp
@@ -127,21 +133,42 @@ let
         Volumes."/var/lib/tasker" = { };
       };
     };
+    redis = image {
+      name = "redis";
+      description = "Valkey without persistence, as Tasker's stack runs it";
+      contents = [
+        bash
+        coreutils
+      ];
+      entrypoint = [ "/bin/stack-services" ];
+      healthCommand = [
+        "/bin/stack-services"
+        "ready"
+      ];
+      install = script "stack-services";
+      config = {
+        Cmd = [ "redis" ];
+        Env = [
+          "PATH=/bin:${lib.getBin valkey}/bin"
+          "TASKER_STACK_SERVICES=redis"
+        ];
+      };
+    };
   };
 in
 runCommand "tasker-images-${version}"
   {
     nativeBuildInputs = [
       jq
-      (python3.withPackages (packages: [ packages.pyyaml ]))
+      (python3.withPackages (python: [ python.pyyaml ]))
     ];
     passthru = images;
   }
   ''
     mkdir $out
     add() {
-      if [ "$1" != postgres ] && [ "$(stat -L -c %s "$2")" -gt $((40 << 20)) ]; then
-        echo "The image $1 is over 40 MiB: see what it is made of with nix path-info --recursive --size"
+      if [ "$1" != postgres ] && [ "$1" != redis ] && [ "$(stat -L -c %s "$2")" -gt $((40 << 20)) ]; then
+        echo "The image $1 is over 40 MiB: `nix path-info --recursive --size` shows what it contains"
         exit 1
       fi
       ln -s "$2" "$out/$1.tar.gz"

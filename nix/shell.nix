@@ -1,4 +1,4 @@
-# `nix develop`: what work on Tasker needs, and what the checks use.
+# `nix develop`: the tools for work on Tasker, among them those that the checks use.
 {
   actionlint,
   cargo-deny,
@@ -11,11 +11,13 @@
   nixfmt,
   postgresql,
   process-compose,
+  python3,
   shellcheck,
   sqlx-cli,
   statix,
   taplo,
   toolchain,
+  valkey,
   zizmor,
 }:
 mkShell {
@@ -29,22 +31,26 @@ mkShell {
     nixfmt
     postgresql
     process-compose
+    # scipy: for ci/benchmark.py.
+    (python3.withPackages (python: [ python.scipy ]))
     shellcheck
     sqlx-cli
     statix
     taplo
     toolchain
+    valkey
     zizmor
   ];
 
   TASKER_PG_BIN = "${lib.getBin postgresql}/bin";
 
-  # Not on standard output, which may be a program's: `nix develop --command cargo metadata | jq`.
+  # Standard output belongs to the command: `nix develop --command cargo metadata | jq`.
   shellHook = ''
     cat >&2 <<END
-    cargo nextest run     all tests, on PostgreSQL servers of their own
-    scripts/integration   the stack of process-compose.yaml with the integration suite
-    nix flake check       what CI runs;  nix fmt formats
+    cargo nextest run     runs all tests; each starts the PostgreSQL that it needs
+    scripts/integration   runs the integration suite against the stack of process-compose.yaml
+    nix flake check       runs what CI runs
+    nix fmt               formats
     END
   '';
 }

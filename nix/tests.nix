@@ -1,4 +1,4 @@
-# The tests, compiled once into a nextest archive, and a way to run some of them with a real PostgreSQL.
+# All tests, compiled once into a nextest archive, and a function that runs a profile of them with a real PostgreSQL.
 {
   cacert,
   cargo-nextest,
@@ -14,15 +14,15 @@ rec {
   archive = craneLib.mkCargoDerivation (
     workspace.commonArgs
     // {
-      inherit (workspace) cargoArtifacts;
+      cargoArtifacts = workspace.devArtifacts;
       pnameSuffix = "-tests";
       nativeBuildInputs = [ cargo-nextest ];
       doInstallCargoArtifacts = false;
       buildPhaseCargoCommand = ''
         mkdir -p $out
         cargo test --locked --workspace --no-run
-        # Debug information would be most of the archive, which each run unpacks. Only the tests have names without a dot:
-        # a macro's library that looks newer would have its dependents compiled again.
+        # Without debug information, which would be most of the archive. Only names without a dot: if the library of a
+        # macro were newer, cargo would compile its dependents again.
         find target/debug/deps -maxdepth 1 -type f -executable ! -name '*.*' -exec strip -S {} +
         cargo nextest archive --locked --workspace --archive-file $out/tests.tar.zst
       '';
@@ -30,12 +30,12 @@ rec {
     }
   );
 
-  # Runs a profile of .config/nextest.toml. The result is the JUnit report; a run that fails prints it into the log.
+  # Runs a profile of .config/nextest.toml and yields the JUnit report. A failed run prints the report into the log.
   run =
     profile:
     runCommand "tasker-tests-${profile}"
       {
-        # `kill` and `ps` are among what tests of processes use.
+        # procps, because tests of processes use `kill` and `ps`.
         nativeBuildInputs = [
           cargo-nextest
           coreutils
@@ -50,7 +50,7 @@ rec {
         };
       }
       ''
-        # Where the tests were compiled, because they know that place.
+        # The tests know the folder in which they were compiled.
         cp -r $src source
         chmod -R u+w source
         export HOME=$PWD

@@ -1,6 +1,5 @@
-# The Rust toolchain: rust-toolchain.toml names the channel and the components, Cargo.toml the oldest release that will
-# do, and fenix's pin in flake.lock the release. Of fenix's functions `fromToolchainFile` would do, were it not for its
-# import from derivation.
+# The Rust toolchain. rust-toolchain.toml gives the channel and the components, Cargo.toml the oldest supported release,
+# and fenix's pin in flake.lock the release. fenix's own `fromToolchainFile` would need import from derivation.
 {
   fenix,
   lib,
@@ -9,16 +8,16 @@ let
   wanted = (lib.importTOML ../rust-toolchain.toml).toolchain;
   oldest = (lib.importTOML ../Cargo.toml).workspace.package.rust-version;
 
-  # Of another channel fenix's manifest does not tell the release.
+  # Only the manifest of the stable channel shows the release.
   channel =
     if wanted.channel != "stable" then
-      throw "rust-toolchain.toml: the flake knows the channel `stable` only, not `${wanted.channel}`"
+      throw "rust-toolchain.toml: the flake supports only the channel `stable`, not `${wanted.channel}`"
     else if wanted ? targets then
-      throw "rust-toolchain.toml: the flake does not add `targets`; see nix/toolchain.nix"
+      throw "rust-toolchain.toml: the flake does not support `targets`; see nix/toolchain.nix"
     else
       fenix.stable;
 
-  # A manifest gives its release number only in its addresses: .../rustc-1.97.1-x86_64-unknown-linux-gnu.tar.gz
+  # The manifest shows the release number only in its URLs: .../rustc-1.97.1-x86_64-unknown-linux-gnu.tar.gz
   release = lib.head (
     builtins.match ".*/rustc-([0-9.]+)-.*" channel.manifest.pkg.rustc.target.x86_64-unknown-linux-gnu.url
   );
@@ -32,7 +31,7 @@ let
   missing = lib.filter (component: !channel ? ${component}) components;
 in
 if lib.versionOlder release oldest then
-  throw "Cargo.toml asks for Rust ${oldest} or newer, but fenix's ${wanted.channel} is ${release}: run `nix flake update fenix`"
+  throw "Cargo.toml requires Rust ${oldest}, but fenix's ${wanted.channel} is ${release}: run `nix flake update fenix`"
 else if missing != [ ] then
   throw "rust-toolchain.toml: Rust ${release} has no component ${lib.concatStringsSep ", " missing}"
 else

@@ -1,16 +1,13 @@
-# The Cargo workspace: its sources, its dependencies built once, and the binaries.
+# The Cargo workspace: its sources, its dependencies, and the release binaries.
 {
   craneLib,
-  installShellFiles,
   lib,
-  runCommand,
-  stdenv,
 }:
 let
   inherit (lib) fileset;
   cargoToml = lib.importTOML ../Cargo.toml;
 
-  # What cargo sees. A page of documentation is not among it, a migration or a template is.
+  # What cargo sees: code, migrations, SQL functions, templates, but no documents.
   sources = fileset.unions [
     ../Cargo.toml
     ../Cargo.lock
@@ -24,8 +21,8 @@ let
       fileset = fileset.unions ([ sources ] ++ more);
     };
 
-  # The build script of pgmq says that it depends on files outside of its package. Here they are missing, so cargo would
-  # compile it again, and all that depends on it, at every call.
+  # pgmq's build script depends on files outside of its package. They are missing here, so cargo would compile pgmq and
+  # its dependents at every call.
   cargoVendorDir = craneLib.vendorCargoDeps {
     cargoLock = ../Cargo.lock;
     overrideVendorCargoPackage =
@@ -44,15 +41,23 @@ let
     strictDeps = true;
   };
 
-  # Both profiles of all dependencies, in one derivation that everything inherits: `dev` for what checks and tests,
-  # `release` for what ships. Only Cargo.toml files and Cargo.lock matter to it.
-  cargoArtifacts = craneLib.buildDepsOnly (
+  # The dependencies, of which only Cargo.toml files and Cargo.lock matter, for each kind of use: what ships ...
+  releaseArtifacts = craneLib.buildDepsOnly (
     commonArgs
     // {
+      pname = "tasker-release";
+      buildPhaseCargoCommand = "cargo build --locked --workspace --bins --release";
+      doCheck = false;
+    }
+  );
+  # ... and what checks and tests.
+  devArtifacts = craneLib.buildDepsOnly (
+    commonArgs
+    // {
+      pname = "tasker-dev";
       buildPhaseCargoCommand = ''
         cargo check --locked --workspace
         cargo check --locked --workspace --all-targets
-        cargo build --locked --workspace --bins --release
       '';
       checkPhaseCargoCommand = "cargo test --locked --workspace --no-run";
     }
@@ -61,49 +66,19 @@ let
   binaries = craneLib.buildPackage (
     commonArgs
     // {
-      inherit cargoArtifacts;
+      cargoArtifacts = releaseArtifacts;
       cargoExtraArgs = "--locked --workspace --bins";
       # The checks run the tests.
       doCheck = false;
       meta.mainProgram = "tasker-cli";
     }
   );
-
-  # Only what is named, so that an image does not hold the other binaries.
-  package =
-    name: description: install:
-    runCommand "${name}-${commonArgs.version}"
-      {
-        nativeBuildInputs = [ installShellFiles ];
-        meta = {
-          inherit description;
-          mainProgram = name;
-          license = lib.licenses.mit;
-        };
-      }
-      ''
-        install -D --target-directory=$out/bin ${binaries}/bin/${name}
-        ${install}
-      '';
-
-  # A program that cannot run on the machine that builds it cannot print its completions there either.
-  completions = lib.optionalString (stdenv.buildPlatform.canExecute stdenv.hostPlatform) ''
-    for shell in bash fish zsh; do $out/bin/tasker-cli completions $shell >tasker-cli.$shell; done
-    installShellCompletion --cmd tasker-cli --bash tasker-cli.bash --fish tasker-cli.fish --zsh tasker-cli.zsh
-  '';
 in
 {
   inherit
     binaries
-    cargoArtifacts
     commonArgs
+    devArtifacts
     sourcesAnd
     ;
-
-  packages = rec {
-    default = tasker-cli;
-    tasker-cli = package "tasker-cli" "Operates Tasker, and runs all of it on a laptop" completions;
-    tasker-server = package "tasker-server" "Tasker's orchestration server" "";
-    rust-worker = package "rust-worker" "Tasker's sample worker" "";
-  };
 }

@@ -1,4 +1,4 @@
-"""Runs a program of ci/ as people do."""
+"""Runs a program of ci/ as a person does."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ from pathlib import Path
 def run(
     program: str | Path, *arguments: str, cwd: str | None = None, stdin: str = "", variables: Mapping[str, str] = {}
 ) -> subprocess.CompletedProcess[str]:
-    """The finished program. It does not know that it may be in a job on GitHub."""
+    """Runs the program without the variables of a job on GitHub."""
     own = {key: value for key, value in os.environ.items() if not key.startswith("GITHUB_")}
     command = [sys.executable, str(program), *arguments]
     return subprocess.run(
@@ -19,7 +19,7 @@ def run(
 
 
 def stub(folder: str | Path, name: str, script: str) -> Path:
-    """A program of this name in the folder, which is to be on the PATH; it notes its arguments in NAME.calls."""
+    """Writes a program with this name. It appends its arguments to NAME.calls. The folder must be on the PATH."""
     path = Path(folder, name)
     path.write_text(f'#!/bin/sh\necho "$@" >> {folder}/{name}.calls\n{script}\n')
     path.chmod(0o755)
@@ -27,6 +27,6 @@ def stub(folder: str | Path, name: str, script: str) -> Path:
 
 
 def calls(folder: str | Path, name: str) -> list[str]:
-    """The arguments of each call of the stub."""
+    """Returns the arguments of each call of the stub."""
     path = Path(folder, f"{name}.calls")
     return path.read_text().splitlines() if path.exists() else []

@@ -1,4 +1,4 @@
-"""An advisory is reported, a database out of reach is not one, and nothing passes in silence."""
+"""Advisories are reported, an unreachable database is an error, and nothing is ignored silently."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from report import Problem
 from tests.program import run, stub
 
 
-# As cargo-deny 0.20 prints them, shortened.
+# The output of cargo-deny 0.20, shortened.
 def diagnostic(code: str | None, message: str, severity: str = "error", **more: Any) -> dict[str, Any]:
     named = {} if code is None else {"code": code}
     fields = {**named, "message": message, "severity": severity, "labels": [], **more}
@@ -54,7 +54,7 @@ CONFIG = diagnostic(None, "found 1 unexpected keys")
 
 
 class TheProgram(unittest.TestCase):
-    # What cargo-deny prints, its exit code, ours, what is in our output, and whether there is an issue to write.
+    # The output of cargo-deny, its exit code, our exit code, and text in our output.
     CASES: list[tuple[list[Any], int, int, str]] = [
         ([summary(0)], 0, 0, "No advisories."),
         (["    Updating crates.io index", summary(0)], 0, 0, "No advisories."),
@@ -62,27 +62,27 @@ class TheProgram(unittest.TestCase):
         ([VULNERABLE, summary(1)], 1, 1, "| tokio 1.0.0 | RUSTSEC-2026-0001 | tokio is \\| bad | Upgrade to >=2 (try"),
         ([VULNERABLE, OLD, summary(2)], 1, 1, "Advisories: axum 1.0.0, tokio 1.0.0\n\n| crate"),
         ([YANKED, summary(1)], 1, 1, "cargo update --package serde"),
-        ([VULNERABLE, INDEX, summary(1)], 1, 1, "Not looked at: unable to check for yanked crates: no index"),
+        ([VULNERABLE, INDEX, summary(1)], 1, 1, "Not checked: unable to check for yanked crates: no index"),
         (
             [INDEX, INDEX, summary(0)],
             0,
             2,
-            "could not look at everything: unable to check for yanked crates: no index\n",
+            "could not check everything: unable to check for yanked crates: no index\n",
         ),
-        ([CACHE, summary(1)], 1, 2, "could not look at everything: failed to load index cache"),
-        ([diagnostic("new-code", "what?"), summary(1)], 1, 2, "could not look at everything: what?"),
-        ([UNREACHABLE], 1, 2, "could not look (exit code 1): failed to fetch advisory database"),
+        ([CACHE, summary(1)], 1, 2, "could not check everything: failed to load index cache"),
+        ([diagnostic("new-code", "what?"), summary(1)], 1, 2, "could not check everything: what?"),
+        ([UNREACHABLE], 1, 2, "could not check (exit code 1): failed to fetch advisory database"),
         ([CONFIG, log("failed to validate deny.toml")], 1, 2, "found 1 unexpected keys; failed to validate deny.toml"),
-        # It was cut off, or speaks in another way than we know.
-        ([VULNERABLE], 1, 2, "could not look"),
-        ([], 0, 2, "it said nothing"),
-        ([summary(1)], 1, 2, "counts 1 errors, names 0, and has ended with 1"),
-        ([summary(0)], 1, 2, "counts 0 errors, names 0, and has ended with 1"),
-        ([VULNERABLE, summary(1)], 0, 2, "counts 1 errors, names 1, and has ended with 0"),
+        # Truncated or unknown output.
+        ([VULNERABLE], 1, 2, "could not check"),
+        ([], 0, 2, "no output"),
+        ([summary(1)], 1, 2, "counted 1 errors, named 0, and exited with 1"),
+        ([summary(0)], 1, 2, "counted 0 errors, named 0, and exited with 1"),
+        ([VULNERABLE, summary(1)], 0, 2, "counted 1 errors, named 1, and exited with 0"),
         (["{"], 1, 2, "is not JSON"),
-        ([{"type": "diagnostic"}], 1, 2, "is not as expected"),
-        ([{"type": "summary", "fields": {}}], 0, 2, "is not as expected"),
-        ([diagnostic("vulnerability", "no crate")], 1, 2, "is not as expected"),
+        ([{"type": "diagnostic"}], 1, 2, "unexpected output of"),
+        ([{"type": "summary", "fields": {}}], 0, 2, "unexpected output of"),
+        ([diagnostic("vulnerability", "no crate")], 1, 2, "unexpected output of"),
         (["error: no such command: `deny`"], 101, 2, "cargo-deny is not installed"),
     ]
 
@@ -105,6 +105,6 @@ class TheProgram(unittest.TestCase):
         done = run(advisories.__file__, variables={"PATH": "/nope"})
         self.assertEqual((done.returncode, done.stderr), (2, "error: cargo is not on the PATH\n"))
 
-    def test_a_line_is_json_or_none_of_its_own(self) -> None:
+    def test_a_line_that_is_nested_too_deeply(self) -> None:
         with self.assertRaisesRegex(Problem, "nested too deeply"):
             parse('{"a": ' + "[" * 200000, 0)

@@ -1,4 +1,4 @@
-"""The comparison finds what is there, seldom what is not, and says so when it cannot tell."""
+"""The comparison finds real differences, rarely false ones, and says when it cannot tell."""
 
 import json
 import os
@@ -25,7 +25,7 @@ def noisy(chance: random.Random, centre: float, noise: float, count: int = 10) -
 
 class Statistics(unittest.TestCase):
     def test_depth_agrees_with_printed_tables_of_critical_values(self) -> None:
-        # Sizes, two-sided error, the critical U of the tables (None: too few samples).
+        # Both sizes, the two-sided error, the critical U of the tables (None: too few samples).
         for count, other, error, critical in [
             (5, 5, 0.05, 2),
             (8, 8, 0.05, 13),
@@ -40,16 +40,16 @@ class Statistics(unittest.TestCase):
             with self.subTest(f"{count} {other} {error}"):
                 self.assertEqual(depth(count, other, error / 2), 0 if critical is None else critical + 1)
 
-    def test_the_interval_holds_the_truth_as_often_as_it_says(self) -> None:
+    def test_the_interval_contains_the_true_ratio_as_often_as_stated(self) -> None:
         chance = random.Random(1)
         misses = 0
         for _ in range(1000):
             (found,) = compare(result(noisy(chance, 100, 0.2)), result(noisy(chance, 80, 0.2)))
             misses += not found.low <= 100 / 80 <= found.high
-        # 1 % is promised; 2.2 % would be four standard deviations more.
+        # 1 % is expected. 2.2 % is four standard deviations more.
         self.assertLess(misses, 22)
 
-    def test_equal_sides_are_hardly_ever_a_regression(self) -> None:
+    def test_equal_sides_are_almost_never_a_regression(self) -> None:
         chance = random.Random(2)
         alarms = 0
         for _ in range(500):
@@ -58,7 +58,7 @@ class Statistics(unittest.TestCase):
         self.assertLessEqual(alarms, 2)
 
     def test_verdicts(self) -> None:
-        # The speed of head with base at 100, the noise, the verdict.
+        # The speed of head (base has 100), the noise, the verdict.
         for head, noise, verdict in [
             (80, 0.02, "regression"),
             (93, 0.001, "regression"),
@@ -71,14 +71,14 @@ class Statistics(unittest.TestCase):
                 chance = random.Random(3)
                 base, ours = noisy(chance, 100, noise), noisy(chance, head, noise)
                 self.assertEqual(compare(result(base), result(ours))[0].verdict, verdict)
-                # The same as times instead of speeds.
+                # The same values as times instead of speeds.
                 base, ours = [1 / sample for sample in base], [1 / sample for sample in ours]
                 self.assertEqual(compare(result(base, "lower"), result(ours, "lower"))[0].verdict, verdict)
 
     def test_one_outlier_is_no_regression(self) -> None:
         self.assertEqual(compare(result([100.0] * 10), result([100.0] * 9 + [1.0]))[0].verdict, "no regression")
 
-    def test_nothing_compared_with_nothing(self) -> None:
+    def test_a_value_of_zero(self) -> None:
         cases = [(0.0, 0.0, "no regression"), (0.0, 1.0, "regression"), (1.0, 0.0, "faster")]
         for base, head, verdict in cases:
             with self.subTest(f"{base} {head}"):
@@ -105,21 +105,21 @@ class Results(unittest.TestCase):
     CASES = [
         ("", "is not JSON"),
         ("[" * 200000, "nested too deeply"),
-        ('{"benchmarks": [], "benchmarks": []}', "there twice"),
+        ('{"benchmarks": [], "benchmarks": []}', "duplicate key"),
         ("[]", "is not a result"),
         ("{}", "is not a result"),
         ('{"benchmarks": 1}', "is not a result"),
         ('{"benchmarks": [1]}', "is not a result"),
         ('{"benchmarks": []}', "has no benchmarks"),
         (json.dumps({"benchmarks": [ENTRY | {"better": "more"}]}), "a: better is 'more'"),
-        (json.dumps({"benchmarks": [ENTRY | {"samples": []}]}), "a: samples: wanted"),
-        (json.dumps({"benchmarks": [ENTRY | {"samples": 1}]}), "a: samples: wanted"),
-        (json.dumps({"benchmarks": [ENTRY | {"samples": [1, -1]}]}), "a: samples: wanted"),
-        (json.dumps({"benchmarks": [ENTRY | {"samples": [True]}]}), "a: samples: wanted"),
-        (json.dumps({"benchmarks": [ENTRY | {"samples": [float("nan")]}]}), "a: samples: wanted"),
-        (json.dumps({"benchmarks": [ENTRY | {"samples": [10**400]}]}), "a: samples: wanted"),
-        (json.dumps({"benchmarks": [ENTRY | {"name": [1]}]}), "wanted words as name and unit"),
-        (json.dumps({"benchmarks": [ENTRY | {"unit": 1}]}), "wanted words as name and unit"),
+        (json.dumps({"benchmarks": [ENTRY | {"samples": []}]}), "a: samples: expected"),
+        (json.dumps({"benchmarks": [ENTRY | {"samples": 1}]}), "a: samples: expected"),
+        (json.dumps({"benchmarks": [ENTRY | {"samples": [1, -1]}]}), "a: samples: expected"),
+        (json.dumps({"benchmarks": [ENTRY | {"samples": [True]}]}), "a: samples: expected"),
+        (json.dumps({"benchmarks": [ENTRY | {"samples": [float("nan")]}]}), "a: samples: expected"),
+        (json.dumps({"benchmarks": [ENTRY | {"samples": [10**400]}]}), "a: samples: expected"),
+        (json.dumps({"benchmarks": [ENTRY | {"name": [1]}]}), "expected strings as name and unit"),
+        (json.dumps({"benchmarks": [ENTRY | {"unit": 1}]}), "expected strings as name and unit"),
         (json.dumps({"benchmarks": [ENTRY, ENTRY]}), "two benchmarks have the same name"),
     ]
 
@@ -161,7 +161,7 @@ class TheProgram(unittest.TestCase):
 
 
 class InARepository(unittest.TestCase):
-    """`against`, with a cargo that makes a tasker-cli whose speed stands in a file of the tree."""
+    """`against`, with a stub of cargo. The speed of the tasker-cli that it makes is in a file of the tree."""
 
     CARGO = """
 while [ "$1" != --target-dir ]; do shift; done
@@ -211,9 +211,9 @@ fi
             self.assertEqual(done.returncode, 1, done.stderr)
             self.assertIn("regression", done.stdout)
             self.assertEqual(calls.read_text().splitlines(), ["bench --json --rounds 2"] * 16)
-            # The base was the head of the comparison before.
+            # The base was the head of the previous comparison.
             self.assertEqual(len(builds.read_text().splitlines()), 3)
-            # What is not committed is measured as well, and not kept.
+            # Uncommitted changes are measured too, and their binary is not kept.
             (tree / "speed.sh").write_text(self.CLI.format(speed=10, calls=calls))
             against("--rounds", "8")
             self.assertEqual(

@@ -1,4 +1,4 @@
-"""What broke is named, the rest still runs, and this tree is left alone."""
+"""The report names what broke, the other stages still run, and this tree does not change."""
 
 import subprocess
 import tempfile
@@ -33,7 +33,7 @@ class Stages(unittest.TestCase):
         self.assertIn("    Updating serde v1.0.0 -> v1.0.1", written)
         self.assertIn("    broken here", written)
         self.assertNotIn("\n    fine", written)
-        self.assertTrue(text("nix", self.outcomes("true")).startswith("Bleeding edge (nix): all is well\n"))
+        self.assertTrue(text("nix", self.outcomes("true")).startswith("Bleeding edge (nix): all passed\n"))
 
     def test_every_list_begins_with_the_update(self) -> None:
         for what in ("cargo", "nix"):

@@ -1,14 +1,15 @@
-"""Coverage is judged crate by crate, and no crate escapes."""
+"""Each crate is compared with its threshold, and no crate is left out."""
 
 import json
+import os
 import tempfile
 import unittest
 from pathlib import Path
 
 import coverage
-from coverage import Lines, judge, parse_report, parse_thresholds
+from coverage import Lines, judge, parse_report, parse_thresholds, parse_variables
 from report import Problem
-from tests.program import run
+from tests.program import calls, run, stub
 
 
 def measured(**crates: tuple[int, int]) -> str:
@@ -26,10 +27,10 @@ def measured(**crates: tuple[int, int]) -> str:
 class Thresholds(unittest.TestCase):
     CASES = [
         ("lines", "file.toml: "),
-        ("", "wanted one table"),
-        ("[branches]\n", "wanted one table"),
-        ("[lines]\n[more]\n", "wanted one table"),
-        ("lines = 3", "wanted one table"),
+        ("", "expected one table"),
+        ("[branches]\n", "expected one table"),
+        ("[lines]\n[more]\n", "expected one table"),
+        ("lines = 3", "expected one table"),
         ("[lines]\na = '80'", "a: '80' is not a percentage"),
         ("[lines]\na = 101", "a: 101 is not"),
         ("[lines]\na = -1", "a: -1 is not"),
@@ -88,7 +89,7 @@ class Reports(unittest.TestCase):
                 self.assertEqual(verdict.good, good)
 
     def test_a_crate_that_is_gone(self) -> None:
-        with self.assertRaisesRegex(Problem, "two: not in the coverage report"):
+        with self.assertRaisesRegex(Problem, "two: listed here, but not in the coverage report"):
             judge({"one": Lines(1, 1)}, {"one": 1, "two": 1}, "file.toml")
 
 
@@ -108,3 +109,24 @@ class TheProgram(unittest.TestCase):
                     done = run(coverage.__file__, "--report", str(found), "--thresholds", str(asked))
                     self.assertEqual(done.returncode, code, done.stderr)
                     self.assertIn(message, done.stdout + done.stderr)
+
+    def test_measuring_stops_at_the_first_failure(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            stub(
+                folder,
+                "cargo",
+                """case "$*" in
+                    "llvm-cov show-env") echo "WRAPPER='a b'" ;;
+                    build*) [ "$WRAPPER" = "a b" ] && [ "$CARGO_TARGET_DIR" = /somewhere ] ;;
+                    nextest*) exit 100 ;;
+                esac""",
+            )
+            path = f"{folder}{os.pathsep}{os.environ['PATH']}"
+            done = run(coverage.__file__, "--target-dir", "/somewhere", variables={"PATH": path})
+            self.assertEqual((done.returncode, "nextest" in done.stderr), (2, True), done.stderr)
+            self.assertIn("failed with exit code 100", done.stderr)
+            ran = [line.split()[0] for line in calls(folder, "cargo")]
+            self.assertEqual(ran, ["llvm-cov", "llvm-cov", "build", "nextest"])
+
+    def test_variables_are_quoted_as_for_a_shell(self) -> None:
+        self.assertEqual(parse_variables("A='x y'\nB=1=2\n"), {"A": "x y", "B": "1=2"})

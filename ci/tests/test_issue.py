@@ -1,4 +1,4 @@
-"""One issue, whatever happens, on a gh that says what the test wants."""
+"""There is never more than one open issue. The tests use a stub of gh."""
 
 import tempfile
 import unittest
@@ -11,15 +11,15 @@ LIST = "issue list --app github-actions --label x"
 
 
 class TheProgram(unittest.TestCase):
-    # What gh lists, the arguments, the exit code, the first words of gh's calls, the output.
+    # The issues that gh lists, the arguments, the exit code, the first words of the calls to gh, the output.
     CASES = [
         ("[]", ["TEXT"], 0, [LIST, "label create x --desc", "issue create"], "made"),
-        ('[{"number": 7}]', ["TEXT"], 0, [LIST, "issue edit 7"], "rewrote issue 7"),
+        ('[{"number": 7}]', ["TEXT"], 0, [LIST, "issue edit 7"], "updated issue 7"),
         ('[{"number": 7}]', ["--close"], 0, [LIST, "issue close 7"], "closed issue 7"),
-        ("[]", ["--close"], 0, [LIST], "no issue is open"),
+        ("[]", ["--close"], 0, [LIST], "there is no open issue"),
         ("nonsense", ["--close"], 2, [LIST], "`gh issue list`: is not JSON"),
-        ("[{}]", ["--close"], 2, [LIST], "`gh issue list` did not say what was expected"),
-        ('{"number": 7}', ["--close"], 2, [LIST], "`gh issue list` did not say what was expected"),
+        ("[{}]", ["--close"], 2, [LIST], "`gh issue list` printed unexpected output"),
+        ('{"number": 7}', ["--close"], 2, [LIST], "`gh issue list` printed unexpected output"),
         ("[]", [], 2, [], "give the file with the text, or --close"),
         ("[]", ["TEXT", "--close"], 2, [], "give the file with the text, or --close"),
         ("[]", ["missing"], 2, [], "missing: No such file"),
@@ -53,7 +53,7 @@ class TheProgram(unittest.TestCase):
                 "Title\n\n" + long * 500,
                 [],
                 "Title",
-                long * 163 + "\nThe rest is left out: it is more than GitHub takes.\n",
+                long * 163 + "\nThe rest is omitted, because it exceeds GitHub's limit.\n",
             ),
         ]:
             for listed in ("[]", '[{"number": 7}]'):
@@ -70,7 +70,7 @@ class TheProgram(unittest.TestCase):
                     self.assertEqual(Path(folder, "body").read_text(), body)
                     self.assertIn(f" --title {title} ", calls(folder, "gh")[-1])
 
-    def test_a_label_that_is_there_stays_as_it_is(self) -> None:
+    def test_an_existing_label_does_not_change(self) -> None:
         for said, code in [('label with name "x" already exists; use `--force`', 0), ("HTTP 403", 2)]:
             with self.subTest(said), tempfile.TemporaryDirectory() as folder:
                 stub(folder, "gh", f"case \"$1\" in label) echo '{said}' >&2; exit 1 ;; *) echo '[]' ;; esac")
@@ -83,4 +83,4 @@ class TheProgram(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             stub(folder, "gh", "echo 'HTTP 403' >&2; exit 1")
             done = run(issue.__file__, "--label", "x", "--close", variables={"PATH": f"{folder}:/bin"})
-            self.assertEqual((done.returncode, done.stderr), (2, "error: `gh issue list` has failed: HTTP 403\n"))
+            self.assertEqual((done.returncode, done.stderr), (2, "error: `gh issue list` failed: HTTP 403\n"))

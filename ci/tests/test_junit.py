@@ -1,4 +1,4 @@
-"""Reports as nextest writes them, and what is none."""
+"""Reports in the form that nextest writes, and broken ones."""
 
 import tempfile
 import unittest
@@ -11,7 +11,7 @@ from tests.program import run
 
 REPORT = """<?xml version="1.0" encoding="UTF-8"?>
 <testsuites name="nextest-run" tests="4" failures="1" errors="0" time="2.5">
-  <testsuite name="tasker-shared" tests="4" failures="1">
+  <testsuite name="tasker-api" tests="4" failures="1">
     <testcase name="fast" time="0.010"/>
     <testcase name="slow" time="2.000"/>
     <testcase name="shaky" time="0.100"><flakyFailure message="once" time="0.1"/></testcase>
@@ -30,12 +30,12 @@ class Reports(unittest.TestCase):
     def test_results(self) -> None:
         tests = {test.name: test for test in parse(REPORT, "")}
         self.assertEqual(
-            {name.removeprefix("tasker-shared: "): test.result for name, test in tests.items()},
+            {name.removeprefix("tasker-api: "): test.result for name, test in tests.items()},
             {"fast": "passed", "slow": "passed", "shaky": "flaky", "broken|pipe": "failed", "later": "skipped"},
         )
-        self.assertEqual(tests["tasker-shared: broken|pipe"].output, "assertion failed\nat lib.rs:1\n```\nleft: 1")
+        self.assertEqual(tests["tasker-api: broken|pipe"].output, "assertion failed\nat lib.rs:1\n```\nleft: 1")
 
-    def test_of_a_panic_only_what_it_says(self) -> None:
+    def test_only_the_panic_is_shown(self) -> None:
         text = (
             "running 1 test\nthread 'x' (7) panicked at src/lib.rs:1:\nleft: 1\nright: 2\nstack backtrace:\n   0: x\n"
         )
@@ -47,7 +47,7 @@ class Reports(unittest.TestCase):
         self.assertIn("\n    left: 1\n", text)
         self.assertIn("\n    ```\n", text)
         self.assertIn("broken\\|pipe", text)
-        self.assertLess(text.index("tasker-shared: slow "), text.index("tasker-shared: fast "))
+        self.assertLess(text.index("tasker-api: slow "), text.index("tasker-api: fast "))
 
     def test_bad_ones(self) -> None:
         for text in (
@@ -65,7 +65,7 @@ class Reports(unittest.TestCase):
             with self.subTest(text), self.assertRaisesRegex(Problem, "junit.xml: is not a JUnit report"):
                 parse(text, "junit.xml")
 
-    def test_a_line_without_end(self) -> None:
+    def test_a_very_long_line(self) -> None:
         text = summary(parse(REPORT.replace("left: 1", "x" * 5_000_000).replace("fast", "y" * 5_000_000), ""))
         self.assertLess(len(text), 10_000)
         self.assertIn("x… (4999500 more characters)", text)
@@ -76,7 +76,7 @@ class Reports(unittest.TestCase):
             for text, code, message in [
                 (REPORT, 1, "broken"),
                 ('<testsuite><testcase name="a"/></testsuite>', 0, "slowest"),
-                ("<testsuites/>", 2, "no tests have run"),
+                ("<testsuites/>", 2, "no test ran"),
                 ("<", 2, "is not a JUnit report"),
             ]:
                 with self.subTest(message):

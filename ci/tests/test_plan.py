@@ -1,4 +1,4 @@
-"""The rules say what we mean, and bad rules and payloads are refused."""
+"""The rules have the intended effect. Bad rules and payloads are rejected."""
 
 import json
 import os
@@ -34,9 +34,9 @@ class TheProjectsRules(unittest.TestCase):
         ("docs/diagram.svg", {Q}),
         (".github/workflows/README.md", {Q}),
         ("LICENSE", {Q}),
-        ("crates/tasker-shared/src/lib.rs", {Q, U, N, B, V, P}),
-        ("crates/tasker-shared/README.md", {Q, U, N, B, V, P}),
-        ("crates/tasker-shared/migrations/0001_schema.sql", {Q, U, N, B, V, P}),
+        ("crates/tasker-api/src/lib.rs", {Q, U, N, B, V, P}),
+        ("crates/tasker-runtime/README.md", {Q, U, N, B, V, P}),
+        ("crates/tasker-engine/migrations/0001_schema.sql", {Q, U, N, B, V, P}),
         ("crates/tasker-core/tests/integration/main.rs", {Q, U, N, V}),
         ("crates/tasker-core/src/tests/clock.rs", {Q, U, N, B, V, P}),
         ("config/tasker/base/worker.toml", {Q, U, N, B, V, P}),
@@ -54,9 +54,11 @@ class TheProjectsRules(unittest.TestCase):
         ("ci/tests/test_plan.py", {Q}),
         ("ci/coverage.toml", {Q, V}),
         ("ci/plan.py", ALL),
+        ("ci/jobs.toml", ALL),
+        ("ci/tools/requirements.txt", ALL),
         (".github/workflows/ci.yml", ALL),
         (".github/actions/nix/action.yml", ALL),
-        # No rule knows these.
+        # No rule matches these.
         ("new-folder/file", ALL),
         ("Makefile", ALL),
         ("nix", ALL),
@@ -74,7 +76,7 @@ class TheProjectsRules(unittest.TestCase):
         self.assertEqual(needed("README.md", "unknown"), ALL)
         self.assertEqual(needed(), {Q})
 
-    def test_labels_and_wishes(self) -> None:
+    def test_labels_and_excluded_jobs(self) -> None:
         self.assertEqual(needed("README.md", labels=["run-docker"]), {Q, C})
         self.assertEqual(needed("README.md", labels=["bug"]), {Q})
         self.assertEqual(needed("nix/checks.nix", without=[C]), {Q, N, B})
@@ -89,7 +91,7 @@ class TheProjectsRules(unittest.TestCase):
         decisions = decide(RULES, Change(["a.md", "bindings/x", "what"]))
         self.assertEqual(decisions[Q].why, "a.md (docs)")
         self.assertEqual(decisions[U].why, "bindings/x (bindings)")
-        self.assertEqual(decisions[P].why, "what (no rule knows it)")
+        self.assertEqual(decisions[P].why, "what (no rule matches it)")
         self.assertEqual(decide(RULES, Change(["a.md"]))[P].why, "none of the 1 changed files needs it")
         self.assertEqual(decide(RULES, Change([]))[Q].why, "always needed")
         self.assertEqual(decide(RULES, Change([]))[P].why, "nothing has changed")
@@ -129,21 +131,21 @@ class BadRules(unittest.TestCase):
         ("= 1", "Invalid statement"),
         ("", r"has no \[jobs\]"),
         ("jobs = 1", r"has no \[jobs\]"),
-        ("[jobs]\na = 1", "job a: wanted a table"),
+        ("[jobs]\na = 1", "job a: expected a table"),
         ("[jobs]\na = { lable = 'x' }", "job a: unknown lable; known are always, label"),
-        ("[jobs]\na = { always = 1 }", "job a: always: wanted true or false"),
+        ("[jobs]\na = { always = 1 }", "job a: always: expected true or false"),
         ("x = " + "[" * 200000, "nested too deeply"),
         ("x = 1" + "0" * 10000, "is not TOML"),
         (JOBS + "[[rules]]", "unknown rules; known are jobs, rule"),
-        (JOBS + "[rule]\nname = 'r'", "wanted rules as"),
+        (JOBS + "[rule]\nname = 'r'", "expected rules as"),
         (JOBS + "[[rule]]\npaths = []\njobs = []", r"rule 1 \(without a name\): has no name"),
-        (JOBS + "[[rule]]\nname = 'r'\njobs = []", r"rule 1 \(r\): paths: wanted a list"),
-        (JOBS + "[[rule]]\nname = 'r'\npaths = ['*']\njobs = 'a'", "jobs: wanted a list"),
+        (JOBS + "[[rule]]\nname = 'r'\njobs = []", r"rule 1 \(r\): paths: expected a list"),
+        (JOBS + "[[rule]]\nname = 'r'\npaths = ['*']\njobs = 'a'", "jobs: expected a list"),
         (JOBS + "[[rule]]\nname = 'r'\npaths = ['*']\njobs = ['b']", "b: no such job"),
         (JOBS + "[[rule]]\nname = 'r'\npath = ['*']", "unknown path"),
     ]
 
-    def test_are_refused(self) -> None:
+    def test_are_rejected(self) -> None:
         for text, message in self.CASES:
             with self.subTest(text), self.assertRaisesRegex(Problem, "file.toml: .*" + message):
                 parse_rules(text, "file.toml")
@@ -182,7 +184,7 @@ class Events(unittest.TestCase):
 
 
 class InARepository(unittest.TestCase):
-    """The program, on commits of its own."""
+    """The program, with its own commits."""
 
     def setUp(self) -> None:
         self.folder = tempfile.TemporaryDirectory()

@@ -1,4 +1,4 @@
-"""Crates go out in an order that works, archives are the same twice, and a release may be resumed."""
+"""Crates are published after their dependencies, archives are reproducible, and a release can be resumed."""
 
 import hashlib
 import subprocess
@@ -16,7 +16,7 @@ from tests.program import calls, stub
 
 
 def crates(*listed: str) -> list[Crate]:
-    """From "name: what it needs"; an exclamation mark says that it is not published."""
+    """Makes crates from "name: dependencies". An exclamation mark: the crate is not published."""
     made = []
     for line in listed:
         name, _, needs = line.partition(":")
@@ -38,16 +38,18 @@ class Order(unittest.TestCase):
             with self.subTest(listed):
                 self.assertEqual([crate.name for crate in order(crates(*listed))], expected)
 
-    def test_what_has_none(self) -> None:
+    def test_impossible_orders(self) -> None:
         for listed, message in [
             (["a: b", "b: a"], "a → b → a|b → a → b"),
-            (["a: tool", "tool!"], "a is published, but needs tool, which is not"),
+            (["a: tool", "tool!"], "a is published, but depends on tool, which is not"),
         ]:
             with self.subTest(listed), self.assertRaisesRegex(Problem, message):
                 order(crates(*listed))
 
     def test_metadata(self) -> None:
-        local = {"name": "b", "path": "/b", "kind": "dev"}
+        local = {"name": "b", "path": "/b", "kind": "dev", "req": "^1.0.0"}
+        dropped = {"name": "c", "path": "/c", "kind": "dev", "req": "*"}
+        kept = {"name": "d", "path": "/d", "kind": None, "req": "*"}
         found = parse(
             {
                 "packages": [
@@ -55,7 +57,7 @@ class Order(unittest.TestCase):
                         "name": "a",
                         "version": "1.0.0",
                         "publish": None,
-                        "dependencies": [local, local, {"name": "serde"}],
+                        "dependencies": [local, local, dropped, kept, {"name": "serde"}],
                     },
                     {"name": "c", "version": "1.0.0", "publish": [], "dependencies": []},
                 ]
@@ -65,7 +67,7 @@ class Order(unittest.TestCase):
         for bad in cases:
             with self.subTest(str(bad)), self.assertRaisesRegex(Problem, "`cargo metadata`"):
                 parse(bad)
-        self.assertEqual(found, [Crate("a", "1.0.0", ["b"], True), Crate("c", "1.0.0", [], False)])
+        self.assertEqual(found, [Crate("a", "1.0.0", ["b", "d"], True), Crate("c", "1.0.0", [], False)])
 
 
 class Tags(unittest.TestCase):
@@ -73,14 +75,14 @@ class Tags(unittest.TestCase):
         self.assertEqual(check(crates("a", "b"), "v1.0.0"), "1.0.0")
         self.assertEqual(check(crates("a"), None), "1.0.0")
         for tag in ("1.0.0", "v1.0", "v1.0.1", "", "v1.0.0 "):
-            with self.subTest(tag), self.assertRaisesRegex(Problem, "does not fit"):
+            with self.subTest(tag), self.assertRaisesRegex(Problem, "does not match version"):
                 check(crates("a"), tag)
         with self.assertRaisesRegex(Problem, "different versions: 1.0.0, 2.0.0"):
             check([*crates("a"), Crate("b", "2.0.0", [], True)], None)
 
 
 class WithPrograms(unittest.TestCase):
-    """On programs that say what the test wants."""
+    """With stubs of the programs."""
 
     def setUp(self) -> None:
         folder = tempfile.TemporaryDirectory()
@@ -90,7 +92,7 @@ class WithPrograms(unittest.TestCase):
         path.start()
         self.addCleanup(path.stop)
 
-    def test_publication_goes_on_where_it_ended(self) -> None:
+    def test_publication_resumes(self) -> None:
         stub(
             self.folder,
             "cargo",
@@ -99,7 +101,7 @@ class WithPrograms(unittest.TestCase):
         release.publish(crates("b: a", "a"), dry=False)
         self.assertEqual(calls(self.folder, "cargo"), ["publish --locked --package a", "publish --locked --package b"])
 
-    def test_publication_ends_at_a_failure(self) -> None:
+    def test_publication_stops_at_a_failure(self) -> None:
         stub(self.folder, "cargo", "echo 'error: no token found' >&2; exit 101")
         with self.assertRaisesRegex(Problem, "exit code 101:\nerror: no token found"):
             release.publish(crates("b: a", "a"), dry=False)
@@ -110,7 +112,7 @@ class WithPrograms(unittest.TestCase):
         release.publish(crates("a"), dry=True)
         self.assertEqual(calls(self.folder, "cargo"), ["publish --workspace --locked --dry-run"])
 
-    def test_archives_are_the_same_twice_and_have_a_checksum(self) -> None:
+    def test_archives_are_reproducible_and_have_a_checksum(self) -> None:
         for binary in release.BINARIES:
             (self.folder / binary).write_text(binary)
         first, second = (pack(self.folder, self.folder / name, "1.0.0") for name in ("one", "two"))
@@ -141,12 +143,12 @@ class WithPrograms(unittest.TestCase):
         )
         self.assertIn(f"docker-archive:y.tar.gz docker://{name}:1.0.0-1", calls(self.folder, "skopeo")[1])
 
-    def test_a_push_without_a_digest_is_refused(self) -> None:
+    def test_a_push_without_a_digest_is_rejected(self) -> None:
         stub(self.folder, "skopeo", 'echo nonsense > "$3"')
-        with self.assertRaisesRegex(Problem, "for a digest"):
+        with self.assertRaisesRegex(Problem, "instead of a digest"):
             release.push("worker", ["x.tar.gz"], "registry.example/owner", "1.0.0")
         stub(self.folder, "skopeo", "")
-        with self.assertRaisesRegex(Problem, "'' for a digest"):
+        with self.assertRaisesRegex(Problem, "'' instead of a digest"):
             release.push("worker", ["x.tar.gz"], "registry.example/owner", "1.0.0")
 
     def test_an_index_must_list_what_was_pushed(self) -> None:

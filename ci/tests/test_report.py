@@ -1,4 +1,4 @@
-"""Whatever the input, and wherever the output goes: an exit code that is meant, a message, no traceback."""
+"""For any input and output, a program ends with the intended exit code, a message, and no traceback."""
 
 import os
 import subprocess
@@ -41,7 +41,7 @@ class Ends(unittest.TestCase):
             self.assertEqual((end.exception.code, said.getvalue()), (code, message))
 
     def test_output_that_cannot_be_written(self) -> None:
-        if os.path.exists("/dev/full"):  # of Linux only
+        if os.path.exists("/dev/full"):  # only on Linux
             with open("/dev/full", "w") as full:
                 done = subprocess.run(PLAN, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
             self.assertEqual((done.returncode, done.stderr), (2, "error: standard output: No space left on device\n"))
@@ -68,7 +68,7 @@ class Input(unittest.TestCase):
             ("", "file: is not JSON"),
             ("[" * 200000, "file: is nested too deeply"),
             ("1" + "0" * 10000, "file: is not JSON"),
-            ('{"a": {"b": 1, "b": 1}}', "file: is not JSON: key 'b' is there twice"),
+            ('{"a": {"b": 1, "b": 1}}', "file: is not JSON: duplicate key 'b'"),
         ]:
             with self.subTest(text[:20]), self.assertRaisesRegex(Problem, message):
                 report.parse_json(text, "file")
@@ -79,8 +79,8 @@ class Input(unittest.TestCase):
         for line, message in [
             (["no-such-program"], "no-such-program is not on the PATH"),
             (["/etc/passwd"], "/etc/passwd: cannot be started: Permission denied"),
-            (["echo", "a\0b"], "echo: cannot be given .*null byte"),
-            (["echo", "\ud800"], "echo: cannot be given .*surrogates"),
+            (["echo", "a\0b"], "echo: cannot start with .*null byte"),
+            (["echo", "\ud800"], "echo: cannot start with .*surrogates"),
             (["echo", "x" * 3_000_000], "echo: cannot be started: Argument list too long"),
         ]:
             with self.subTest(message), self.assertRaisesRegex(Problem, message):
@@ -104,12 +104,12 @@ class Markdown(unittest.TestCase):
             for limit in (0, 10, 100, 200):
                 with self.subTest(f"{text[:3]} {limit}"):
                     self.assertLessEqual(len(report.cut(text, limit).encode()), limit)
-        self.assertRegex(report.cut("line\n" * 100, 100), r"^(line\n)+\nThe rest is left out")
+        self.assertRegex(report.cut("line\n" * 100, 100), r"^(line\n)+\nThe rest is omitted")
 
     def test_no_output_ends_a_block(self) -> None:
         self.assertEqual(report.block(["```", "", "# x"]), "    ```\n    \n    # x\n")
 
-    def test_a_summary_is_no_longer_than_github_takes(self) -> None:
+    def test_a_summary_stays_within_the_limit_of_github(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
             lines = Path(folder, "lines")
             lines.write_text("".join(f"{number:0400}\n" for number in range(9000)))
@@ -118,4 +118,4 @@ class Markdown(unittest.TestCase):
             variables = {**os.environ, "GITHUB_STEP_SUMMARY": str(summary), "PYTHONPATH": str(CI)}
             subprocess.run([sys.executable, "-c", code], cwd=folder, env=variables, capture_output=True, check=True)
             self.assertLessEqual(summary.stat().st_size, report.SUMMARY)
-            self.assertTrue(summary.read_text().endswith("it is more than GitHub takes.\n"))
+            self.assertTrue(summary.read_text().endswith("because it exceeds GitHub's limit.\n"))

@@ -1,4 +1,4 @@
-"""No failed, cancelled or forgotten job may pass as success."""
+"""No failed, cancelled or forgotten job counts as a success."""
 
 import json
 import unittest
@@ -19,16 +19,16 @@ def needs(planner: str = "success", **jobs: str) -> dict[str, Any]:
 
 
 class Judgement(unittest.TestCase):
-    # The job is needed or not (None: not in the plan), its result (None: not waited for), is that good, and the text.
+    # Whether the job is needed (None: not in the plan), its result (None: missing), whether that is good, and the text.
     CASES = [
         (True, "success", True, "success"),
         (True, "failure", False, "failure"),
         (True, "cancelled", False, "cancelled"),
         (True, "skipped", False, "skipped"),
         (False, "skipped", True, "not needed"),
-        (False, "success", True, "success, though not needed"),
-        (False, "failure", False, "failure, though not needed"),
-        (False, "cancelled", False, "cancelled, though not needed"),
+        (False, "success", True, "success, although not needed"),
+        (False, "failure", False, "failure, although not needed"),
+        (False, "cancelled", False, "cancelled, although not needed"),
         (None, "success", False, "success"),
         (True, None, False, "unknown"),
         (False, None, False, "unknown"),
@@ -51,8 +51,8 @@ class Judgement(unittest.TestCase):
     def test_bad_input(self) -> None:
         cases: list[tuple[dict[str, Any], dict[str, Any], str]] = [
             ({}, needs(job="success"), "plan: has no jobs"),
-            ({"jobs": {"job": {}}}, needs(job="skipped"), "plan: job job: does not say"),
-            ({"jobs": {"job": {"needed": "no"}}}, needs(job="skipped"), "plan: job job: does not say"),
+            ({"jobs": {"job": {}}}, needs(job="skipped"), "plan: job job: `needed` must be"),
+            ({"jobs": {"job": {"needed": "no"}}}, needs(job="skipped"), "plan: job job: `needed` must be"),
             (plan(job=True), {}, "job plan, which makes the plan, is missing"),
             (plan(job=True), needs(job="fine"), "job job: result 'fine'"),
             (plan(job=True), {"plan": "success"}, "job plan: result None"),
@@ -71,7 +71,7 @@ class TheProgram(unittest.TestCase):
         ("{}", "[]", 2, "$NEEDS: is not a JSON object"),
         ("{}", "[" * 100000, 2, "$NEEDS: is nested too deeply"),
         ("{}", '{"a": 1' + "0" * 10000 + "}", 2, "$NEEDS: is not JSON"),
-        ("{}", '{"plan": {"result": "failure", "result": "success"}}', 2, "key 'result' is there twice"),
+        ("{}", '{"plan": {"result": "failure", "result": "success"}}', 2, "duplicate key 'result'"),
         (json.dumps(plan(**{"\ud800": True})), json.dumps(needs(**{"\ud800": "success"})), 0, "| \\ud800 "),
         ("{}", None, 2, "NEEDS is not set"),
     ]

@@ -1,4 +1,4 @@
-"""Grades, and what each registry's client may say."""
+"""The grades, and the possible output of the client of each registry."""
 
 import json
 import os
@@ -29,11 +29,11 @@ class Grades(unittest.TestCase):
         ("1.9.9", "12.0.0", "critical"),
         ("0.1.0", "0.2.0", "warning"),
         ("0.1.0", "0.3.0", "error"),
-        # Ahead.
+        # Newer than upstream.
         ("2.0.0", "1.9.9", "info"),
         ("1.3.0", "1.2.9", "info"),
         ("0.34.0-alpha.7", "0.33.7", "info"),
-        # Ways to write a version.
+        # Different notations.
         ("1", "1.0.0", "info"),
         ("1.2", "1.3", "warning"),
         ("v1.2.3", "1.2.3", "info"),
@@ -44,7 +44,7 @@ class Grades(unittest.TestCase):
         ("1.0.0rc1", "1.0.0", "info"),
         ("1.0.0.rc1", "1.0.2", "notice"),
         ("1.0.0-rc.1", "2.0.0", "critical"),
-        # A fourth number, as of gem, is less than a patch too.
+        # A fourth number, as gem allows it, counts less than a patch.
         ("7.0.8", "7.0.8.1", "info"),
         ("7.0.8.4", "7.0.8.1", "info"),
         ("7.0.8.1", "7.1.0", "warning"),
@@ -74,7 +74,7 @@ class Grades(unittest.TestCase):
                 parse(version)
 
 
-# What cargo 1.95, npm 11, pip 26 and gem 3.3 said, shortened.
+# The output of cargo 1.95, npm 11, pip 26 and gem 3.3, shortened.
 CARGO = "rustls #tls\nA modern TLS library\nversion: 0.23.46\nlicense: MIT\n"
 CARGO_MISSING = "error: could not find `x` in registry `the index`"
 CARGO_OFF = "error: download of config.json failed\n\nCaused by:\n  [7] Could not connect to server"
@@ -89,7 +89,7 @@ PIP_OFF = (
 
 
 class Clients(unittest.TestCase):
-    # Client, its answers in turn, the version or the problem.
+    # The client, its answers in order, the version or the problem.
     CASES = [
         ("rust", [Answer(0, CARGO, "")], "0.23.46"),
         ("rust", [Answer(0, "version: 1.2.0 (latest 1.3.0)\n", "")], "1.3.0"),
@@ -124,7 +124,7 @@ class Clients(unittest.TestCase):
             "registry unreachable: npm error code ECONNREFUSED",
         ),
         ("typescript", [Answer(0, "[" * 200000, "npm error")], "registry unreachable: npm error"),
-        ("typescript", [Answer(0, "", "")], r"registry unreachable: the client said nothing \(exit code 0\)"),
+        ("typescript", [Answer(0, "", "")], r"registry unreachable: no output \(exit code 0\)"),
         ("python", [Answer(0, "x (1.2.3)\nAvailable versions: 1.2.3, 1.2.2\n", PIP_REMARK)], "1.2.3"),
         ("python", [Answer(1, "", PIP_MISSING)], "unknown package"),
         ("python", [Answer(1, "", PIP_OFF)], "registry unreachable: WARNING: Retrying"),
@@ -135,7 +135,7 @@ class Clients(unittest.TestCase):
         ("ruby", [Answer(2, "", "ERROR:  Could not connect")], "registry unreachable: ERROR:  Could not connect"),
     ]
 
-    def test_what_they_say(self) -> None:
+    def test_output(self) -> None:
         for ecosystem, answers, expected in self.CASES:
             with self.subTest(f"{ecosystem}: {expected}"):
                 left = list(answers)
@@ -150,11 +150,11 @@ class Clients(unittest.TestCase):
 class Pins(unittest.TestCase):
     CASES = [
         ("{", "is not JSON"),
-        ("[]", "wanted an object of ecosystems"),
+        ("[]", "expected an object of ecosystems"),
         ("[" * 200000, "nested too deeply"),
-        ('{"rust": {"a": "1", "a": "2"}}', "key 'a' is there twice"),
+        ('{"rust": {"a": "1", "a": "2"}}', "duplicate key 'a'"),
         ('{"go": {}}', "unknown ecosystem 'go'; known are rust"),
-        ('{"rust": ["axum"]}', "rust: wanted an object of packages"),
+        ('{"rust": ["axum"]}', "rust: expected an object of packages"),
         ('{"rust": {"--config=x": "1"}}', "'--config=x' is not the name of a package"),
         ('{"rust": {"a b": "1"}}', "'a b' is not the name of a package"),
     ]
@@ -164,7 +164,7 @@ class Pins(unittest.TestCase):
             with self.subTest(text), self.assertRaisesRegex(Problem, "pins.json: .*" + message):
                 load(text, "pins.json")
 
-    def test_the_projects_pins_are_what_cargo_builds(self) -> None:
+    def test_the_pins_are_the_versions_that_cargo_builds(self) -> None:
         packages = tomllib.loads((ROOT / "Cargo.lock").read_text())["package"]
         locked = {(package["name"], package["version"]) for package in packages}
         for lag in load((ROOT / "upstream-versions.json").read_text(), "upstream-versions.json"):
@@ -176,7 +176,7 @@ class Pins(unittest.TestCase):
 
 
 class Issue(unittest.TestCase):
-    def test_names_what_is_behind_the_worst_first(self) -> None:
+    def test_lists_what_is_behind_with_the_worst_first(self) -> None:
         text = issue(
             [
                 Lag("rust", "fine", "1.0.0", "1.0.0", "info"),
@@ -189,14 +189,14 @@ class Issue(unittest.TestCase):
         self.assertNotIn("fine", text)
         self.assertLess(text.index("| old "), text.index("| late "))
 
-    def test_when_all_is_well(self) -> None:
+    def test_when_everything_is_up_to_date(self) -> None:
         self.assertTrue(
             issue([Lag("rust", "x", "1.0.0", "1.0.0", "info")]).startswith("Upstream versions: all up to date\n\n")
         )
 
 
 class TheProgram(unittest.TestCase):
-    """With clients that say what the test wants."""
+    """With stubs of the clients."""
 
     def setUp(self) -> None:
         self.folder = tempfile.TemporaryDirectory()

@@ -1,9 +1,10 @@
-"""What the workflows, the rule file and their README say of each other is true."""
+"""The workflows, the rules, the commands and the README agree with each other."""
 
 import re
 import unittest
 
 from coverage import ROOT
+from pipeline import JOBS, parse
 from plan import RULES, parse_rules
 
 WORKFLOWS = ROOT / ".github" / "workflows"
@@ -11,7 +12,7 @@ CI = (WORKFLOWS / "ci.yml").read_text()
 
 
 class Workflows(unittest.TestCase):
-    def test_every_job_of_the_rules_is_asked_for_and_waited_for(self) -> None:
+    def test_ci_runs_every_job_of_the_rules_and_waits_for_it(self) -> None:
         jobs = parse_rules(RULES.read_text(), "paths.toml").jobs
         for job in jobs:
             with self.subTest(job):
@@ -24,14 +25,24 @@ class Workflows(unittest.TestCase):
         checks = re.findall(
             r"^  ([a-z-]+) = ", (ROOT / "nix" / "checks.nix").read_text().partition("\nin\n")[2], re.MULTILINE
         )
-        quality = (WORKFLOWS / "code-quality.yml").read_text()
-        # These two run outside of Nix's sandbox, where a failure leaves a report.
-        elsewhere = {"nextest", "integration"}
+        commands = [step.nix or "" for step in parse(JOBS.read_text(), "jobs.toml")["code-quality"]]
+        # The workflows run these outside of Nix's sandbox, where a failure leaves a report.
+        elsewhere = {"nextest", "integration", "doctest"}
         missing = [
-            check for check in checks if check not in elsewhere and f".#checks.x86_64-linux.{check}\n" not in quality
+            check
+            for check in checks
+            if check not in elsewhere and not any(line.endswith(f".#checks.x86_64-linux.{check}") for line in commands)
         ]
         self.assertTrue(checks)
-        self.assertEqual(missing, [], "add a step to code-quality.yml")
+        self.assertEqual(missing, [], "add a step to code-quality in ci/jobs.toml")
+
+    def test_every_job_has_commands_and_a_workflow_that_runs_them(self) -> None:
+        jobs = parse(JOBS.read_text(), "jobs.toml")
+        self.assertEqual(list(jobs), parse_rules(RULES.read_text(), "paths.toml").jobs)
+        called = "".join(path.read_text() for path in WORKFLOWS.glob("*.yml"))
+        for job in jobs:
+            with self.subTest(job):
+                self.assertRegex(called, rf"ci/pipeline.py --job {job}\n|\bJOB: .*'{job}'")
 
     def test_every_workflow_and_program_is_in_the_readme(self) -> None:
         readme = (WORKFLOWS / "README.md").read_text()
@@ -40,7 +51,7 @@ class Workflows(unittest.TestCase):
         ]
         self.assertEqual([name for name in names if name not in readme], [])
 
-    def test_every_program_that_a_workflow_calls_is_there(self) -> None:
+    def test_every_program_that_a_workflow_calls_exists(self) -> None:
         for path in WORKFLOWS.glob("*.yml"):
             for program in re.findall(r"python3 (ci/\S+\.py)", path.read_text()):
                 with self.subTest(f"{path.name}: {program}"):

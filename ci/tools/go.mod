@@ -1,4 +1,4 @@
-// The programs written in Go that the checks need, pinned: `go install tool` in this folder.
+// The Go programs that the checks need, pinned. To install them, run `go install tool` in this folder.
 module tasker/ci/tools
 
 go 1.25.0

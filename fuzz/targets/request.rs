@@ -1,7 +1,8 @@
-//! Requests of the API. The first byte says which: `c`reates a task, `r`esolves a step, acts as an `o`perator, or asks a `q`uestion.
+//! Requests of the API. The first byte selects the kind: `c` creates a task, `r` resolves a step, `o` is an operator's
+//! action, `q` is a query.
 //!
-//! What is read is the same when it is written and read again; what is read at all is stored as it was sent; what passes the checks
-//! keeps the limits.
+//! A request that is accepted keeps its value when it is written and read again, and PostgreSQL can store it as it was
+//! sent. A request that passes the checks is within the limits.
 
 #![no_main]
 
@@ -9,16 +10,16 @@ use libfuzzer_sys::{Corpus, fuzz_target};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tasker_api::{CreateTask, ListTasks, OperatorAction, ResolveStep, TaskState};
 use tasker_api::json;
 use tasker_api::limits::{MAX_JSON_DEPTH, MAX_RESULT_BYTES, stored_bytes};
+use tasker_api::{CreateTask, ListTasks, OperatorAction, ResolveStep, TaskState};
 
 fuzz_target!(|input: &[u8]| -> Corpus {
     match input.split_first() {
         Some((b'c', body)) => create(body),
         Some((b'r', body)) => resolve(body),
         Some((b'o', body)) => act(body),
-        Some((b'q', query)) => ask(query),
+        Some((b'q', text)) => query(text),
         _ => return Corpus::Reject,
     }
     Corpus::Keep
@@ -36,7 +37,7 @@ fn create(body: &[u8]) {
     assert!(short(&request.namespace, 47) && short(&request.name, 128));
     assert!(request.version.is_none_or(|version| short(&version, 64)));
     assert!(request.idempotency_key.is_none_or(|key| short(&key, 255)));
-    // Lists show up to 500 tasks with their tags.
+    // A list shows up to 500 tasks with their tags.
     assert!(request.tags.is_none_or(|tags| (tags.is_array() || tags.is_object()) && tags.to_string().len() < 200_000));
 }
 
@@ -52,17 +53,17 @@ fn act(body: &[u8]) {
     assert_eq!(request.check().is_ok(), short(request.actor, 255) && short(request.reason, 1_000));
 }
 
-fn ask(query: &[u8]) {
-    let Ok(list) = serde_urlencoded::from_bytes::<ListTasks>(query) else { return };
-    let written = serde_urlencoded::to_string(&list).expect("a query is text");
-    let again: ListTasks = serde_urlencoded::from_str(&written).expect("a written query is read");
+fn query(text: &[u8]) {
+    let Ok(list) = serde_urlencoded::from_bytes::<ListTasks>(text) else { return };
+    let written = serde_urlencoded::to_string(&list).expect("a query can be written");
+    let again: ListTasks = serde_urlencoded::from_str(&written).expect("a written query can be read");
     assert_eq!(serde_json::json!(again), serde_json::json!(list));
     if let Some(Ok(state)) = list.status.map(|status| status.parse::<TaskState>()) {
         assert_eq!(state.as_str().parse::<TaskState>().ok(), Some(state));
     }
 }
 
-/// Reads a body; where that works, every other reader sees the same in it.
+/// Reads a body. If the body is accepted, every other JSON parser reads the same value.
 fn read<T: DeserializeOwned + Serialize>(body: &[u8]) -> Option<T> {
     let value = match json::parse::<Value>(body) {
         Ok(value) => value,
@@ -73,17 +74,17 @@ fn read<T: DeserializeOwned + Serialize>(body: &[u8]) -> Option<T> {
         }
     };
     assert_eq!(serde_json::from_slice::<Value>(body).ok().as_ref(), Some(&value));
-    let written = serde_json::to_vec(&value).expect("a value is text");
+    let written = serde_json::to_vec(&value).expect("a value can be written");
     assert_eq!(json::parse::<Value>(&written).as_ref(), Ok(&value));
 
     let request = json::parse::<T>(body).ok()?;
-    let written = serde_json::to_value(&request).expect("a request is JSON");
-    let again: T = serde_json::from_value(written.clone()).expect("a written request is read");
-    assert_eq!(serde_json::to_value(&again).expect("a request is JSON"), written);
+    let written = serde_json::to_value(&request).expect("a request can be written");
+    let again: T = serde_json::from_value(written.clone()).expect("a written request can be read");
+    assert_eq!(serde_json::to_value(&again).expect("a request can be written"), written);
     Some(request)
 }
 
-/// PostgreSQL can hold it, and everybody can read what shows it.
+/// Asserts that PostgreSQL can store the value and that every client can read it.
 fn can_be_stored(value: &Value) {
     let text = value.to_string();
     assert!(stored_bytes(value) >= text.len());

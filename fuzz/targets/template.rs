@@ -1,5 +1,5 @@
-//! Task templates: whatever text comes, it is refused with places that exist in it, or it is a template that the engine can
-//! run, and that is the same one when it is written and read again.
+//! Task templates. Any text is either rejected, with error positions inside the text, or it is a template that the
+//! engine can run. An accepted template keeps its value when it is written and read again.
 
 #![no_main]
 
@@ -16,10 +16,10 @@ use tasker_template::{InputValidator, TaskTemplate, TemplateErrors, parse, versi
 fuzz_target!(|text: &[u8]| -> Corpus {
     let Ok(text) = std::str::from_utf8(text) else { return Corpus::Reject };
     match parse(text, None) {
-        Err(errors) => has_places(&errors, text),
+        Err(errors) => has_positions(&errors, text),
         Ok(parsed) => {
             can_be_run(&parsed.template);
-            let written = serde_json::to_string(&parsed.template).expect("a template is JSON");
+            let written = serde_json::to_string(&parsed.template).expect("a template can be written");
             assert!(!written.contains("\\u0000"), "PostgreSQL cannot store it: {written}");
             let again = parse(&written, None).unwrap_or_else(|errors| panic!("{errors}\n{written}"));
             assert_eq!(again.template, parsed.template);
@@ -28,9 +28,9 @@ fuzz_target!(|text: &[u8]| -> Corpus {
     Corpus::Keep
 });
 
-fn has_places(TemplateErrors(errors): &TemplateErrors, text: &str) {
+fn has_positions(TemplateErrors(errors): &TemplateErrors, text: &str) {
     assert!(!errors.is_empty());
-    // YAML's lines end where these characters are; the end of the text is a place, too.
+    // YAML ends lines at these characters. The end of the text is a valid position too.
     let lines = text.matches(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}']).count() + 2;
     for error in errors {
         assert!((1..=lines).contains(&error.line) && error.column >= 1, "{error:?}");
@@ -38,7 +38,7 @@ fn has_places(TemplateErrors(errors): &TemplateErrors, text: &str) {
     }
 }
 
-/// What the engine's tables and functions take for granted.
+/// Asserts what the engine's tables and functions rely on.
 fn can_be_run(template: &TaskTemplate) {
     let TaskTemplate { name, namespace_name, version, steps, input_schema, .. } = template;
     is_line(name, MAX_NAME_CHARS);
@@ -75,7 +75,8 @@ fn is_line(text: &str, max_chars: usize) {
     );
 }
 
-/// Edges lead where the names say, and back; every step is in one level, after all that it depends on.
+/// Asserts that the edges match the names in both directions, and that every step is in one level, after all its
+/// dependencies.
 fn has_no_cycle(template: &TaskTemplate) {
     let levels = template.levels();
     let mut level_of = vec![None; template.steps.len()];

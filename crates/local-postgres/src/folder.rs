@@ -1,6 +1,6 @@
-//! The private folder of a server: making it, keeping it, locking it, and initdb.
+//! The private folder of a server: creates, locks and initialises it.
 //!
-//! It holds `cluster` (PostgreSQL's own data folder), `server.log`, and in a kept folder `password` and `lock`.
+//! It contains `cluster` (PostgreSQL's own data folder) and `server.log`, and if it is kept, `password` and `lock`.
 
 use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
 use std::io::{self, Read, Write};
@@ -19,11 +19,11 @@ use crate::postmaster::{Holder, Postmaster};
 use crate::server::tail;
 use crate::user::User;
 
-/// Where root keeps what the server's user could not reach where it was wanted.
+/// Where root keeps data folders that the server's user could not enter at the requested path.
 const ROOT_DATA: &str = "/var/lib/tasker/postgresql";
-/// How long initdb may take; usually it takes half a second.
+/// How long initdb may take. It usually takes half a second.
 const INITDB_LIMIT: Duration = Duration::from_secs(60);
-/// How long the guard of a killed program may need to stop its server.
+/// How long the guard of a killed program may take to stop its server.
 const LEFTOVER_LIMIT: Duration = Duration::from_secs(15);
 
 /// The folder of one server.
@@ -38,12 +38,12 @@ pub(crate) struct Folder {
 #[derive(Debug)]
 enum Kind {
     ThrowAway(TempDir),
-    /// The lock says that this folder is ours while the file is open.
-    Kept(#[expect(dead_code, reason = "held, not read")] File),
+    /// The folder is locked while this file is open.
+    Kept(#[expect(dead_code, reason = "kept open, not read")] File),
 }
 
 impl Folder {
-    /// Makes a folder that is removed when the value is dropped.
+    /// Creates a folder that is removed when the value is dropped.
     pub(crate) fn throw_away(user: Option<User>) -> Result<Self, Error> {
         let places = [std::env::temp_dir(), "/tmp".into(), "/var/tmp".into()];
         let place = match user {
@@ -53,14 +53,14 @@ impl Folder {
                 .find(|place| user.can_enter(place, true))
                 .ok_or_else(|| Error::Root(format!("user id {} can write to none of {places:?}", user.uid)))?,
         };
-        let what = || format!("make a throw-away folder in {}", place.display());
+        let what = || format!("create a temporary folder in {}", place.display());
         let folder = tempfile::Builder::new().prefix("local-postgres-").tempdir_in(place).map_err(io_error(what()))?;
         give(folder.path(), user)?;
         let path = folder.path().to_owned();
         Ok(Self { path, user, password: random_password()?, kind: Kind::ThrowAway(folder) })
     }
 
-    /// Opens or makes a folder that stays, and locks it against other programs.
+    /// Opens or creates a permanent folder, and locks it against other programs.
     pub(crate) fn kept(path: PathBuf, user: Option<User>) -> Result<Self, Error> {
         let path = absolute(&path).map_err(io_error(format!("find the folder {}", path.display())))?;
         let path = reachable(path, user);
@@ -68,18 +68,18 @@ impl Folder {
 
         let lock_file = path.join("lock");
         if !lock_file.exists() {
-            let what = format!("make the folder {}", path.display());
+            let what = format!("create the folder {}", path.display());
             if path.exists() {
                 let mut entries =
                     fs::read_dir(&path).map_err(io_error(format!("read the folder {}", path.display())))?;
                 if entries.next().is_some() {
-                    return Err(unusable("it holds other files"));
+                    return Err(unusable("it contains other files"));
                 }
             } else {
                 let parent = path.parent().ok_or_else(|| unusable("it has no parent folder"))?;
                 fs::create_dir_all(parent).map_err(io_error(what.clone()))?;
                 match DirBuilder::new().mode(0o700).create(&path) {
-                    // Another program was quicker: the lock decides.
+                    // Another program has created it. The lock decides which of them uses it.
                     Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                     result => result.map_err(io_error(what))?,
                 }
@@ -141,7 +141,7 @@ impl Folder {
         matches!(self.kind, Kind::ThrowAway(_))
     }
 
-    /// The major version that made the cluster; `None` if there is no cluster yet.
+    /// The major version that created the cluster; `None` if there is no cluster yet.
     pub(crate) fn made_by(&self) -> Result<Option<u32>, Error> {
         if !self.cluster().exists() {
             return Ok(None);
@@ -155,8 +155,8 @@ impl Folder {
         Ok(Some(major))
     }
 
-    /// Makes the cluster if there is none. It appears whole or not at all. `sync` waits until the disk has it, which
-    /// takes seconds on a busy one.
+    /// Creates the cluster if there is none, completely or not at all. `sync` waits until it is on disk, which takes
+    /// seconds on a busy one.
     pub(crate) fn initialise(&self, binaries: &Binaries, sync: bool) -> Result<(), Error> {
         let what = |what: &str| format!("{what} in {}", self.path.display());
         remove_if_there(&self.log()).map_err(io_error(what("remove the old server.log")))?;
@@ -165,7 +165,7 @@ impl Folder {
         }
         let new = self.path.join("cluster.new");
         if new.exists() {
-            fs::remove_dir_all(&new).map_err(io_error(what("remove cluster.new, left by a broken start,")))?;
+            fs::remove_dir_all(&new).map_err(io_error(what("remove cluster.new, left by an interrupted start,")))?;
         }
         let password_file = self.path.join("password");
         remove_if_there(&password_file)
@@ -193,7 +193,7 @@ impl Folder {
         if !status.is_some_and(|status| status.success()) {
             return Err(Error::Initdb {
                 folder: self.path.clone(),
-                status: status.map_or(format!("did not end within {INITDB_LIMIT:?}"), |status| status.to_string()),
+                status: status.map_or(format!("did not exit within {INITDB_LIMIT:?}"), |status| status.to_string()),
                 output: tail(&self.log(), 0),
             });
         }
@@ -203,11 +203,11 @@ impl Folder {
         fs::rename(&new, self.cluster()).map_err(io_error(what("rename cluster.new to cluster")))
     }
 
-    /// Removes a throw-away folder, unlocks a kept one.
+    /// Removes a temporary folder, or unlocks a permanent one.
     pub(crate) fn close(self) -> Result<(), Error> {
         match self.kind {
             Kind::ThrowAway(folder) => match folder.close() {
-                // The guard was quicker.
+                // The guard has removed it.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
                 result => result.map_err(io_error(format!("remove {}", self.path.display()))),
             },
@@ -216,7 +216,7 @@ impl Folder {
     }
 }
 
-/// `path`, or for root the place that stands for it if the server's user cannot get there.
+/// `path`, or a replacement if the program runs as root and the server's user cannot enter `path`.
 fn reachable(path: PathBuf, user: Option<User>) -> PathBuf {
     let Some(user) = user else { return path };
     match path.ancestors().find(|ancestor| ancestor.is_dir()) {
@@ -234,10 +234,10 @@ fn reachable(path: PathBuf, user: Option<User>) -> PathBuf {
     }
 }
 
-/// We hold the lock, so a server on this cluster is either being stopped by the guard of a program that was killed,
-/// which is worth waiting for, or was started by other means. A pid file whose pid now is another program's would
-/// stop PostgreSQL, so it is removed; one whose process is gone PostgreSQL handles itself, and better, because the
-/// file also leads it to what backends of the dead server may still hold.
+/// Makes sure that no server uses the cluster. This program has the lock, so the guard of a killed program is
+/// stopping the server, which is worth waiting for, or it was started in another way. PostgreSQL refuses to start if
+/// the pid in its pid file now belongs to another program, so that file is removed. A file whose process is gone is
+/// left to PostgreSQL, which also uses it to find shared memory of the dead server.
 fn free_of_servers(cluster: &Path, in_use: impl Fn() -> Error) -> Result<(), Error> {
     let deadline = Instant::now() + LEFTOVER_LIMIT;
     while let Some(server) = Postmaster::read(cluster) {
@@ -262,8 +262,8 @@ fn give(folder: &Path, user: Option<User>) -> Result<(), Error> {
         .map_err(io_error(what))
 }
 
-/// Makes a private file that belongs to the server's user, who may come himself the next time. Never follows a
-/// symlink: root works in a folder of that user here.
+/// Creates a private file that belongs to the server's user, who may start the server next time. Never follows a
+/// symlink, because root is writing to a folder of that user.
 fn create_for(user: Option<User>, path: &Path) -> io::Result<File> {
     let file = File::options().create_new(true).write(true).mode(0o600).open(path)?;
     if let Some(user) = user {
@@ -279,7 +279,7 @@ fn remove_if_there(file: &Path) -> io::Result<()> {
     }
 }
 
-/// 128 random bits in hexadecimal, which need no quoting anywhere.
+/// 128 random bits in hexadecimal digits, which need no quoting.
 fn random_password() -> Result<String, Error> {
     let mut bytes = [0; 16];
     let mut source = File::open("/dev/urandom").map_err(io_error("open /dev/urandom"))?;

@@ -1,9 +1,10 @@
-//! A child process that never outlives us.
+//! A child process that never outlives this program.
 //!
-//! The child is started by a small shell process, the guard, that reads a pipe of which only we hold the writing end.
-//! We send it signals for the child by name. When the pipe ends, because we closed it or because we are gone, even by
-//! SIGKILL, the guard stops the child and removes the throw-away folder. (The alternatives are worse: PR_SET_PDEATHSIG
-//! is Linux only, needs unsafe code, and follows the thread, not the process.)
+//! A small shell process, the guard, starts the child and reads a pipe whose writing end only this program has.
+//! Through it, the program sends the names of signals for the child. When the pipe ends, because the program has
+//! closed it or is gone, even by SIGKILL, the guard stops the child and removes the temporary folder. (The
+//! alternative PR_SET_PDEATHSIG is worse: it is Linux only, needs unsafe code, and follows the thread, not the
+//! process.)
 
 use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
@@ -14,16 +15,16 @@ use std::time::{Duration, Instant};
 
 use crate::user::User;
 
-/// Longest time that the guard needs to end a child that ignores every wish: see the script.
+/// The longest time that the guard takes to stop a child that ignores signals: see the script.
 const LAST_RESORT: Duration = Duration::from_secs(15);
 const POLL: Duration = Duration::from_millis(5);
 
-/// `$1` is the folder to remove when we are gone, or empty; `$2` the log file, opened here because root must not
-/// follow symlinks in another user's folder; the rest is the command.
+/// `$1` is the folder to remove at the end, or empty. `$2` is the log file; the guard opens it, because root must not
+/// follow symlinks in another user's folder. The rest is the command.
 ///
-/// Signals that come to the whole process group or service (SIGTERM from a service manager) must not end the guard
-/// before the child; the child sets its own handlers. SIGUSR1 is how the shell ends its reading half when the child
-/// ended by itself; a reading half that is already tidying up does not listen to it.
+/// Signals to the whole process group or service, such as SIGTERM from a service manager, must not end the guard
+/// before the child. The child sets its own handlers. With SIGUSR1 the shell ends its reading half when the child has
+/// exited; while the reading half is stopping the child, it ignores SIGUSR1.
 const SCRIPT: &str = r#"
 trap '' HUP INT QUIT TERM
 remove=$1
@@ -62,7 +63,7 @@ pub(crate) enum Signal {
     Quit,
 }
 
-/// A running child with its guard. Dropping it stops the child and waits for that.
+/// A running child with its guard. Dropping it stops the child and waits for its end.
 #[derive(Debug)]
 pub(crate) struct Guarded {
     guard: Child,
@@ -70,8 +71,8 @@ pub(crate) struct Guarded {
 }
 
 impl Guarded {
-    /// Starts `program` with its output going to `log`, in a process group of its own so that Ctrl-C in the terminal
-    /// does not reach it. `remove` is the folder to remove when the pipe ends.
+    /// Starts `program` with its output in `log`, in a process group of its own so that Ctrl-C in the terminal does
+    /// not reach it. `remove` is the folder to remove when the pipe ends.
     pub(crate) fn spawn(
         program: &Path,
         arguments: &[String],
@@ -88,24 +89,24 @@ impl Guarded {
         Ok(Self { guard, pipe })
     }
 
-    /// Sends the child a signal. A child that is gone already is no error.
+    /// Sends a signal to the child. It is not an error if the child has exited.
     pub(crate) fn signal(&mut self, signal: Signal) {
         let name = match signal {
             Signal::Int => "INT\n",
             Signal::Quit => "QUIT\n",
         };
         if let Some(pipe) = &mut self.pipe {
-            // Fails only if the guard is gone, and the child with it.
+            // Fails only if the guard has exited, and the child with it.
             let _ = pipe.write_all(name.as_bytes());
         }
     }
 
-    /// How the child ended, or `None` if it runs.
+    /// The exit status of the child, or `None` while it is running.
     pub(crate) fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
         self.guard.try_wait()
     }
 
-    /// Waits for the child to end; `None` if it still runs after `limit`.
+    /// Waits until the child exits. `None` if it is still running after `limit`.
     pub(crate) fn wait(&mut self, limit: Duration) -> io::Result<Option<ExitStatus>> {
         let deadline = Instant::now() + limit;
         loop {
@@ -116,7 +117,7 @@ impl Guarded {
         }
     }
 
-    /// Closes the pipe: the guard stops the child and removes the folder. `false` if it did not manage.
+    /// Closes the pipe, so that the guard stops the child and removes the folder. Returns false if that fails.
     pub(crate) fn release(&mut self) -> io::Result<bool> {
         self.pipe = None;
         Ok(self.wait(LAST_RESORT)?.is_some())
@@ -131,8 +132,8 @@ impl Drop for Guarded {
     }
 }
 
-/// A command that runs as `user` in surroundings that do not depend on ours: PostgreSQL's messages are read, its
-/// programs complain about a working folder that they cannot enter, and initdb looks long for a time zone.
+/// A command that runs as `user`, in an environment that does not depend on this program's: PostgreSQL's messages are
+/// parsed, its programs fail in a working folder that they cannot enter, and initdb searches long for a time zone.
 pub(crate) fn command(program: impl AsRef<std::ffi::OsStr>, user: Option<User>) -> Command {
     let mut command = Command::new(program);
     command.current_dir("/").env("LC_ALL", "C").env("TZ", "UTC").stdin(Stdio::null());

@@ -1,7 +1,7 @@
 //! A private PostgreSQL server for laptops and tests.
 //!
-//! [`LocalPostgres::start`] finds PostgreSQL on the machine (or downloads it), makes a data folder, starts a server on
-//! a free port of 127.0.0.1 and returns when it accepts connections. A server lives as long as its value:
+//! [`LocalPostgres::start`] finds PostgreSQL on the machine (or downloads it), creates a data folder, starts a server
+//! on a free port of 127.0.0.1, and returns once it accepts connections. A server runs as long as its value exists:
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), local_postgres::Error> {
@@ -14,15 +14,15 @@
 //! # }
 //! ```
 //!
-//! **Nothing stays behind.** The server is stopped, and a throw-away folder removed, whatever way the program ends:
-//! by [`stop`](LocalPostgres::stop), by dropping the value, by a panic, by a signal, even by SIGKILL. A small shell
-//! process beside the server notices that the program is gone and tidies up. Ctrl-C in the terminal does not reach
-//! the server, so that a program can end its own work first.
+//! **It leaves nothing behind.** The server is stopped and a temporary folder removed however the program ends: by
+//! [`stop`](LocalPostgres::stop), by dropping the value, by a panic, by a signal, even by SIGKILL. A small shell
+//! process next to the server notices when the program is gone, and cleans up. Ctrl-C in the terminal does not reach
+//! the server, so that a program can finish its own work first.
 //!
-//! **Nobody else gets in.** The server listens on 127.0.0.1 only, and wants a password that is made at run time.
+//! **It is private.** The server listens on 127.0.0.1 only, and requires a random password.
 //!
-//! **Root may use it.** PostgreSQL refuses to run as root, so the server then runs as `postgres`, or as `nobody` where
-//! there is no such user, or as the owner of a kept folder that is not root's.
+//! **Root may use it.** PostgreSQL refuses to run as root, so the server runs as the owner of an existing data
+//! folder, as `postgres`, or as `nobody`.
 //!
 //! Unix only. PostgreSQL 14 to 18.
 
@@ -47,50 +47,49 @@ use user::User;
 /// The superuser of every server that this crate starts.
 const SUPERUSER: &str = "tasker";
 
-/// What server to start. The default is a throw-away server with PostgreSQL's own settings.
+/// Options of a server. The default is a temporary server with PostgreSQL's own settings.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// The folder that keeps the data, the password and the server's log from one start to the next; made if missing.
-    /// `None` for a throw-away folder, removed when the server ends.
+    /// The folder that keeps the data, the password and the server's log between starts. It is created if it does not
+    /// exist. `None` for a temporary folder, which is removed when the server stops.
     pub data_dir: Option<PathBuf>,
-    /// Server settings, name and value, as in `postgresql.conf`. None by default, which means full durability: the
-    /// demo and the fault tests are there to show what a real server does. Tests that only want speed set `fsync` to
-    /// `off`: data then survives a kill of the server, and is lost only if the whole machine stops.
+    /// Server settings, name and value, as in `postgresql.conf`. Without any, the server is fully durable. Tests that
+    /// need speed set `fsync` to `off`: data then survives a crash of the server, but not of the machine.
     pub settings: Vec<(String, String)>,
 }
 
 /// How to stop a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StopMode {
-    /// Break off open transactions, write a checkpoint, stop.
+    /// Abort open transactions, write a checkpoint, and stop.
     Fast,
-    /// Stop at once, as in a crash: the next start has to recover from the log. Loses nothing that was committed.
+    /// Stop immediately, as in a crash. The next start recovers from the log. Nothing that was committed is lost.
     Immediate,
 }
 
-/// A running private server. Dropping it stops the server, waiting for that (about 0.1 s).
+/// A running private server. Dropping it stops the server and waits for its end (about 0.1 s).
 #[derive(Debug)]
 pub struct LocalPostgres {
-    // The order matters: the server must be gone before its folder is.
+    // Dropped in this order: the server must stop before its folder is removed.
     running: Option<Running>,
     server: Server,
     folder: Folder,
 }
 
 impl LocalPostgres {
-    /// Starts a server and returns when it accepts connections.
+    /// Starts a server. Returns once it accepts connections.
     ///
-    /// The programs are taken from `TASKER_PG_BIN` (a folder) if that is set; else from `PATH`, the usual folders of
-    /// Debian, Fedora and Homebrew, or an earlier download; else they are downloaded into the user's cache folder.
-    /// A kept folder is only ever opened by the major version that made it.
+    /// The programs come from the folder `TASKER_PG_BIN` if it is set; otherwise from `PATH`, the usual folders of
+    /// Debian, Fedora and Homebrew, or an earlier download. If there are none, they are downloaded into the user's
+    /// cache folder. An existing data folder is only opened by the major version that created it.
     ///
-    /// As root, a `data_dir` that the server's user cannot reach, such as one below `/root`, is placed below
-    /// `/var/lib/tasker/postgresql` instead; [`data_dir`](Self::data_dir) tells.
+    /// If the program runs as root and the server's user cannot enter `data_dir`, such as one below `/root`, the data
+    /// is kept below `/var/lib/tasker/postgresql` instead: see [`data_dir`](Self::data_dir).
     ///
     /// # Errors
     ///
-    /// No usable PostgreSQL; the folder is in use by another server or cannot be written; the server did not come up
-    /// within 30 seconds. Each says what to do, and carries the end of the server's log where there is one.
+    /// If there is no usable PostgreSQL, the folder is in use or cannot be written, or the server does not start
+    /// within 30 seconds. Each error says what to do, with the end of the server's log if there is one.
     pub async fn start(options: Options) -> Result<Self, Error> {
         let Options { data_dir, settings } = options;
         let (user, kept) = blocking(move || {
@@ -115,42 +114,43 @@ impl LocalPostgres {
         .await
     }
 
-    /// Connection URL of the database `postgres`, password included.
+    /// The connection URL of the database `postgres`, with the password.
     pub fn url(&self) -> String {
         self.database_url("postgres")
     }
 
-    /// Connection URL of a database of this server, password included. The database need not exist yet; its name goes
-    /// into the URL as it is.
+    /// The connection URL of a database of this server, with the password. The database need not exist yet. Its name
+    /// is not escaped.
     pub fn database_url(&self, database: &str) -> String {
         format!("postgres://{SUPERUSER}:{}@127.0.0.1:{}/{database}", self.folder.password(), self.port())
     }
 
-    /// The TCP port on 127.0.0.1. It stays the same while this value lives.
+    /// The TCP port on 127.0.0.1. It does not change while this value exists.
     pub fn port(&self) -> u16 {
         self.server.port()
     }
 
-    /// Process id of the server; `None` while it is [interrupted](Self::interrupt) or after it died.
+    /// The process id of the server; `None` while it is [interrupted](Self::interrupt), or if it has died.
     pub fn pid(&self) -> Option<u32> {
         self.server.pid()
     }
 
-    /// The folder of PostgreSQL's programs, `initdb` and `postgres` among them.
+    /// The folder of PostgreSQL's programs, such as `initdb` and `postgres`.
     pub fn bin_dir(&self) -> &Path {
         self.server.bin_dir()
     }
 
-    /// The private folder: `cluster` (PostgreSQL's own data folder) and `server.log`; `password` if it is a kept one.
+    /// The private folder. It contains `cluster` (PostgreSQL's own data folder) and `server.log`, and if it is kept,
+    /// `password`.
     pub fn data_dir(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Stops the server, and removes a throw-away folder.
+    /// Stops the server, and removes a temporary folder.
     ///
     /// # Errors
     ///
-    /// The server would not stop, or the folder could not be removed.
+    /// If the server does not stop, or the folder cannot be removed.
     pub async fn stop(mut self, mode: StopMode) -> Result<(), Error> {
         blocking(move || {
             if let Some(running) = self.running.take() {
@@ -161,11 +161,11 @@ impl LocalPostgres {
         .await
     }
 
-    /// Stops the server but keeps folder and port, for tests of an outage. [`resume`](Self::resume) ends it.
+    /// Stops the server, but keeps its folder and port, for tests of outages. [`resume`](Self::resume) starts it again.
     ///
     /// # Errors
     ///
-    /// The server would not stop.
+    /// If the server does not stop.
     pub async fn interrupt(&mut self, mode: StopMode) -> Result<(), Error> {
         match self.running.take() {
             Some(running) => blocking(move || running.stop(mode, false)).await,
@@ -177,14 +177,14 @@ impl LocalPostgres {
     ///
     /// # Errors
     ///
-    /// As [`start`](Self::start); also if another program took the port meanwhile.
+    /// Like [`start`](Self::start), and if another program has taken the port.
     pub async fn resume(&mut self) -> Result<(), Error> {
         if self.pid().is_some() {
             return Ok(());
         }
         let (dead, server) = (self.running.take(), self.server.clone());
         let resumed = blocking(move || {
-            // The guard of a server that died may not have noticed yet; dropping waits for it.
+            // The guard may not have noticed yet that the server died. Dropping waits for it.
             drop(dead);
             server.resume()
         });
@@ -193,8 +193,8 @@ impl LocalPostgres {
     }
 }
 
-/// Runs what waits for processes and files outside the async threads. It runs to its end even if nobody waits for it
-/// any more, and what it made is then dropped, which stops the server.
+/// Runs blocking work outside the async threads. It runs to its end even if the caller is cancelled; its result is then
+/// dropped, which stops the server.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,

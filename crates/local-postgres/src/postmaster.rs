@@ -1,4 +1,4 @@
-//! Reading `postmaster.pid`, where a server writes who it is and whether it is ready. `pg_ctl` learns it there too.
+//! Reads `postmaster.pid`, in which a server writes its process id and whether it is ready. `pg_ctl` uses it too.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,25 +9,25 @@ use crate::guard::command;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Postmaster {
     pub(crate) pid: u32,
-    /// Unix time of its start, to tell it from an earlier server with the same pid.
+    /// The Unix time of its start, to distinguish it from an earlier server with the same pid.
     started: u64,
     /// Whether it accepts connections.
     pub(crate) ready: bool,
 }
 
 impl Postmaster {
-    /// Where the server of a data folder writes.
+    /// The file of a data folder's server.
     pub(crate) fn file(cluster: &Path) -> PathBuf {
         cluster.join("postmaster.pid")
     }
 
-    /// `None` if there is no such file, or if it is not written to its end.
+    /// `None` if the file is missing or incomplete.
     pub(crate) fn read(cluster: &Path) -> Option<Self> {
         Self::parse(&fs::read_to_string(Self::file(cluster)).ok()?)
     }
 
     /// Lines: pid (negative for a single-user server), data folder, start time, port, socket folder, listen address,
-    /// shared memory, status. The last ones come later.
+    /// shared memory, status. The last ones are added later.
     fn parse(text: &str) -> Option<Self> {
         let lines: Vec<&str> = text.lines().map(str::trim).collect();
         let pid: i64 = lines.first()?.parse().ok()?;
@@ -38,13 +38,13 @@ impl Postmaster {
         })
     }
 
-    /// Whether this tells of the same server as `other`.
+    /// Whether this is the same server as `other`.
     pub(crate) fn is(&self, other: &Self) -> bool {
         (self.pid, self.started) == (other.pid, other.started)
     }
 
-    /// Whose the pid is now. After a crash it may be anybody's, which is common in containers, where the same small
-    /// pids come again.
+    /// Which process has the pid now. After a crash it may be any process. This is common in containers, where the
+    /// same small pids are used again.
     pub(crate) fn holder(&self) -> Holder {
         let (state, name) = match fs::read_to_string(format!("/proc/{}/status", self.pid)) {
             Ok(status) => {
@@ -61,7 +61,7 @@ impl Postmaster {
                 }
             }
         };
-        // macOS tells the whole path; wrapped programs of Nix are called `.postgres-wrapped`.
+        // macOS prints the whole path. Nix calls wrapped programs `.postgres-wrapped`.
         let name = name.rsplit('/').next().unwrap_or_default().trim_start_matches('.');
         match name.starts_with("postgres") && !state.starts_with('Z') {
             true => Holder::Server,
@@ -70,12 +70,12 @@ impl Postmaster {
     }
 }
 
-/// Who has the pid of a server.
+/// The process that has the pid of a server.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Holder {
-    /// A living PostgreSQL server.
+    /// A running PostgreSQL server.
     Server,
-    /// Another program, or a server that is dead but not buried (a zombie).
+    /// Another program, or a dead server whose parent has not waited for it (a zombie).
     Other,
     /// No process.
     Nobody,
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn another_program_is_no_server() {
+    fn another_program_is_not_a_server() {
         let mine = Postmaster { pid: std::process::id(), started: 1, ready: true };
         assert_eq!(mine.holder(), Holder::Other);
     }

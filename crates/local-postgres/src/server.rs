@@ -1,4 +1,4 @@
-//! Starting and stopping the server process on a folder that is ready.
+//! Starts and stops the server process on an initialised folder.
 
 use std::collections::hash_map::RandomState;
 use std::fs;
@@ -22,14 +22,14 @@ const POLL: Duration = Duration::from_millis(5);
 /// How many ports to try before giving up.
 const PORT_TRIES: usize = 20;
 
-/// All that is needed to start the server, once or again.
+/// Everything that is needed to start the server, also repeatedly.
 #[derive(Debug, Clone)]
 pub(crate) struct Server {
     binaries: Binaries,
     user: Option<User>,
     cluster: PathBuf,
     log: PathBuf,
-    /// The folder to remove when we are gone.
+    /// The folder to remove when this program ends.
     remove: Option<PathBuf>,
     settings: Vec<(String, String)>,
     port: u16,
@@ -38,7 +38,7 @@ pub(crate) struct Server {
 /// Why one attempt failed.
 enum Failure {
     PortTaken,
-    /// Processes of a server that was killed still hold its shared memory. They end by themselves, soon.
+    /// Processes of a killed server still use its shared memory. They exit soon.
     Orphans(Error),
     Other(Error),
 }
@@ -67,13 +67,13 @@ impl Server {
                 Err(Failure::Orphans(error) | Failure::Other(error)) => return Err(error),
             }
         }
-        Err(server.failed("every port that was tried was taken by others meanwhile".into(), 0))
+        Err(server.failed("other programs took every port that was tried".into(), 0))
     }
 
     /// Starts the server again on the same port.
     pub(crate) fn resume(&self) -> Result<Running, Error> {
         self.launch().map_err(|failure| match failure {
-            Failure::PortTaken => self.failed(format!("another program took port {} meanwhile", self.port), 0),
+            Failure::PortTaken => self.failed(format!("another program has taken port {}", self.port), 0),
             Failure::Orphans(error) | Failure::Other(error) => error,
         })
     }
@@ -90,7 +90,7 @@ impl Server {
         Postmaster::read(&self.cluster).filter(|server| server.holder() == Holder::Server).map(|server| server.pid)
     }
 
-    /// Returns when the server is ready.
+    /// Returns once the server is ready.
     fn launch(&self) -> Result<Running, Failure> {
         let deadline = Instant::now() + START_LIMIT;
         loop {
@@ -102,14 +102,14 @@ impl Server {
     }
 
     fn attempt(&self, deadline: Instant) -> Result<Running, Failure> {
-        // What an earlier server that was killed left there says "ready" too.
+        // The file of an earlier, killed server also says "ready".
         let earlier = Postmaster::read(&self.cluster);
         let (mut guarded, log_start) = self.spawn().map_err(Failure::Other)?;
         loop {
             let ended = guarded.ended().map_err(io_error("watch the server process")).map_err(Failure::Other)?;
             if let Some(status) = ended {
                 let log = log_since(&self.log, log_start);
-                let error = self.failed(format!("it ended with {status}"), log_start);
+                let error = self.failed(format!("it exited with {status}"), log_start);
                 return Err(match () {
                     () if log.contains("Address already in use") => Failure::PortTaken,
                     () if log.contains("pre-existing shared memory block") => Failure::Orphans(error),
@@ -128,11 +128,11 @@ impl Server {
         }
     }
 
-    /// Starts the process; tells also where in the log its words begin.
+    /// Starts the process. Also returns where its output starts in the log.
     fn spawn(&self) -> Result<(Guarded, u64), Error> {
         let log_start = fs::metadata(&self.log).map_or(0, |log| log.len());
         let mut arguments = vec!["-D".into(), self.cluster.display().to_string(), "-p".into(), self.port.to_string()];
-        // No socket file: a path of more than 107 bytes would be refused, and everybody uses the URL.
+        // No socket file: a path of more than 107 bytes is refused, and all users use the URL.
         let ours = [("listen_addresses", "127.0.0.1"), ("unix_socket_directories", "")];
         let theirs = self.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         for (name, value) in theirs.chain(ours) {
@@ -149,7 +149,7 @@ impl Server {
     }
 }
 
-/// A server that was ready. Dropping it stops the server.
+/// A server that is ready. Dropping it stops the server.
 #[derive(Debug)]
 pub(crate) struct Running {
     guarded: Guarded,
@@ -157,8 +157,8 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Stops the server. `release` also lets the guard remove a throw-away folder; then its patience counts, which is
-    /// shorter, because nobody needs what a checkpoint would save.
+    /// Stops the server. With `release`, the guard also removes the temporary folder. It waits less long, because
+    /// nobody needs the checkpoint.
     pub(crate) fn stop(mut self, mode: StopMode, release: bool) -> Result<(), Error> {
         self.guarded.signal(match mode {
             StopMode::Fast => Signal::Int,
@@ -175,8 +175,8 @@ impl Running {
     }
 }
 
-/// A port that is free now. Below the range that systems give to outgoing connections (from 32768, macOS 49152), so
-/// that none of these takes the port while the server is down, not even one of a client that waits for the server.
+/// A port that is free now. It is below the range of outgoing connections (from 32768, on macOS from 49152), so that
+/// none of them takes the port while the server is stopped.
 fn free_port() -> Result<u16, Error> {
     let mut result = Ok(0);
     for _ in 0..PORT_TRIES {
@@ -190,7 +190,7 @@ fn free_port() -> Result<u16, Error> {
     result.map_err(io_error("find a free port on 127.0.0.1"))
 }
 
-/// The last lines of a log from a position on.
+/// The last lines of a log after a position.
 pub(crate) fn tail(log: &Path, from: u64) -> String {
     const LINES: usize = 20;
     let text = log_since(log, from);

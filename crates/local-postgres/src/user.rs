@@ -1,4 +1,4 @@
-//! Whom the server runs as. PostgreSQL refuses to run as root, so root must choose somebody else.
+//! The user that runs the server. PostgreSQL refuses to run as root, so root must choose another user.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::error::{Error, io_error};
 use crate::guard::command;
 
-/// An unprivileged user that root runs the server as.
+/// An unprivileged user that runs the server for root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct User {
     pub(crate) uid: u32,
@@ -15,8 +15,8 @@ pub(crate) struct User {
 }
 
 impl User {
-    /// `None` for an ordinary user, who runs the server as himself. For root: the owner of a kept folder that is there
-    /// already, so that `sudo` works on a folder that was made without; else `postgres`, else `nobody`.
+    /// `None` for an ordinary user, who runs the server directly. For root: the owner of an existing data folder, so
+    /// that `sudo` works on a folder that was created without it; otherwise `postgres`, otherwise `nobody`.
     pub(crate) fn for_server(data_dir: Option<&Path>) -> Result<Option<Self>, Error> {
         if id(&["-u"])? != Some(0) {
             return Ok(None);
@@ -34,8 +34,8 @@ impl User {
         Err(Error::Root("neither user postgres nor user nobody exists on this machine".into()))
     }
 
-    /// Whether this user can enter the folder; with `write`, also make files in it. Asks the system by trying, which
-    /// knows more than permission bits tell.
+    /// Whether this user can enter the folder, and with `write`, create files in it. Tries it, because permission
+    /// bits do not tell everything.
     pub(crate) fn can_enter(self, folder: &Path, write: bool) -> bool {
         let test = if write { r#"cd "$1" && test -w ."# } else { r#"cd "$1""# };
         let mut shell = command("/bin/sh", Some(self));
@@ -44,7 +44,7 @@ impl User {
     }
 }
 
-/// What `id` prints; it knows users that are not in /etc/passwd. `None` for an unknown user.
+/// The output of `id`, which also knows users that are not in /etc/passwd. `None` for an unknown user.
 fn id(arguments: &[&str]) -> Result<Option<u32>, Error> {
     let output = command("id", None).args(arguments).output().map_err(io_error("run the program id"))?;
     Ok(String::from_utf8_lossy(&output.stdout).trim().parse().ok())

@@ -1,4 +1,4 @@
-//! What the crate promises, proved with real servers. As root and as an ordinary user.
+//! Tests with real servers, as root and as an ordinary user.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::fs;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use local_postgres::{Error, LocalPostgres, Options, StopMode};
 use sqlx::{Connection, PgConnection};
 
-/// Durability is not what most of these tests are about.
+/// Most of these tests do not need durability.
 fn quick() -> Options {
     Options { settings: vec![("fsync".into(), "off".into())], ..Options::default() }
 }
@@ -34,7 +34,7 @@ async fn run(url: &str, statement: &'static str) {
     connection.close().await.unwrap();
 }
 
-/// Waits for something that must become true soon.
+/// Waits until a condition holds.
 async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while !condition() {
@@ -43,7 +43,7 @@ async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// Command lines of the processes that have to do with a folder: server, guard, initdb.
+/// The command lines of all processes of a folder: server, guard, initdb.
 fn processes_of(folder: &Path) -> Vec<String> {
     let output = match fs::read_dir("/proc/self") {
         Ok(_) => fs::read_dir("/proc")
@@ -61,7 +61,7 @@ fn processes_of(folder: &Path) -> Vec<String> {
     output.into_iter().filter(|line| line.contains(folder)).collect()
 }
 
-/// A folder for kept data; open to the server's user if we are root.
+/// A folder for data folders. The server's user can enter it if the test runs as root.
 fn parent_folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
@@ -77,7 +77,7 @@ fn kill(pid: u32) {
 }
 
 #[tokio::test]
-async fn starts_answers_and_stops_without_a_trace() {
+async fn starts_accepts_connections_and_stops_without_a_trace() {
     let began = Instant::now();
     let server = LocalPostgres::start(quick()).await.unwrap();
     println!("started in {:?}", began.elapsed());
@@ -97,7 +97,7 @@ async fn starts_answers_and_stops_without_a_trace() {
 }
 
 #[tokio::test]
-async fn wants_the_password() {
+async fn requires_the_password() {
     let server = LocalPostgres::start(quick()).await.unwrap();
     let (front, back) = server.url().rsplit_once('@').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
     let wrong = format!("{}:wrong@{back}", front.rsplit_once(':').unwrap().0);
@@ -127,7 +127,7 @@ async fn dropping_stops_the_server() {
 }
 
 #[tokio::test]
-async fn giving_up_on_a_start_leaves_nothing() {
+async fn cancelling_a_start_leaves_nothing() {
     let parent = parent_folder();
     let folder = parent.path().join("data");
     let start = LocalPostgres::start(keeping(&folder));
@@ -157,7 +157,7 @@ async fn a_kept_folder_keeps_data_and_password() {
 }
 
 #[tokio::test]
-async fn a_kept_folder_serves_one_at_a_time() {
+async fn a_kept_folder_allows_one_server_at_a_time() {
     let parent = parent_folder();
     let folder = parent.path().join("data");
     let server = LocalPostgres::start(keeping(&folder)).await.unwrap();
@@ -167,7 +167,7 @@ async fn a_kept_folder_serves_one_at_a_time() {
 }
 
 #[tokio::test]
-async fn a_kept_folder_of_another_version_or_of_other_things_is_refused() {
+async fn a_folder_of_another_version_or_with_other_files_is_refused() {
     let parent = parent_folder();
     let folder = parent.path().join("data");
     let server = LocalPostgres::start(keeping(&folder)).await.unwrap();
@@ -182,11 +182,11 @@ async fn a_kept_folder_of_another_version_or_of_other_things_is_refused() {
     fs::create_dir(&other).unwrap();
     fs::write(other.join("letter.txt"), "mine").unwrap();
     let error = LocalPostgres::start(keeping(&other)).await.unwrap_err();
-    assert!(error.to_string().contains("it holds other files"), "{error}");
+    assert!(error.to_string().contains("it contains other files"), "{error}");
 }
 
 #[tokio::test]
-async fn what_a_killed_server_left_does_not_stop_the_next() {
+async fn files_of_a_killed_server_do_not_stop_the_next_one() {
     let parent = parent_folder();
     let folder = parent.path().join("data");
     let mut server = LocalPostgres::start(keeping(&folder)).await.unwrap();
@@ -201,7 +201,7 @@ async fn what_a_killed_server_left_does_not_stop_the_next() {
     assert_ne!(server.pid().unwrap(), pid);
     assert_eq!(ask(&server.url(), "SELECT word FROM kept").await, "still here");
 
-    // The pid of the dead server now belongs to another program: to this one.
+    // Pretend that the pid of the dead server now belongs to another program, this one.
     kill(server.pid().unwrap());
     eventually("the server dies", || server.pid().is_none()).await;
     drop(server);
@@ -246,7 +246,7 @@ async fn a_wrong_bin_folder_is_named() {
 }
 
 #[tokio::test]
-async fn killing_the_program_takes_a_throw_away_server_along() {
+async fn killing_the_program_stops_a_temporary_server() {
     let mut helper = Helper::start("serve_until_killed", None);
     assert!(!processes_of(&helper.folder).is_empty());
     helper.process.kill().unwrap();
@@ -262,13 +262,13 @@ async fn killing_the_program_keeps_a_kept_folder() {
     let mut helper = Helper::start("serve_until_killed", Some(&folder));
     helper.process.kill().unwrap();
     helper.process.wait().unwrap();
-    // At once, while the guard may still be stopping the old server.
+    // Immediately, while the guard may still be stopping the old server.
     let server = LocalPostgres::start(keeping(&folder)).await.unwrap();
     assert_eq!(ask(&server.url(), "SELECT 'hello'").await, "hello");
 }
 
 #[tokio::test]
-async fn killing_the_program_in_its_first_start_leaves_a_usable_folder() {
+async fn killing_the_program_during_its_first_start_leaves_a_usable_folder() {
     let parent = parent_folder();
     let folder = parent.path().join("data");
     let mut command = Helper::command("serve_until_killed");
@@ -284,14 +284,14 @@ async fn killing_the_program_in_its_first_start_leaves_a_usable_folder() {
 }
 
 #[tokio::test]
-async fn a_panic_takes_the_server_along() {
+async fn a_panic_stops_the_server() {
     let mut helper = Helper::start("panic_with_a_server", None);
     assert!(!helper.process.wait().unwrap().success());
     assert_eq!(processes_of(&helper.folder), [""; 0]);
     assert!(!helper.folder.exists());
 }
 
-/// Root only: a folder below one that the server's user cannot enter, like /root.
+/// Only as root: a folder below one that the server's user cannot enter, like /root.
 #[tokio::test]
 async fn root_gets_a_reachable_folder() {
     let parent = tempfile::tempdir().unwrap();
@@ -311,13 +311,13 @@ async fn root_gets_a_reachable_folder() {
     assert_eq!(ask(&server.url(), "SELECT word FROM kept").await, "still here");
     drop(server);
     fs::remove_dir_all(&place).unwrap();
-    // Others may have theirs there.
+    // Other programs may have folders there.
     let _ = fs::remove_dir("/var/lib/tasker/postgresql").and_then(|()| fs::remove_dir("/var/lib/tasker"));
 }
 
-// Programs that come to a bad end: this test binary again, with one of the tests below.
+// Programs that are killed or panic: this test binary, with one of the tests below.
 
-/// A process that has a server.
+/// A process with a server.
 struct Helper {
     process: Child,
     folder: PathBuf,
@@ -330,7 +330,7 @@ impl Helper {
         command
     }
 
-    /// Returns when its server runs.
+    /// Returns once its server is running.
     fn start(name: &str, data_dir: Option<&Path>) -> Self {
         let mut command = Self::command(name);
         if let Some(data_dir) = data_dir {
@@ -342,7 +342,7 @@ impl Helper {
         Self { process, folder: folder.expect("the helper starts a server") }
     }
 
-    /// In the helper: starts a server and goes on with it. In an ordinary run of the tests: does nothing.
+    /// In the helper: starts a server and calls `then`. In an ordinary run of the tests: does nothing.
     async fn main<F: Future<Output = ()>>(name: &str, then: impl FnOnce(LocalPostgres) -> F) {
         if std::env::var("LOCAL_POSTGRES_HELPER").is_ok_and(|wanted| wanted == name) {
             let data_dir = std::env::var_os("DATA_DIR").map(PathBuf::from);

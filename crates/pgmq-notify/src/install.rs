@@ -1,8 +1,10 @@
-//! Putting PGMQ into a database.
+//! Installing PGMQ in a database.
 
 use sqlx::PgPool;
 
-/// How PGMQ got, or had got, into the database.
+use crate::scripts;
+
+/// How PGMQ is installed in a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Installation {
     /// As an extension of the server.
@@ -15,27 +17,43 @@ pub enum Installation {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InstallError {
-    /// A schema `pgmq` is there that neither the extension nor this installer made.
+    /// The database has a schema `pgmq` that belongs neither to the extension nor to a versioned SQL installation.
     #[error(
-        "the database has a schema `pgmq` that is neither the extension's nor this installer's; \
-         if PGMQ's SQL was put there by hand, create the extension or drop the schema first"
+        "the database has a schema `pgmq`, but neither the extension nor a versioned SQL installation created it; \
+         create the extension, or drop the schema"
     )]
     ForeignSchema,
-    /// PGMQ's SQL failed.
-    #[error("PGMQ's SQL could not be installed: {0}")]
-    Script(String),
+    /// PGMQ was installed as plain SQL by something else, in a version that cannot be upgraded.
+    #[error(
+        "PGMQ {installed} is installed, which cannot be upgraded to {}; upgrade it to {} first",
+        scripts::VERSION,
+        scripts::OLDEST
+    )]
+    UnknownVersion {
+        /// The version that is installed.
+        installed: String,
+    },
+    /// One of PGMQ's SQL scripts failed.
+    #[error("PGMQ's script {script} failed: {source}")]
+    Script {
+        /// The script's file name.
+        script: &'static str,
+        /// What the database answered.
+        source: sqlx::Error,
+    },
     /// A query failed.
     #[error(transparent)]
     Sql(#[from] sqlx::Error),
 }
 
-/// Makes sure that the database has PGMQ: as an extension where the server offers it and we may create it, else as plain SQL
-/// (which is brought up to the version of this crate). The two are never mixed: what is there stays of its kind.
+/// Makes sure that the database has PGMQ. It becomes an extension where the server offers it and the role may create
+/// it, otherwise plain SQL. An existing extension is left as it is; an existing SQL installation is upgraded to the
+/// version of this crate unless it is newer. Safe to call from several processes at once.
 ///
 /// # Errors
-/// See [`InstallError`]. Nothing is half installed.
+/// See [`InstallError`]. A failed call leaves the database as it was.
 pub async fn install(pool: &PgPool) -> Result<Installation, InstallError> {
-    let (extension, schema, by_us): (bool, bool, bool) = sqlx::query_as(
+    let (extension, schema, versioned): (bool, bool, bool) = sqlx::query_as(
         "select exists (select from pg_extension where extname = 'pgmq'),
                 to_regnamespace('pgmq') is not null,
                 to_regclass('pgmq.__pgmq_migrations') is not null",
@@ -45,17 +63,17 @@ pub async fn install(pool: &PgPool) -> Result<Installation, InstallError> {
     if extension {
         return Ok(Installation::Extension);
     }
-    if schema && !by_us {
+    if schema && !versioned {
         return Err(InstallError::ForeignSchema);
     }
-    if !by_us && create_extension(pool).await? {
+    if !versioned && create_extension(pool).await? {
         return Ok(Installation::Extension);
     }
-    pgmq::install::install_sql_from_embedded(pool).await.map_err(|error| InstallError::Script(error.to_string()))?;
+    scripts::run(pool).await?;
     Ok(Installation::Sql)
 }
 
-/// Creates the extension; false where the server does not offer it or we may not create it.
+/// Creates the extension. Returns false if the server does not offer it or the role may not create it.
 async fn create_extension(pool: &PgPool) -> sqlx::Result<bool> {
     let offered: bool = sqlx::query_scalar("select exists (select from pg_available_extensions where name = 'pgmq')")
         .fetch_one(pool)
@@ -67,7 +85,9 @@ async fn create_extension(pool: &PgPool) -> sqlx::Result<bool> {
         Ok(_) => Ok(true),
         // 42501: insufficient_privilege
         Err(error) if error.as_database_error().and_then(|error| error.code()).as_deref() == Some("42501") => {
-            tracing::info!("the pgmq extension is offered but may not be created by this role: installing PGMQ's SQL");
+            tracing::info!(
+                "the server offers the pgmq extension, but this role may not create it: installing PGMQ's SQL"
+            );
             Ok(false)
         }
         Err(error) => Err(error),

@@ -1,8 +1,8 @@
-//! PGMQ for plain PostgreSQL, with LISTEN/NOTIFY wake-ups. Knows nothing of tasks.
+//! PGMQ for plain PostgreSQL, with LISTEN/NOTIFY wake-ups. Independent of Tasker.
 //!
-//! - [`install`] puts PGMQ into a database: as an extension where the server offers it, else as plain SQL;
-//! - [`Listener`] waits for notifications and survives lost connections; [`insert_channel`] names the channel on which PGMQ
-//!   tells of new messages.
+//! - [`install`] installs PGMQ in a database: as an extension where the server offers it, otherwise as plain SQL;
+//! - [`Listener`] waits for notifications and reconnects when its connection is lost; [`insert_channel`] is the channel
+//!   on which PGMQ announces new messages.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -20,11 +20,12 @@
 
 mod install;
 mod listener;
+mod scripts;
 
 pub use install::{InstallError, Installation, install};
 pub use listener::{Event, Listener};
 
-/// The channel on which new messages of a PGMQ queue are told: the one that `pgmq.enable_notify_insert` uses.
+/// The channel on which PGMQ announces new messages of a queue, after `pgmq.enable_notify_insert`.
 pub fn insert_channel(queue: &str) -> String {
     format!("pgmq.q_{queue}.INSERT")
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sqlx::PgPool;
 use sqlx::postgres::{PgListener, PgPoolOptions};
 
-/// What a [`Listener`] heard.
+/// What a [`Listener`] received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// A notification.
@@ -15,11 +15,11 @@ pub enum Event {
         /// Its payload.
         payload: String,
     },
-    /// The connection is new: anything may have happened before, so look at all that you wait for.
+    /// The connection is new. Notifications sent before it are lost, so check everything that you wait for.
     Connected,
 }
 
-/// Listens on channels, on one connection of its own. A lost connection is made again, for as long as it takes.
+/// Listens on channels, on a connection of its own. It reconnects until it succeeds.
 #[derive(Debug)]
 pub struct Listener {
     pool: PgPool,
@@ -27,13 +27,13 @@ pub struct Listener {
     connection: Option<PgListener>,
 }
 
-/// Between attempts to connect.
+/// The pause between attempts to connect.
 const RECONNECT_DELAY: Duration = Duration::from_millis(500);
 
 impl Listener {
-    /// A listener on the database of `pool`. It connects at the first [`next`](Self::next).
+    /// Creates a listener on the database of `pool`. It connects on the first call of [`next`](Self::next).
     pub fn new(pool: &PgPool, channels: impl IntoIterator<Item = String>) -> Self {
-        // Not a connection of the caller's pool: this one is never given back.
+        // Not from the caller's pool, because the connection is never returned.
         let own = PgPoolOptions::new()
             .max_connections(1)
             .idle_timeout(None)
@@ -72,7 +72,7 @@ impl Listener {
 
     async fn connect(&self) -> sqlx::Result<PgListener> {
         let mut connection = PgListener::connect_with(&self.pool).await?;
-        // A lost connection must be seen here, so that the caller hears of it.
+        // Reconnecting is up to `next`, which reports it to the caller.
         connection.eager_reconnect(false);
         connection.listen_all(self.channels.iter().map(String::as_str)).await?;
         Ok(connection)

@@ -3,6 +3,7 @@
 mod check;
 pub mod json;
 pub mod limits;
+mod position;
 mod problem;
 mod system;
 mod tasks;
@@ -10,6 +11,7 @@ mod templates;
 mod workers;
 
 pub use check::RequestError;
+pub use position::line_and_column;
 pub use problem::{FieldError, PROBLEM_CONTENT_TYPE, Problem};
 pub use system::{Health, HealthCheck, HealthStatus, NamespaceList, NamespaceSummary, PgmqInfo, SystemInfo};
 pub use tasks::{

@@ -20,32 +20,32 @@ use crate::report::Report;
 use crate::stack::{LEASE, Stack};
 use crate::workflows;
 
-/// How long everything may take to come to rest after the last fault.
+/// How long all tasks may take to be at rest after the last fault.
 const SETTLE_LIMIT: Duration = Duration::from_secs(90);
-/// When who has not yet come to rest is late: the longest task takes ten seconds.
+/// A task that takes longer than this is late: the longest one takes ten seconds.
 const LATE: Duration = Duration::from_secs(15);
 /// How often the open tasks are checked while faults are injected.
 const WATCH_INTERVAL: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(200);
 
-/// What campaign to run.
+/// Which campaign to run.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Decides kinds, targets and pauses of the faults.
+    /// Determines the kinds, targets and pauses of the faults.
     pub seed: u64,
-    /// How long faults are injected, at most.
+    /// How long faults are injected at most.
     pub duration: Duration,
-    /// How many faults are injected, at most.
+    /// How many faults are injected at most.
     pub faults: usize,
-    /// How many tasks are open at once.
+    /// How many tasks are open at the same time.
     pub tasks: usize,
     /// How many workers run.
     pub workers: usize,
     /// How many servers run.
     pub servers: usize,
-    /// Only faults of these [`kinds`]; of all if it is empty. Those that are left are those of the whole plan.
+    /// Only inject faults of these [`kinds`]; all kinds if empty. The same seed gives the same faults of each kind.
     pub only: Vec<String>,
-    /// Tell on standard error what happens when.
+    /// Print events with their times on standard error.
     pub timeline: bool,
 }
 
@@ -57,9 +57,9 @@ pub fn kinds() -> impl Iterator<Item = &'static str> {
 /// Runs a campaign on a stack of its own.
 ///
 /// # Errors
-/// When there is nothing to report: the stack could not be started, or the database could not be asked in the end.
+/// If the stack cannot be started, or the database cannot be queried at the end.
 pub async fn run(options: &Options) -> Result<Report> {
-    // One thread is plenty: it is the others that work.
+    // One thread is enough: the other processes do the work.
     LocalSet::new().run_until(run_here(options)).await
 }
 
@@ -75,7 +75,7 @@ async fn run_here(options: &Options) -> Result<Report> {
     let kinds = Kind::WEIGHTS.iter().map(|(kind, _)| *kind);
     let plan = Plan::new(options.seed, kinds.filter(|&kind| named(kind) && possible(kind)).collect());
 
-    let stack = Stack::start(options.servers, options.workers, clocks.as_ref().ok(), &ledger).await?;
+    let stack = Stack::start(options.servers, options.workers, clocks.as_ref().ok(), scratch.path(), &ledger).await?;
     let field = Arc::new(Field::new(stack, Arc::clone(&ledger))?);
     workflows::store(&field.stack.api(0)?).await?;
 
@@ -92,30 +92,30 @@ async fn run_here(options: &Options) -> Result<Report> {
     let seconds = begun.elapsed().as_secs_f64();
 
     let calm = Instant::now();
-    field.stack.mend().await?;
+    field.stack.repair().await?;
     field.closing.cancel();
     if !all_done(&mut clients, LATE.saturating_sub(calm.elapsed())).await {
         ledger.evidence(consistency::evidence(field.pool(), &[]).await?);
     }
     if !all_done(&mut clients, SETTLE_LIMIT.saturating_sub(calm.elapsed())).await {
-        ledger.violation(format!("after {SETTLE_LIMIT:?} without faults, {} clients still wait", clients.len()));
+        ledger.violation(format!("{SETTLE_LIMIT:?} after the last fault, {} clients are still waiting", clients.len()));
         field.over.cancel();
         while clients.join_next().await.is_some() {}
     }
     let settled_after = calm.elapsed();
     watch.abort();
     check(&field, &acknowledged).await?;
-    // None has ended by itself meanwhile, and all end when they are asked to.
-    field.stack.end(&field.ledger).await;
+    // Also finds processes that exited unasked.
+    field.stack.stop(&field.ledger).await;
     report(options, &field, seconds, settled_after).await
 }
 
-/// Waits until all clients have ended; false if that takes too long.
+/// Waits until all clients have finished. Returns false if that takes too long.
 async fn all_done(clients: &mut JoinSet<()>, limit: Duration) -> bool {
     timeout(limit, async { while clients.join_next().await.is_some() {} }).await.is_ok()
 }
 
-/// Checks the open tasks again and again. PostgreSQL may be away.
+/// Checks the open tasks periodically. Skips a check while PostgreSQL is unavailable.
 async fn watch(field: Arc<Field>) {
     loop {
         sleep(WATCH_INTERVAL).await;
@@ -129,12 +129,12 @@ async fn watch(field: Arc<Field>) {
     }
 }
 
-/// Checks everything, after the queues have had the time to become empty.
+/// Checks everything once the queues had time to become empty.
 async fn check(field: &Field, acknowledged: &Acknowledged) -> Result<()> {
     let begun = Instant::now();
     let left_over = loop {
         let left_over = consistency::left_over(field.pool()).await?;
-        // Messages too many are hidden as long as a lease at most; some in turn.
+        // A superfluous message is invisible for at most one lease; several may follow one another.
         if left_over.is_empty() || begun.elapsed() > 5 * LEASE {
             break left_over;
         }
@@ -143,7 +143,7 @@ async fn check(field: &Field, acknowledged: &Acknowledged) -> Result<()> {
     let violations = consistency::violations(field.pool()).await?;
     violations.into_iter().chain(left_over).for_each(|violation| field.ledger.violation(violation));
 
-    // What a client has been told stays true.
+    // What the API has reported to a client must stay true.
     let (ids, seen): (Vec<_>, Vec<_>) =
         acknowledged.tasks().into_iter().map(|(id, seen)| (id, seen.map(|state| state.as_str()))).unzip();
     let lost: Vec<String> = sqlx::query_scalar(
@@ -158,7 +158,7 @@ async fn check(field: &Field, acknowledged: &Acknowledged) -> Result<()> {
     lost.into_iter().for_each(|lost| field.ledger.violation(lost));
     let stored: i64 = sqlx::query_scalar("select count(*) from tasker.tasks").fetch_one(field.pool()).await?;
     if usize::try_from(stored)? != ids.len() && !field.over.is_cancelled() {
-        field.ledger.violation(format!("{} tasks were acknowledged, and {stored} are there", ids.len()));
+        field.ledger.violation(format!("{} tasks were acknowledged, but {stored} are stored", ids.len()));
     }
     Ok(())
 }

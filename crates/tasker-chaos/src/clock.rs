@@ -1,11 +1,11 @@
-//! Clocks that can be moved: libfaketime between a worker and its system, where it is installed.
+//! Clocks of workers that can be moved, by libfaketime where it is installed.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{fs, io};
 
-/// Where the library is looked for, besides `TASKER_FAKETIME`; `*` is any folder.
+/// Where to look for the library if `TASKER_FAKETIME` does not name it. `*` is any folder.
 const PLACES: [&str; 4] =
     ["/usr/lib/*/faketime", "/usr/lib/faketime", "/usr/lib64/faketime", "/usr/local/lib/faketime"];
 const LIBRARY: &str = "libfaketimeMT.so.1";
@@ -15,7 +15,8 @@ const LIBRARY: &str = "libfaketimeMT.so.1";
 pub(crate) struct ClockLibrary(PathBuf);
 
 impl ClockLibrary {
-    /// The library that `TASKER_FAKETIME` names, or else one in the usual places. Tried out: it must move the clock of a program.
+    /// The library that `TASKER_FAKETIME` names, or the one in the usual places. Tests that it moves the clock of a
+    /// program.
     pub(crate) fn find(scratch: &Path) -> Result<Self, String> {
         let named = std::env::var_os("TASKER_FAKETIME").map(PathBuf::from);
         let path = named.or_else(|| PLACES.into_iter().find_map(find)).ok_or_else(|| {
@@ -31,7 +32,8 @@ impl ClockLibrary {
         }
     }
 
-    /// The variables that make a program live by a clock. Its monotonic clock stays what it is, as when a system's time is set.
+    /// The variables that make a program use a clock. They do not affect its monotonic clock, like setting the
+    /// system's time.
     pub(crate) fn variables(&self, clock: &Clock) -> [(&'static str, OsString); 4] {
         [
             ("LD_PRELOAD", self.0.clone().into()),
@@ -41,31 +43,31 @@ impl ClockLibrary {
         ]
     }
 
-    /// What time `date` thinks it is.
+    /// The time that `date` prints.
     fn seconds(&self, clock: &Clock) -> Result<i64, String> {
         let output = Command::new("date").arg("+%s").envs(self.variables(clock)).output();
         let output = output.map_err(|error| format!("cannot run `date`: {error}"))?;
         String::from_utf8_lossy(&output.stdout).trim().parse().map_err(|_| {
-            format!("with {}, `date` says: {}", self.0.display(), String::from_utf8_lossy(&output.stderr).trim())
+            format!("with {}, `date` fails: {}", self.0.display(), String::from_utf8_lossy(&output.stderr).trim())
         })
     }
 }
 
-/// A clock: a file that says how far it is off.
+/// A clock. Its file contains the offset.
 #[derive(Debug)]
 pub(crate) struct Clock {
     file: PathBuf,
 }
 
 impl Clock {
-    /// A clock that is right.
+    /// A clock without an offset.
     pub(crate) fn new(file: PathBuf) -> io::Result<Self> {
         let clock = Self { file };
         clock.set(0)?;
         Ok(clock)
     }
 
-    /// Moves it: so many seconds from the right time. In one piece, because it may be read at any moment.
+    /// Sets the offset in seconds. Replaces the file atomically, because it may be read at any time.
     pub(crate) fn set(&self, seconds: i64) -> io::Result<()> {
         let next = self.file.with_extension("next");
         fs::write(&next, format!("{seconds:+}\n"))?;

@@ -1,25 +1,25 @@
-//! What must be true of the tables whatever has happened: each check is one query that finds what is wrong.
+//! What must be true of the tables whatever happened. Each check is one query that finds violations.
 //!
-//! - [`violations`]: what is true at every moment, of all tasks that there ever were;
-//! - [`violations_of_open_tasks`]: the same, of tasks that still have something to do: cheap enough for a running system;
-//! - [`left_over`]: what may not be left when everything has come to rest.
+//! - [`violations`]: of rules that hold at every moment, in all tasks;
+//! - [`violations_of_open_tasks`]: of the same rules, in tasks that are not final; cheap enough for a running system;
+//! - [`left_over`]: what must not be left when all tasks are at rest.
 //!
-//! Each returns one line for each thing that is wrong, beginning with what it offends. All queries of a call see the same moment.
+//! Each returns one line for each violation, which begins with the rule. All queries of a call share one snapshot.
 
 use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 
-/// Lines of one check, at most: a broken engine breaks the same rule many times.
+/// The most lines of one check. A bug usually breaks a rule many times.
 const LINES: i32 = 20;
 
-/// What must be true, and the query that finds where it is not.
+/// A rule, and the query that finds its violations.
 type Check = (&'static str, &'static str);
 
-/// What is true of tasks and their history at every moment. `scope` are the tasks to look at, `messages` those of all queues.
+/// Rules that hold at every moment. `scope` contains the tasks to check, `messages` the messages of all queues.
 const CHECKS: &[Check] = &[
     (
-        // A step that waits for others is not in the history until its turn comes.
-        "each change of state begins where the one before it ended",
-        "select format('task %s, step %s: was %s, but goes from %s to %s', h.task_id, h.step_no, h.before, h.from_state, h.to_state)
+        // The history of a step begins when its dependencies are done.
+        "each transition starts in the state in which the previous one ended",
+        "select format('task %s, step %s: was %s, but a transition goes from %s to %s', h.task_id, h.step_no, h.before, h.from_state, h.to_state)
          from (
              select t.*, lag(t.to_state) over (partition by t.task_id, t.step_no order by t.transition_id) as before
              from tasker.transitions t join scope using (task_id)
@@ -28,7 +28,7 @@ const CHECKS: &[Check] = &[
            and not (h.step_no is not null and h.before is null and h.from_state = 'pending')",
     ),
     (
-        "each change of state of a step is legal",
+        "each transition of a step is legal",
         "select format('task %s, step %s: from %s to %s', t.task_id, t.step_no, t.from_state, t.to_state)
          from tasker.transitions t join scope using (task_id)
          where t.step_no is not null and not coalesce(t.to_state::text = any (case coalesce(t.from_state::text, '')
@@ -42,8 +42,8 @@ const CHECKS: &[Check] = &[
          end), false)",
     ),
     (
-        // From pending straight to completed: an operator resolved its only step before it ran.
-        "each change of state of a task is legal",
+        // From pending to completed if an operator resolved the only step before it ran.
+        "each transition of a task is legal",
         "select format('task %s: from %s to %s', t.task_id, t.from_state, t.to_state)
          from tasker.transitions t join scope using (task_id)
          where t.step_no is null and not coalesce(t.to_state::text = any (case coalesce(t.from_state::text, '')
@@ -61,8 +61,8 @@ const CHECKS: &[Check] = &[
          group by t.task_id, t.step_no having count(*) > 1",
     ),
     (
-        "steps are in the state to which their history leads",
-        "select format('task %s, step %s: is %s, its history leads to %s', s.task_id, s.step_no, s.state, h.to_state)
+        "steps are in the last state of their history",
+        "select format('task %s, step %s: is %s, but its history ends in %s', s.task_id, s.step_no, s.state, h.to_state)
          from tasker.steps s join scope using (task_id)
          left join (
              select distinct on (t.task_id, t.step_no) t.task_id, t.step_no, t.to_state
@@ -72,8 +72,8 @@ const CHECKS: &[Check] = &[
          where s.state <> coalesce(h.to_state, 'pending')",
     ),
     (
-        "tasks are in the state to which their history leads",
-        "select format('task %s: is %s, its history leads to %s', k.task_id, k.state, h.to_state)
+        "tasks are in the last state of their history",
+        "select format('task %s: is %s, but its history ends in %s', k.task_id, k.state, h.to_state)
          from scope k
          left join (
              select distinct on (t.task_id) t.task_id, t.to_state
@@ -83,8 +83,8 @@ const CHECKS: &[Check] = &[
          where k.state is distinct from h.to_state",
     ),
     (
-        // Of a task that an operator ended, the counter of active steps is set to zero.
-        "tasks count their steps right",
+        // Ending a task sets its count of active steps to zero.
+        "tasks count their steps correctly",
         "select format('task %s (%s): total %s, completed %s, failed %s, active %s, but its steps say %s, %s, %s, %s',
                 k.task_id, k.state, k.total_steps, k.completed_steps, k.failed_steps, k.active_steps,
                 n.total, n.completed, n.failed, n.active)
@@ -100,7 +100,7 @@ const CHECKS: &[Check] = &[
                is distinct from (n.total, n.completed, n.failed, n.active)",
     ),
     (
-        "tasks are what their steps make of them",
+        "the states of tasks follow from their steps",
         "select format('task %s is %s, with %s of %s steps completed, %s failed and %s active',
                 k.task_id, k.state, k.completed_steps, k.total_steps, k.failed_steps, k.active_steps)
          from scope k
@@ -110,20 +110,20 @@ const CHECKS: &[Check] = &[
             or k.state in ('pending', 'in_progress') and k.active_steps = 0",
     ),
     (
-        "nothing runs or waits in a task that is over",
+        "no step of a final task is open",
         "select format('task %s is %s, but step %s is %s', k.task_id, k.state, s.step_no, s.state)
          from scope k join tasker.steps s using (task_id)
          where k.state in ('completed', 'failed', 'cancelled')
            and s.state in ('pending', 'enqueued', 'in_progress', 'waiting_for_retry')",
     ),
     (
-        "steps have a result exactly when they are done",
+        "steps have a result if and only if they are done",
         "select format('task %s, step %s: is %s, result %s', s.task_id, s.step_no, s.state, coalesce(s.result::text, 'none'))
          from tasker.steps s join scope using (task_id)
          where (s.result is not null) <> (s.state in ('completed', 'resolved_manually'))",
     ),
     (
-        "steps wait exactly for the dependencies that have no result",
+        "steps wait for exactly the dependencies that have no result",
         "select format('task %s, step %s: is %s and waits for %s, but %s have no result',
                 s.task_id, s.step_no, s.state, s.pending_dependencies, d.open)
          from tasker.steps s join scope k using (task_id)
@@ -136,8 +136,8 @@ const CHECKS: &[Check] = &[
          where s.state not in ('resolved_manually', 'cancelled') and s.pending_dependencies <> d.open",
     ),
     (
-        // Since an operator last let the step run again; what was handed back does not count.
-        "attempts are those of the history, and not too many",
+        // Since an operator last retried the step. Attempts that were returned do not count.
+        "attempts match the history and the limit",
         "select format('task %s, step %s: %s of %s attempts, but %s in its history',
                 s.task_id, s.step_no, s.attempts, ts.max_attempts, h.n)
          from tasker.steps s join scope k using (task_id)
@@ -156,9 +156,9 @@ const CHECKS: &[Check] = &[
          ) h on h.task_id = s.task_id and h.step_no = s.step_no
          where s.attempts <> coalesce(h.n, 0) or s.attempts > ts.max_attempts",
     ),
-    // By the clock, not by the time at which the transaction began: the snapshot is younger.
+    // By the clock, not by the start of the transaction, because the snapshot is younger.
     (
-        "a message calls each active step in time",
+        "each active step has a message that is visible when it is due",
         "select format('task %s, step %s: is %s, due %s', s.task_id, s.step_no, s.state, s.due_at)
          from scope k join tasker.steps s using (task_id)
          where k.state not in ('completed', 'failed', 'cancelled')
@@ -170,10 +170,10 @@ const CHECKS: &[Check] = &[
     ),
 ];
 
-/// What may not be left when everything has come to rest.
+/// What must not be left when all tasks are at rest.
 const LEFT_OVER: &[Check] = &[
     (
-        "every task comes to rest",
+        "every task is at rest",
         "select format('task %s is %s', k.task_id, k.state) from scope k where k.state in ('pending', 'in_progress')",
     ),
     (
@@ -182,37 +182,37 @@ const LEFT_OVER: &[Check] = &[
     ),
 ];
 
-/// What is wrong with any task, at this moment. Nothing should be.
+/// Violations in any task, at this moment. There should be none.
 ///
 /// # Errors
-/// When the database fails.
+/// If a query fails.
 pub async fn violations(pool: &PgPool) -> sqlx::Result<Vec<String>> {
     found(pool, "true", CHECKS).await
 }
 
-/// What is wrong with tasks that are not over, at this moment. Nothing should be.
+/// Violations in tasks that are not final, at this moment. There should be none.
 ///
 /// # Errors
-/// When the database fails.
+/// If a query fails.
 pub async fn violations_of_open_tasks(pool: &PgPool) -> sqlx::Result<Vec<String>> {
     let open = "state in ('pending', 'in_progress', 'blocked_by_failures')";
     found(pool, open, CHECKS).await
 }
 
-/// Tasks that are not at rest, and messages in queues. There are none when the work is done and the workers have had the time
-/// to look at every message; while workers run, this may take as long as a lease.
+/// Tasks that are not at rest, and messages in queues. There are none once the work is done and the workers have read
+/// every message, which may take as long as a lease.
 ///
 /// # Errors
-/// When the database fails.
+/// If a query fails.
 pub async fn left_over(pool: &PgPool) -> sqlx::Result<Vec<String>> {
     found(pool, "true", LEFT_OVER).await
 }
 
-/// What is known of the tasks that such lines name; of some that are not at rest, where they name none. A line for each change of
-/// state, step and message.
+/// Details of the tasks that such lines name, or of some that are not at rest if they name none: a line for each
+/// transition, step and message.
 ///
 /// # Errors
-/// When the database fails.
+/// If a query fails.
 pub async fn evidence(pool: &PgPool, lines: &[String]) -> sqlx::Result<Vec<String>> {
     let mut connection = pool.acquire().await?;
     let messages = all_messages(&mut connection).await?;
@@ -239,11 +239,11 @@ pub async fn evidence(pool: &PgPool, lines: &[String]) -> sqlx::Result<Vec<Strin
     sqlx::query_scalar(AssertSqlSafe(statement)).bind(lines).fetch_all(&mut *connection).await
 }
 
-/// What the checks find. One snapshot for all of them, so that they do not see a change half done.
+/// Runs checks. They share one snapshot, so that they never see half of a change.
 async fn found(pool: &PgPool, scope: &str, checks: &[Check]) -> sqlx::Result<Vec<String>> {
     let mut transaction = pool.begin_with("begin isolation level repeatable read read only").await?;
-    // The planner takes a young table for a small one, and would compare every row with every other; the engine's functions leave
-    // settings in a session that suit only them.
+    // Without statistics, the planner would take a new table for a small one and choose nested loops. The other
+    // settings undo what the engine sets in its sessions.
     let settings = "select set_config(name, value, true) from (values
         ('enable_nestloop', 'off'), ('enable_seqscan', 'on'), ('enable_hashjoin', 'on'), ('enable_mergejoin', 'on'),
         ('jit', 'off'), ('plan_cache_mode', 'auto'), ('work_mem', '64MB')) s(name, value)";
@@ -255,7 +255,7 @@ async fn found(pool: &PgPool, scope: &str, checks: &[Check]) -> sqlx::Result<Vec
             "with scope as materialized (select * from tasker.tasks where {scope}), messages as materialized ({messages})
              select line from ({query}) found(line) order by line limit {LINES}"
         );
-        // Made of constants, and of names that PostgreSQL has quoted.
+        // Safe: consists of constants and of names that PostgreSQL has quoted.
         let lines: Vec<String> = sqlx::query_scalar(AssertSqlSafe(statement)).fetch_all(&mut *transaction).await?;
         found.extend(lines.into_iter().map(|line| format!("{rule}: {line}")));
     }

@@ -1,4 +1,4 @@
-//! What the parts of a campaign share.
+//! State that all parts of a campaign share.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,16 +12,16 @@ use tokio_util::sync::CancellationToken;
 use crate::ledger::Ledger;
 use crate::stack::Stack;
 
-/// What the parts of a campaign share.
+/// State that all parts of a campaign share.
 #[derive(Debug)]
 pub(crate) struct Field {
     pub(crate) stack: Stack,
-    /// Sessions of our own, for those who lie and those who check.
+    /// The campaign's own database sessions, for false results and for checks.
     pub(crate) engine: Engine,
     pub(crate) ledger: Arc<Ledger>,
-    /// No new tasks.
+    /// Cancelled when no new tasks are to be created.
     pub(crate) closing: CancellationToken,
-    /// Who still waits, waits in vain.
+    /// Cancelled when clients are to give up waiting.
     pub(crate) over: CancellationToken,
 }
 
@@ -40,7 +40,7 @@ impl Field {
         self.engine.pool()
     }
 
-    /// The time by PostgreSQL's clock. Also tells that it is there.
+    /// The time by PostgreSQL's clock. Fails while PostgreSQL is unavailable.
     pub(crate) async fn now(&self) -> sqlx::Result<DateTime<Utc>> {
         sqlx::query_scalar("select clock_timestamp()").fetch_one(self.pool()).await
     }

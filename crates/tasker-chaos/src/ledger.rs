@@ -1,17 +1,17 @@
-//! What happened in a campaign, counted while it runs.
+//! Counts what happens in a campaign.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::{Mutex, MutexGuard};
 use tasker_api::TaskState;
 use tasker_client::ClientError;
 
 use crate::plan::Kind;
 
-/// Violations that are kept; what breaks a rule breaks it many times.
+/// How many violations are kept. A bug usually breaks a rule many times.
 const KEPT_VIOLATIONS: usize = 100;
-/// How long after an outage the API may still meet what is left of it: sessions that are dead, and PostgreSQL that starts.
+/// How long after an outage the API may still see its effects: dead sessions, and PostgreSQL starting.
 const AFTERMATH: Duration = Duration::from_secs(3);
 
 /// Everything that was counted.
@@ -29,33 +29,33 @@ pub(crate) struct Entries {
     pub(crate) evidence: Vec<String>,
 }
 
-/// The book that all write into.
+/// Collects the events of all parts of a campaign.
 #[derive(Debug)]
 pub(crate) struct Ledger {
     entries: Mutex<Entries>,
     outage: Mutex<Outage>,
     begun: Instant,
-    /// Tells on standard error what happens.
+    /// Prints events on standard error.
     loud: bool,
 }
 
-/// When PostgreSQL was away, or may have been.
+/// When PostgreSQL was unavailable, or may have been.
 #[derive(Debug)]
 struct Outage {
     going_on: u32,
     over_since: Option<Instant>,
 }
 
-/// PostgreSQL is away, or may be, while this lives.
+/// While this value lives, PostgreSQL is unavailable, or may be.
 #[derive(Debug)]
-pub(crate) struct Away<'a>(&'a Ledger);
+pub(crate) struct Unavailable<'a>(&'a Ledger);
 
-/// What an answer of the API that is an error means to the one who asked.
+/// What an error response of the API means to the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// Nothing is known: ask again.
+    /// The outcome is unknown: repeat the request.
     AskAgain,
-    /// That is the answer.
+    /// The request was refused.
     Refused,
 }
 
@@ -65,16 +65,16 @@ impl Ledger {
         Self { entries: Mutex::default(), outage: Mutex::new(outage), begun: Instant::now(), loud }
     }
 
-    /// Tells on standard error what happens, if that is wanted.
+    /// Prints an event on standard error, if the timeline was requested.
     pub(crate) fn tell(&self, what: impl std::fmt::Display) {
         if self.loud {
             eprintln!("{:8.3} {what}", self.begun.elapsed().as_secs_f64());
         }
     }
 
-    /// Everything so far.
+    /// All counts so far.
     pub(crate) fn entries(&self) -> MutexGuard<'_, Entries> {
-        lock(&self.entries)
+        self.entries.lock()
     }
 
     pub(crate) fn violation(&self, what: String) {
@@ -85,7 +85,7 @@ impl Ledger {
         }
     }
 
-    /// What is known of tasks with which something is wrong. The first is enough: it is what led to the rest.
+    /// Details of tasks that are wrong. Only the first are kept, because they usually caused the rest.
     pub(crate) fn evidence(&self, lines: Vec<String>) {
         let mut entries = self.entries();
         if entries.evidence.is_empty() {
@@ -93,15 +93,15 @@ impl Ledger {
         }
     }
 
-    /// A fault was injected, or, where it found nothing to harm, it was not.
+    /// Counts a fault. It was not injected if it found no target.
     pub(crate) fn fault(&self, kind: Kind, injected: bool) {
-        self.tell(format_args!("{kind} {}", if injected { "is over" } else { "found nothing to harm" }));
+        self.tell(format_args!("{kind} {}", if injected { "ends" } else { "found no target" }));
         let mut entries = self.entries();
         let counts = if injected { &mut entries.faults } else { &mut entries.missed };
         *counts.entry(kind.to_string()).or_default() += 1;
     }
 
-    /// A kind of fault cannot be injected here.
+    /// Records that a kind of fault cannot be injected on this machine.
     pub(crate) fn not_run(&self, kind: Kind, why: String) {
         self.entries().not_run.insert(kind.to_string(), why);
     }
@@ -114,21 +114,21 @@ impl Ledger {
         self.entries().refused += results as u64;
     }
 
-    /// The work that a fault had interrupted went on after this time.
+    /// Records how long it took until work that a fault interrupted continued.
     pub(crate) fn recovery(&self, kind: Kind, time: Duration) {
-        self.tell(format_args!("{kind}: the work went on after {:.3} s", time.as_secs_f64()));
+        self.tell(format_args!("{kind}: work continued after {:.3} s", time.as_secs_f64()));
         let mut entries = self.entries();
         let longest = entries.recoveries.entry(kind.to_string()).or_default();
         *longest = time.max(*longest);
     }
 
-    /// To be called before PostgreSQL is stopped or killed.
-    pub(crate) fn away(&self) -> Away<'_> {
-        lock(&self.outage).going_on += 1;
-        Away(self)
+    /// Call this before stopping or killing PostgreSQL.
+    pub(crate) fn outage(&self) -> Unavailable<'_> {
+        self.outage.lock().going_on += 1;
+        Unavailable(self)
     }
 
-    /// Counts an answer that is an error, and judges it.
+    /// Counts an error response, and says what it means.
     pub(crate) fn answer(&self, error: &ClientError) -> Verdict {
         let (name, verdict) = match error {
             ClientError::Unreachable { .. } => ("unreachable".to_owned(), Verdict::AskAgain),
@@ -139,39 +139,34 @@ impl Ledger {
             }
             _ => ("unexpected".to_owned(), Verdict::AskAgain),
         };
-        if name == "unexpected" || name == "500" && !self.was_away() {
-            self.violation(format!("the API gave a wrong answer while PostgreSQL was there: {error}"));
+        if name == "unexpected" || name == "500" && !self.was_unavailable() {
+            self.violation(format!("the API gave a wrong response while PostgreSQL was available: {error}"));
         }
         *self.entries().answers.entry(name).or_default() += 1;
         verdict
     }
 
-    /// A line of a process's log.
+    /// Reads a line of a process's log.
     pub(crate) fn logged(&self, name: &str, line: &str) {
         if line.contains("panicked at") {
             self.violation(format!("{name} panicked: {line}"));
         }
-        // What the worker says of a result that was refused.
+        // The worker's message for a refused result.
         if line.contains("a result came too late and was refused") {
             self.refused(1);
         }
     }
 
-    fn was_away(&self) -> bool {
-        let outage = lock(&self.outage);
+    fn was_unavailable(&self) -> bool {
+        let outage = self.outage.lock();
         outage.going_on > 0 || outage.over_since.is_some_and(|since| since.elapsed() < AFTERMATH)
     }
 }
 
-impl Drop for Away<'_> {
+impl Drop for Unavailable<'_> {
     fn drop(&mut self) {
-        let mut outage = lock(&self.0.outage);
+        let mut outage = self.0.outage.lock();
         outage.going_on -= 1;
         outage.over_since = Some(Instant::now());
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing panics while it holds one of these.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,21 +1,24 @@
-//! Breaks a stack of Tasker in every way that we know, and proves that nothing was lost.
+//! Fault campaigns: break a complete Tasker stack in every known way, and prove that nothing was lost.
 //!
-//! [`campaign::run`] starts a throw-away PostgreSQL, real servers and real workers, keeps hundreds of tasks running, and injects
-//! faults that a seed decides: processes killed and suspended, PostgreSQL crashed, clocks moved, transactions of others
-//! left open, and a worker that lies. Then it lets everything come to rest and checks:
+//! [`campaign::run`] starts a throw-away PostgreSQL, real servers and real workers, and keeps hundreds of tasks
+//! running. A seed determines the faults that it injects: it kills and suspends processes, crashes PostgreSQL, moves
+//! clocks, leaves foreign transactions open, and sends false results. Then it waits until all tasks are at rest and
+//! checks that:
 //!
-//! - every task whose creation was acknowledged is there, once, and has come to the state and the results that its workflow must reach;
-//! - the tables agree with each other and with the history ([`consistency`]), no step has two results, no queue holds a message;
-//! - no result counted that had the wrong token;
-//! - the API never answered 500 while the database was there, no process panicked or ended by itself.
+//! - every task whose creation was acknowledged exists once and has the state and results that its workflow requires;
+//! - the tables agree with each other and with the history ([`consistency`]), no step has two results, and all queues
+//!   are empty;
+//! - no result with a wrong token was accepted;
+//! - the API never answered 500 while the database was available, and no process panicked or exited unasked.
 //!
-//! Binary `tasker-chaos` prints the [`report::Report`].
+//! The binary `tasker-chaos` prints the [`report::Report`]. Tests of other crates use [`consistency`] on its own.
 
 pub mod campaign;
 mod clock;
 pub mod consistency;
 mod faults;
 mod field;
+mod group;
 mod ledger;
 mod load;
 mod plan;

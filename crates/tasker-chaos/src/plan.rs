@@ -1,4 +1,4 @@
-//! Which faults, in which order, after which pauses: a seed decides, and nothing else.
+//! Which faults, in which order, after which pauses. The seed alone determines it.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -9,10 +9,10 @@ use fastrand::Rng;
 /// One fault of a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Fault {
-    /// How long to wait before it.
+    /// How long to wait before the fault.
     pub(crate) pause: Duration,
     pub(crate) kind: Kind,
-    /// Says which process or row, and how: what the fault draws, it draws from this.
+    /// The seed of the fault's own choices, such as the process or row that it hits.
     pub(crate) seed: u64,
 }
 
@@ -23,7 +23,7 @@ macro_rules! kinds {
         pub(crate) enum Kind { $($(#[$doc])* $variant,)* }
 
         impl Kind {
-            /// Every kind, with how often it comes.
+            /// Every kind with its weight.
             pub(crate) const WEIGHTS: &[(Self, u32)] = &[$((Self::$variant, $weight),)*];
 
             /// The name in reports and on the command line.
@@ -35,39 +35,39 @@ macro_rules! kinds {
 }
 
 kinds! {
-    /// `kill -9`, and a new one.
+    /// SIGKILL, then a new process.
     KillWorker = "kill_worker", 3;
     KillServer = "kill_server", 3;
-    /// SIGTERM, and a new one when it has ended.
+    /// SIGTERM, then a new process once it has exited.
     RestartWorker = "restart_worker", 2;
     RestartServer = "restart_server", 2;
-    /// `kill -9` of a session of a worker or a server: PostgreSQL restarts all its backends.
+    /// SIGKILL of a session of a worker or a server: PostgreSQL restarts all its sessions.
     KillBackend = "kill_backend", 3;
-    /// PostgreSQL stops at once, and is started again.
+    /// Immediate shutdown of PostgreSQL, then a start.
     CrashPostgres = "crash_postgres", 2;
-    /// Somebody else's transaction stays open, with a snapshot.
+    /// A foreign transaction stays open and keeps a snapshot.
     ForeignSnapshot = "foreign_snapshot", 2;
-    /// The same, with locks on a few of our rows.
+    /// A foreign transaction stays open and keeps locks on a few rows.
     ForeignLocks = "foreign_locks", 3;
     /// SIGSTOP past the leases, then SIGCONT.
     SuspendWorker = "suspend_worker", 3;
-    /// The clock of a worker jumps, by up to a day.
+    /// The clock of a worker jumps by up to a day.
     JumpClock = "jump_clock", 6;
-    /// Results with tokens that nobody has given.
+    /// Results with tokens that were never issued.
     WrongToken = "lie_wrong_token", 10;
-    /// Results with tokens that are over.
+    /// Results with tokens that have expired.
     OldToken = "lie_old_token", 8;
     /// Results with the token of another step.
     ForeignToken = "lie_foreign_token", 8;
     /// A claim without a result.
     Vanish = "lie_claim_and_vanish", 6;
-    /// A step handed back, and handed back again.
-    HandBackTwice = "lie_hand_back_twice", 8;
-    /// Leases extended that are over.
+    /// A step returned twice.
+    ReturnTwice = "lie_return_twice", 8;
+    /// Extensions of leases that have expired.
     ExtendLost = "lie_extend_lost_lease", 8;
-    /// Messages in our queues that are none of ours.
+    /// Foreign messages in the queues.
     Junk = "lie_junk_messages", 8;
-    /// A true result, twice in one batch, and again.
+    /// A true result twice in one batch, and again later.
     DuplicateResult = "duplicate_result", 8;
     /// A true result and an error of the same attempt, at the same time.
     RacingResults = "racing_results", 8;
@@ -83,7 +83,7 @@ impl fmt::Display for Kind {
     }
 }
 
-/// Faults without end.
+/// An endless sequence of faults.
 #[derive(Debug)]
 pub(crate) struct Plan {
     rng: Rng,
@@ -91,7 +91,7 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// The plan of a seed. The kinds that are not wanted are left out, and the others stay as they are.
+    /// The plan of a seed. Leaving out some kinds does not change the others.
     pub(crate) fn new(seed: u64, wanted: BTreeSet<Kind>) -> Self {
         Self { rng: Rng::with_seed(seed), wanted }
     }
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn the_seed_alone_decides() {
+    fn the_seed_alone_determines_the_plan() {
         assert_eq!(first(1), first(1));
         assert_ne!(first(1), first(2));
         let mut wanted = all();

@@ -4,32 +4,34 @@ use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use parking_lot::Mutex;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use crate::group::ProcessGroup;
 use crate::ledger::Ledger;
 
 const START_LIMIT: Duration = Duration::from_secs(30);
-/// How long an ordered end may take: far more than the settings give it.
+/// How long a graceful shutdown may take: far longer than the settings allow.
 const END_LIMIT: Duration = Duration::from_secs(30);
-/// Lines of a log that are kept to be shown.
+/// How many of the last log lines are kept for messages.
 const KEPT_LINES: usize = 30;
 
-/// The path of one of the project's binaries: in `TASKER_BIN_DIR`, else beside this program.
+/// The path of one of the project's binaries: in `TASKER_BIN_DIR`, otherwise next to this program.
 pub(crate) fn binary(name: &str) -> Result<PathBuf> {
     let path = match std::env::var_os("TASKER_BIN_DIR") {
         Some(folder) => PathBuf::from(folder).join(name),
         None => {
             let here = std::env::current_exe()?;
-            // A test is one folder deeper.
+            // Test programs are one folder deeper.
             here.ancestors()
                 .skip(1)
                 .take(2)
@@ -38,7 +40,7 @@ pub(crate) fn binary(name: &str) -> Result<PathBuf> {
                 .unwrap_or_else(|| here.with_file_name(name))
         }
     };
-    ensure!(path.is_file(), "{} is missing: `cargo build --workspace --bins` makes it", path.display());
+    ensure!(path.is_file(), "{} is missing; `cargo build --workspace --bins` builds it", path.display());
     Ok(path)
 }
 
@@ -52,12 +54,13 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts a service on a free port; returns when it listens.
+    /// Starts a service on a free port, in a process group. Returns once it listens.
     pub(crate) async fn start(
         name: &'static str,
         arguments: &[&str],
         settings: &Path,
         variables: &[(&'static str, OsString)],
+        group: &ProcessGroup,
         ledger: &Arc<Ledger>,
     ) -> Result<Self> {
         let mut child = Command::new(binary(name)?)
@@ -69,6 +72,7 @@ impl Process {
             .envs(variables.iter().cloned())
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
+            .process_group(group.id())
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("cannot start {name}"))?;
@@ -83,11 +87,11 @@ impl Process {
                     if let Some(address) = address(&line)
                         && let Some(listens) = listens.take()
                     {
-                        // Who waits may have given up.
+                        // The receiver is gone after a timeout.
                         let _ = listens.send(address);
                     }
                     ledger.logged(name, &line);
-                    let mut log = lock(&log);
+                    let mut log = log.lock();
                     log.push_back(line);
                     if log.len() > KEPT_LINES {
                         log.pop_front();
@@ -98,8 +102,8 @@ impl Process {
         let mut process = Self { name, child, address: String::new(), log };
         match timeout(START_LIMIT, listening).await {
             Ok(Ok(address)) => process.address = address,
-            Ok(Err(_)) => bail!("{name} has ended ({}):\n{}", process.child.wait().await?, process.log()),
-            Err(_) => bail!("{name} does not listen:\n{}", process.log()),
+            Ok(Err(_)) => bail!("{name} exited ({}):\n{}", process.child.wait().await?, process.log()),
+            Err(_) => bail!("{name} did not listen within {START_LIMIT:?}:\n{}", process.log()),
         }
         Ok(process)
     }
@@ -109,33 +113,33 @@ impl Process {
         format!("http://{}", self.address)
     }
 
-    /// Its last lines.
+    /// The last lines of its log.
     pub(crate) fn log(&self) -> String {
-        lock(&self.log).iter().map(String::as_str).collect::<Vec<_>>().join("\n")
+        self.log.lock().iter().map(String::as_str).collect::<Vec<_>>().join("\n")
     }
 
-    /// How it has ended, if it has.
+    /// Its exit status if it has exited.
     pub(crate) fn ended(&mut self) -> Result<Option<ExitStatus>> {
         Ok(self.child.try_wait()?)
     }
 
     /// Sends a signal.
     pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
-        let pid = self.child.id().with_context(|| format!("{} has ended", self.name))?;
+        let pid = self.child.id().with_context(|| format!("{} has exited", self.name))?;
         send(i32::try_from(pid)?, signal)
     }
 
-    /// Ends it as `kill -9` does.
+    /// Kills it with SIGKILL.
     pub(crate) async fn kill(&mut self) -> Result<()> {
         Ok(self.child.kill().await?)
     }
 
-    /// Asks it to end, and waits until it has.
+    /// Stops it with SIGTERM and waits until it has exited.
     pub(crate) async fn stop(&mut self) -> Result<ExitStatus> {
         self.signal(Signal::SIGTERM)?;
         match timeout(END_LIMIT, self.child.wait()).await {
             Ok(status) => Ok(status?),
-            Err(_) => bail!("{} does not end:\n{}", self.name, self.log()),
+            Err(_) => bail!("{} did not exit within {END_LIMIT:?}:\n{}", self.name, self.log()),
         }
     }
 }
@@ -145,13 +149,8 @@ pub(crate) fn send(pid: i32, signal: Signal) -> Result<()> {
     kill(Pid::from_raw(pid), signal).with_context(|| format!("cannot send {signal} to process {pid}"))
 }
 
-/// The address in the line of a log that says where a service listens.
+/// The address in the log line in which a service announces where it listens.
 fn address(line: &str) -> Option<String> {
     let event: serde_json::Value = serde_json::from_str(line).ok()?;
     Some(event.get("address")?.as_str()?.to_owned())
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing panics while it holds one of these.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! How long it takes until the work that a fault has interrupted goes on.
+//! How long it takes until work that a fault interrupted continues.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::field::Field;
 use crate::plan::Kind;
 
-/// Longer is a violation. Faults that overlap add up, and a lease is only two seconds.
+/// Longer is a violation. Overlapping faults add up; a lease alone is two seconds.
 const LIMIT: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(100);
 
@@ -27,11 +27,11 @@ pub(crate) async fn leases(field: &Field, worker_id: &str) -> sqlx::Result<Lease
     .await
 }
 
-/// Waits until every step of lost leases has gone on: it has started again, or is not wanted any more.
+/// Waits until every step of the lost leases continues: it was started again, or is no longer needed.
 pub(crate) async fn of_leases(field: &Field, kind: Kind, leases: Leases) {
     let (tasks, rest): (Vec<_>, Vec<_>) = leases.into_iter().map(|(task, step, token)| (task, (step, token))).unzip();
     let (steps, tokens): (Vec<_>, Vec<_>) = rest.into_iter().unzip();
-    until(field, kind, "the steps of a worker that was lost have not gone on", async || {
+    until(field, kind, "the steps of a lost worker did not continue", async || {
         sqlx::query_scalar(
             "select not exists (
                  select from unnest($1::uuid[], $2::smallint[], $3::uuid[]) l(task_id, step_no, token)
@@ -47,9 +47,9 @@ pub(crate) async fn of_leases(field: &Field, kind: Kind, leases: Leases) {
     .await;
 }
 
-/// Waits until a result has been recorded since PostgreSQL came back.
+/// Waits until a result is recorded after PostgreSQL is back.
 pub(crate) async fn of_postgres(field: &Field, kind: Kind, back_at: DateTime<Utc>) {
-    until(field, kind, "no result has been recorded since PostgreSQL came back", async || {
+    until(field, kind, "no result was recorded after PostgreSQL was back", async || {
         sqlx::query_scalar(
             "select exists (
                  select from tasker.tasks t join tasker.steps s using (task_id)
@@ -63,10 +63,10 @@ pub(crate) async fn of_postgres(field: &Field, kind: Kind, back_at: DateTime<Utc
     .await;
 }
 
-async fn until(field: &Field, kind: Kind, failure: &str, gone_on: impl AsyncFn() -> sqlx::Result<bool>) {
+async fn until(field: &Field, kind: Kind, failure: &str, continues: impl AsyncFn() -> sqlx::Result<bool>) {
     let begun = Instant::now();
-    // PostgreSQL may be away: nothing is known then.
-    while !gone_on().await.unwrap_or(false) {
+    // A query fails while PostgreSQL is unavailable.
+    while !continues().await.unwrap_or(false) {
         if begun.elapsed() > LIMIT {
             field.ledger.violation(format!("{kind}: {failure} within {LIMIT:?}"));
             return;

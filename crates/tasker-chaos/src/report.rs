@@ -1,53 +1,54 @@
-//! What a campaign has shown.
+//! The result of a campaign.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
 
-/// What a campaign has shown. As JSON, with these names, it is what `tasker-chaos --json` prints.
+/// The result of a campaign. `tasker-chaos --json` prints it with these names.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
     /// The seed of the faults.
     pub seed: u64,
     /// How long faults were injected.
     pub seconds: f64,
-    /// How long it took then until everything had come to rest.
+    /// How long after the last fault all tasks were at rest.
     pub settled_after_seconds: f64,
-    /// How many faults there were.
+    /// How many faults were injected.
     pub faults: u64,
     /// The same, by kind.
     pub faults_by_kind: BTreeMap<String, u64>,
-    /// Faults that found nothing to harm, by kind.
+    /// Faults that found no target, by kind.
     pub missed_faults: BTreeMap<String, u64>,
-    /// Kinds of faults that could not be injected on this machine, and why.
+    /// Kinds of faults that cannot be injected on this machine, and why.
     pub not_run: BTreeMap<String, String>,
-    /// Tasks by the state to which they came.
+    /// Tasks by their final state.
     pub tasks: BTreeMap<String, u64>,
-    /// Steps of these tasks.
+    /// Steps of all tasks.
     pub steps: i64,
-    /// Attempts of these steps.
+    /// Attempts of all steps.
     pub attempts: i64,
-    /// Steps that had no attempt left because workers were lost. An operator let them run again.
+    /// Steps that had no attempts left because workers were lost. The campaign retried them as an operator does.
     pub exhausted_steps: u64,
-    /// Results that did not count, because their lease was over or never was. Those of killed workers' last moments are unknown.
+    /// Results that were refused because their lease had expired or never existed. May miss results of workers that
+    /// were killed.
     pub refused_results: u64,
-    /// Messages that named no step and were set aside.
+    /// Messages that named no step and were moved to the rejected messages.
     pub rejected_messages: i64,
-    /// Answers of the API that were errors, by status; those that were no answer by name.
+    /// Failed requests by the status of the response, or by name if there was no response.
     pub error_answers: BTreeMap<String, u64>,
-    /// The longest time from a fault until the work that it had interrupted went on.
+    /// The longest time until work that a fault interrupted continued.
     pub longest_recovery_seconds: f64,
-    /// The same, by kind. Faults overlap, so another one may have prolonged it.
+    /// The same, by kind. Faults overlap, so another one may have contributed.
     pub longest_recovery_seconds_by_kind: BTreeMap<String, f64>,
-    /// What should not have been. Empty.
+    /// What went wrong. Empty if all is well.
     pub violations: Vec<String>,
-    /// The history, the steps and the messages of some tasks with which something was wrong, or that were late to come to rest.
+    /// The history, steps and messages of some of the tasks that were wrong or late.
     pub evidence: Vec<String>,
 }
 
 impl Report {
-    /// Whether nothing was lost, doubled or wrong.
+    /// Whether nothing was lost, duplicated or wrong.
     pub fn is_clean(&self) -> bool {
         self.violations.is_empty()
     }
@@ -66,14 +67,14 @@ impl fmt::Display for Report {
             writeln!(f, "  {kind:24} not run: {why}")?;
         }
         for (kind, count) in &self.missed_faults {
-            writeln!(f, "  {kind:24} {count:6} found nothing to harm")?;
+            writeln!(f, "  {kind:24} {count:6} found no target")?;
         }
         let tasks: Vec<_> = self.tasks.iter().map(|(state, count)| format!("{count} {state}")).collect();
         writeln!(f, "tasks: {}", tasks.join(", "))?;
         writeln!(f, "{} steps, {} attempts, {} exhausted", self.steps, self.attempts, self.exhausted_steps)?;
-        writeln!(f, "{} results refused, {} messages set aside", self.refused_results, self.rejected_messages)?;
+        writeln!(f, "{} results refused, {} messages rejected", self.refused_results, self.rejected_messages)?;
         let answers: Vec<_> = self.error_answers.iter().map(|(name, count)| format!("{count} {name}")).collect();
-        writeln!(f, "error answers: {}", if answers.is_empty() { "none".to_owned() } else { answers.join(", ") })?;
+        writeln!(f, "failed requests: {}", if answers.is_empty() { "none".to_owned() } else { answers.join(", ") })?;
         writeln!(
             f,
             "longest recovery {:.1} s; settled after {:.1} s",

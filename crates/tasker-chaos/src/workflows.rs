@@ -1,7 +1,7 @@
-//! What the tasks of a campaign do, and where they must come to.
+//! The tasks of a campaign, and their expected results.
 //!
-//! The sample workflows, and some of namespace `faults`, all with as many attempts as a template may have: a campaign is
-//! there to lose attempts, and not to run out of them.
+//! They are the sample workflows and some more in namespace `faults`. All have the most attempts that a template may
+//! have, because a campaign loses many attempts.
 
 use anyhow::{Context, Result};
 use fastrand::Rng;
@@ -10,19 +10,20 @@ use tasker_api::{CreateTask, TaskDetail, TaskState};
 use tasker_client::OrchestrationApiClient;
 use uuid::Uuid;
 
-/// The version of the campaign's templates. Not the newest one by chance: the worker stores its own at every start.
+/// The version of the campaign's templates. It is named in every request, because each worker stores its own
+/// templates too.
 const VERSION: &str = "1000.0.0";
-/// The step that an operator has to resolve.
+/// The step that an operator must resolve.
 pub(crate) const DOOMED: &str = "doomed";
 
-/// What is asked of a task besides to run.
+/// What happens to a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Plot {
-    /// Nothing: it completes.
+    /// It completes.
     Completes,
-    /// Its step [`DOOMED`] fails for good; an operator lets it run again, in vain, and then resolves it.
+    /// Its step [`DOOMED`] fails permanently. An operator retries it without success, then resolves it.
     NeedsOperator,
-    /// It is cancelled while it runs.
+    /// It is cancelled while it is running.
     IsCancelled,
 }
 
@@ -31,7 +32,7 @@ pub(crate) enum Plot {
 pub(crate) struct Work {
     pub(crate) request: CreateTask,
     pub(crate) plot: Plot,
-    /// The last step and its result, where they can be foretold.
+    /// The last step and its result, if they are predictable.
     outcome: Option<(&'static str, Value)>,
 }
 
@@ -74,11 +75,11 @@ fn step(name: &str, callable: &str, initialization: Value, dependencies: &[&str]
 }
 
 fn patience() -> Value {
-    json!({ "limit": tasker_template::MAX_ATTEMPTS, "backoff": "exponential", "backoff_base_ms": 50, "max_backoff_ms": 500 })
+    json!({ "limit": tasker_api::limits::MAX_ATTEMPTS, "backoff": "exponential", "backoff_base_ms": 50, "max_backoff_ms": 500 })
 }
 
 impl Work {
-    /// Some task.
+    /// Draws a random task.
     pub(crate) fn draw(rng: &mut Rng) -> Self {
         let even = |namespace, name, last, power: &Value| {
             let request = request(namespace, name, json!({ "even_number": 6 }));
@@ -107,14 +108,14 @@ impl Work {
             _ => {
                 let context = json!({ "ms": rng.u32(1_000..8_000) });
                 let mut request = request("faults", "campaign_slow", context.clone());
-                // Ahead of others that are older.
+                // Sometimes ahead of older tasks.
                 request.priority = (rng.u8(0..4) == 0).then(|| rng.i16(1..=100));
                 Self { request, plot: Plot::Completes, outcome: Some(("end", context)) }
             }
         }
     }
 
-    /// What is wrong with a task that has come to rest, if anything is.
+    /// What is wrong with a task that is at rest, if anything.
     pub(crate) fn wrong(&self, task: &TaskDetail) -> Option<String> {
         let state = task.summary.status;
         let right = match self.plot {
@@ -123,16 +124,16 @@ impl Work {
         };
         let result = |name| task.steps.iter().find(|step| step.name == name).and_then(|step| step.result.as_ref());
         match &self.outcome {
-            _ if !right => Some(format!("came to the wrong state: {task:?}")),
+            _ if !right => Some(format!("is in the wrong state: {task:?}")),
             Some((step, wanted)) if result(*step) != Some(wanted) => {
-                Some(format!("has the wrong result, not {wanted} of step {step}: {task:?}"))
+                Some(format!("has a wrong result, expected {wanted} of step {step}: {task:?}"))
             }
             _ => None,
         }
     }
 }
 
-/// Every task has a key, so that asking again is safe.
+/// Every task has an idempotency key, so that repeating the request is safe.
 fn request(namespace: &str, name: &str, context: Value) -> CreateTask {
     CreateTask {
         namespace: namespace.to_owned(),

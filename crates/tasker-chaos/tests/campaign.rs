@@ -1,11 +1,11 @@
-//! A short campaign, by the program itself.
+//! The program: a short campaign, wrong arguments, and its end by SIGKILL.
 
 use std::process::Command;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-/// The plan of this seed has every kind of kill among its first eleven faults, with and without clocks that jump.
+/// The first eleven faults of this seed include every kind of kill, whether clocks can be moved or not.
 const SEED: &str = "1205";
 
 fn chaos(arguments: &[&str]) -> Result<(Option<i32>, String, String)> {
@@ -36,10 +36,65 @@ fn a_short_campaign_loses_nothing() -> Result<()> {
 }
 
 #[test]
-fn wrong_arguments_are_told_apart() -> Result<()> {
-    for wrong in [["--duration", "soon"], ["--workers", "0"], ["--no-such", "flag"]] {
+fn wrong_arguments_have_their_own_exit_code() -> Result<()> {
+    for wrong in [["--duration", "soon"], ["--duration", "90"], ["--workers", "0"], ["--no-such", "flag"]] {
         let (code, _, log) = chaos(&wrong)?;
         assert_eq!(code, Some(2), "{log}");
     }
     Ok(())
+}
+
+/// All processes whose temporary folder is `folder`: the campaign's, since the test gives it one of its own.
+#[cfg(target_os = "linux")]
+fn processes(folder: &std::path::Path) -> Result<Vec<String>> {
+    let variable = format!("TMPDIR={}", folder.display()).into_bytes();
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc")? {
+        let path = entry?.path();
+        // Other entries, other users' processes, and processes that have just ended.
+        let (Ok(environment), Ok(name)) =
+            (std::fs::read(path.join("environ")), std::fs::read_to_string(path.join("comm")))
+        else {
+            continue;
+        };
+        if environment.split(|byte| *byte == 0).any(|found| found == variable) {
+            found.push(name.trim_end().to_owned());
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_killed_campaign_leaves_nothing_behind() -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    use std::process::Stdio;
+    use std::time::{Duration, Instant};
+
+    fn eventually(what: &str, holds: impl Fn() -> Result<bool>) -> Result<()> {
+        let begun = Instant::now();
+        while !holds()? {
+            anyhow::ensure!(begun.elapsed() < Duration::from_secs(60), "{what}: not within a minute");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+
+    let folder = tempfile::tempdir()?;
+    // PostgreSQL may run as another user.
+    std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o777))?;
+    let mut campaign = Command::new(env!("CARGO_BIN_EXE_tasker-chaos"))
+        .args(["--duration", "1h", "--tasks", "10", "--workers", "2", "--servers", "1"])
+        .env("TMPDIR", folder.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let started = eventually("a worker is started", || {
+        Ok(processes(folder.path())?.iter().any(|name| name.contains("rust-worker")))
+    });
+    campaign.kill()?;
+    campaign.wait()?;
+    started?;
+    eventually("every process has ended", || Ok(processes(folder.path())?.is_empty()))?;
+    eventually("every file is removed", || Ok(std::fs::read_dir(folder.path())?.next().is_none()))
 }

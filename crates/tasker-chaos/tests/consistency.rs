@@ -1,4 +1,4 @@
-//! The checks find what is planted: each rule is broken once, in a database of its own.
+//! The checks find violations: each rule is broken at least once, in a database of its own.
 
 use std::time::Duration;
 
@@ -12,26 +12,26 @@ use tasker_engine::{ClaimedStep, Engine, NewTask, StepOutcome, StepResult};
 use uuid::Uuid;
 
 const LEASE: Duration = Duration::from_secs(60);
-const NAMESPACE: &str = "planted";
+const NAMESPACE: &str = "checked";
 
-/// A rule, and what breaks it: `done` is a completed task, `open` one whose second step runs and whose third one waits. Where two
-/// rules are broken at once, the first one that is found is meant.
-const PLANTED: &[(&str, &str)] = &[
+/// A rule, and a statement that breaks it. `done` is a completed task; `open` is a task whose second step is running
+/// and whose third step is waiting. A statement may break other rules too.
+const VIOLATIONS: &[(&str, &str)] = &[
     (
-        "each change of state begins where the one before it ended",
+        "each transition starts in the state in which the previous one ended",
         "update tasker.transitions set from_state = 'enqueued' where task_id = $done and step_no = 0 and to_state = 'completed'",
     ),
     (
-        "each change of state begins where the one before it ended",
+        "each transition starts in the state in which the previous one ended",
         "delete from tasker.transitions where task_id = $done and step_no = 1 and to_state = 'in_progress'",
     ),
     (
-        "each change of state of a step is legal",
+        "each transition of a step is legal",
         "insert into tasker.transitions (task_id, at, step_no, from_state, to_state)
          values ($done, now(), 0, 'completed', 'in_progress')",
     ),
     (
-        "each change of state of a task is legal",
+        "each transition of a task is legal",
         "insert into tasker.transitions (task_id, at, from_state, to_state) values ($done, now(), 'completed', 'cancelled')",
     ),
     (
@@ -40,41 +40,41 @@ const PLANTED: &[(&str, &str)] = &[
          values ($done, now(), 0, 'in_progress', 'completed')",
     ),
     (
-        "steps are in the state to which their history leads",
+        "steps are in the last state of their history",
         "update tasker.steps set state = 'enqueued', token = null, due_at = null where task_id = $open and state = 'in_progress'",
     ),
+    ("tasks are in the last state of their history", "update tasker.tasks set state = 'pending' where task_id = $open"),
+    ("tasks count their steps correctly", "update tasker.tasks set active_steps = 2 where task_id = $open"),
+    ("tasks count their steps correctly", "delete from tasker.steps where task_id = $done and step_no = 2"),
+    ("the states of tasks follow from their steps", "update tasker.tasks set active_steps = 0 where task_id = $open"),
     (
-        "tasks are in the state to which their history leads",
-        "update tasker.tasks set state = 'pending' where task_id = $open",
-    ),
-    ("tasks count their steps right", "update tasker.tasks set active_steps = 2 where task_id = $open"),
-    ("tasks count their steps right", "delete from tasker.steps where task_id = $done and step_no = 2"),
-    ("tasks are what their steps make of them", "update tasker.tasks set active_steps = 0 where task_id = $open"),
-    (
-        "nothing runs or waits in a task that is over",
+        "no step of a final task is open",
         "update tasker.tasks set state = 'cancelled', completed_at = now() where task_id = $open",
     ),
     (
-        "steps have a result exactly when they are done",
+        "steps have a result if and only if they are done",
         "update tasker.steps set result = null where task_id = $done and step_no = 0",
     ),
     (
-        "steps wait exactly for the dependencies that have no result",
+        "steps wait for exactly the dependencies that have no result",
         "update tasker.steps set pending_dependencies = 2 where task_id = $open and state = 'pending'",
     ),
     (
-        "attempts are those of the history, and not too many",
+        "attempts match the history and the limit",
         "update tasker.steps set attempts = attempts + 1 where task_id = $done and step_no = 0",
     ),
-    ("a message calls each active step in time", "delete from pgmq.q_planted"),
-    ("a message calls each active step in time", "update pgmq.q_planted set vt = vt + interval '1 hour'"),
+    ("each active step has a message that is visible when it is due", "delete from pgmq.q_checked"),
+    (
+        "each active step has a message that is visible when it is due",
+        "update pgmq.q_checked set vt = vt + interval '1 hour'",
+    ),
 ];
 
 #[tokio::test]
-async fn what_is_planted_is_found() -> Result<()> {
+async fn every_violation_is_found() -> Result<()> {
     let postgres = postgres().await?;
     let (done, open) = {
-        let pool = PgPoolOptions::new().connect(&postgres.database_url("soil")).await?;
+        let pool = PgPoolOptions::new().connect(&postgres.database_url("original")).await?;
         let engine = Engine::new(pool.clone());
         let template_id = store_template(&engine).await?;
         let done = create(&engine, template_id).await?;
@@ -83,23 +83,23 @@ async fn what_is_planted_is_found() -> Result<()> {
         }
         let open = create(&engine, template_id).await?;
         complete(&engine, claim(&engine).await?.first().context("nothing to claim")?).await?;
-        ensure!(claim(&engine).await?.len() == 1, "the second step is not claimed");
+        ensure!(claim(&engine).await?.len() == 1, "the second step cannot be claimed");
         assert_eq!(consistency::violations(&pool).await?, Vec::<String>::new());
         assert_eq!(consistency::violations_of_open_tasks(&pool).await?, Vec::<String>::new());
         let left_over = consistency::left_over(&pool).await?;
-        assert!(left_over[0].starts_with("every task comes to rest: ") && left_over[0].contains(&open.to_string()));
+        assert!(left_over[0].starts_with("every task is at rest: ") && left_over[0].contains(&open.to_string()));
         assert!(left_over[1].starts_with("no message is left in a queue: "));
         assert_eq!(left_over.len(), 2, "{left_over:?}");
         pool.close().await;
         (done, open)
     };
     let admin = PgPoolOptions::new().connect(&postgres.url()).await?;
-    for (number, (rule, corruption)) in PLANTED.iter().enumerate() {
-        sqlx::query(AssertSqlSafe(format!("create database field_{number} template soil"))).execute(&admin).await?;
-        let pool = PgPoolOptions::new().connect(&postgres.database_url(&format!("field_{number}"))).await?;
+    for (number, (rule, corruption)) in VIOLATIONS.iter().enumerate() {
+        sqlx::query(AssertSqlSafe(format!("create database copy_{number} template original"))).execute(&admin).await?;
+        let pool = PgPoolOptions::new().connect(&postgres.database_url(&format!("copy_{number}"))).await?;
         let corruption = corruption.replace("$done", &format!("'{done}'")).replace("$open", &format!("'{open}'"));
         let changed = sqlx::query(AssertSqlSafe(corruption.clone())).execute(&pool).await?.rows_affected();
-        ensure!(changed > 0, "plants nothing: {corruption}");
+        ensure!(changed > 0, "changes nothing: {corruption}");
         let found = consistency::violations(&pool).await?;
         assert!(found.iter().any(|line| line.starts_with(&format!("{rule}: "))), "{rule}: {corruption}: {found:#?}");
         pool.close().await;
@@ -107,19 +107,19 @@ async fn what_is_planted_is_found() -> Result<()> {
     Ok(())
 }
 
-/// A server with a migrated database `soil`.
+/// A server with a migrated database `original`.
 async fn postgres() -> Result<LocalPostgres> {
     let settings = vec![("fsync".to_owned(), "off".to_owned())];
     let postgres = LocalPostgres::start(Options { settings, ..Options::default() }).await?;
     let admin = PgPoolOptions::new().connect(&postgres.url()).await?;
-    sqlx::query("create database soil").execute(&admin).await?;
-    let soil: PgPool = PgPoolOptions::new().connect(&postgres.database_url("soil")).await?;
-    tasker_engine::migrate(&soil).await?;
-    soil.close().await;
+    sqlx::query("create database original").execute(&admin).await?;
+    let original: PgPool = PgPoolOptions::new().connect(&postgres.database_url("original")).await?;
+    tasker_engine::migrate(&original).await?;
+    original.close().await;
     Ok(postgres)
 }
 
-/// Three steps in a row.
+/// Three steps, one after the other.
 async fn store_template(engine: &Engine) -> Result<i64> {
     let step = |name: &str, dependencies: &[&str]| json!({ "name": name, "handler": { "callable": "c" }, "dependencies": dependencies });
     let steps = [step("a", &[]), step("b", &["a"]), step("c", &["b"])];

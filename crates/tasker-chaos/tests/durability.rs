@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 use tasker_engine::Engine;
 use uuid::Uuid;
 
-/// A database that waits for the disk, and in which nobody else flushes the log soon.
+/// A durable database in which nothing else flushes the write-ahead log soon.
 struct Bench {
     connection: PgConnection,
     template_id: i64,
@@ -36,11 +36,11 @@ impl Bench {
         Ok(Self { connection, template_id, _postgres: postgres })
     }
 
-    /// Runs a call in a transaction. Returns what it said as JSON, and whether its commit has waited for the disk.
+    /// Runs a call in a transaction. Returns its result as JSON, and whether its commit waited for the disk.
     async fn call(&mut self, call: &str) -> Result<(Value, bool)> {
         let mut transaction = self.connection.begin().await?;
         let query = format!("select coalesce(jsonb_agg(c), '[]') from {call} c");
-        let said = sqlx::query_scalar(AssertSqlSafe(query)).fetch_one(&mut *transaction).await?;
+        let result = sqlx::query_scalar(AssertSqlSafe(query)).fetch_one(&mut *transaction).await?;
         let row = sqlx::query("select current_setting('synchronous_commit') = 'on', pg_current_wal_insert_lsn()::text")
             .fetch_one(&mut *transaction)
             .await?;
@@ -50,8 +50,8 @@ impl Bench {
             .bind(written)
             .fetch_one(&mut self.connection)
             .await?;
-        ensure!(flushed || !waits, "{call} has not waited for the disk, although it was to");
-        Ok((said, waits))
+        ensure!(flushed || !waits, "{call} did not wait for the disk, although it should");
+        Ok((result, waits))
     }
 
     async fn create(&mut self) -> Result<Uuid> {
@@ -63,7 +63,7 @@ impl Bench {
                 self.template_id
             ))
             .await?;
-        ensure!(waits, "a creation does not wait for the disk");
+        ensure!(waits, "a creation did not wait for the disk");
         Ok(task)
     }
 
@@ -103,8 +103,8 @@ async fn what_is_acknowledged_is_on_disk() -> Result<()> {
         format!("tasker.resolve_step('{task}', 'one', '1', null, null)"),
         format!("tasker.end_task('{task}', 'cancelled', null, null)"),
     ] {
-        let (said, waits) = bench.call(&action).await?;
-        assert_eq!(said[0]["outcome"], "done", "{action}");
+        let (result, waits) = bench.call(&action).await?;
+        assert_eq!(result[0]["outcome"], "done", "{action}");
         assert!(waits, "{action}");
     }
     Ok(())
@@ -124,7 +124,7 @@ async fn claims_do_not_wait_for_the_disk() -> Result<()> {
     );
     let (held, waits) = bench.call(&extend).await?;
     assert_eq!((held.as_array().map(Vec::len), waits), (Some(1), false), "a lease");
-    // In the same session, what comes next waits again.
+    // The next transaction of the same session waits again.
     assert!(bench.complete(&step, "completed").await?, "a result after a claim");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What can be said on the command line.
+//! The commands of the command line.
 
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
@@ -10,10 +10,12 @@ use crate::context::Context;
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
     0  done
-    1  it did not succeed: a task did not complete, something is unhealthy, a template is wrong, ...
+    1  failed: a task did not complete, something is unhealthy, a template is wrong, ...
     2  wrong usage or bad input
     3  the server, worker or database cannot be reached
-  130  interrupted by Ctrl-C or SIGTERM";
+  130  interrupted by Ctrl-C or SIGTERM
+
+With --json, an error is one JSON object, on the last line of standard error.";
 
 const SETTINGS: &str = "\
 Settings come from flags, then the environment (TASKER_ORCHESTRATION_URL, TASKER_WORKER_URL,
@@ -31,28 +33,28 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run the five sample workflows: brings PostgreSQL, server and worker, shows the results, and leaves nothing behind.
+    /// Run the five sample workflows on a temporary PostgreSQL, server and worker, and show the results.
     Demo(demo::Command),
-    /// Run PostgreSQL, server and sample worker here until Ctrl-C; the data is kept.
+    /// Run PostgreSQL, server and sample worker until Ctrl-C; keeps the data.
     Dev(dev::Command),
-    /// Measure a stack of its own, on a throw-away PostgreSQL or the one of DATABASE_URL.
+    /// Benchmark a temporary stack, on a temporary PostgreSQL or the one of DATABASE_URL.
     Bench(bench::Command),
-    /// Create tasks, look at them, and end or repeat them.
+    /// Create, show, cancel and retry tasks.
     #[command(subcommand)]
     Task(task::Command),
-    /// Repeat failed steps, or give steps a result by hand.
+    /// Retry failed steps, or resolve steps manually.
     #[command(subcommand)]
     Step(step::Command),
-    /// Check task templates, store them, and look at them.
+    /// Check, store and show task templates.
     #[command(subcommand)]
     Template(template::Command),
-    /// Look at namespaces.
+    /// Show namespaces.
     #[command(subcommand)]
     Namespace(namespace::Command),
-    /// Look at workers.
+    /// Show workers.
     #[command(subcommand)]
     Worker(worker::Command),
-    /// Look at the system as a whole.
+    /// Show the health and the versions of the system.
     #[command(subcommand)]
     System(system::Command),
     /// Prepare the database.
@@ -61,7 +63,7 @@ pub(crate) enum Command {
     /// Merge, check and show settings files.
     #[command(subcommand)]
     Config(config::Command),
-    /// Print a script that completes commands in your shell.
+    /// Print a completion script for your shell.
     Completions {
         /// The shell.
         shell: Shell,

@@ -1,4 +1,4 @@
-//! Which server and worker are asked, and how answers are shown.
+//! Options of all commands: the server, the worker, the key and the output format.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -14,7 +14,7 @@ use crate::failure::Failure;
 const ORCHESTRATION_URL: &str = "http://127.0.0.1:8080";
 const WORKER_URL: &str = "http://127.0.0.1:8081";
 
-/// What every command can be told. Flags come before the environment, then `~/.tasker/config.toml`, then defaults.
+/// Options of all commands. Flags override the environment, which overrides `~/.tasker/config.toml`.
 #[derive(Debug, Args)]
 pub(crate) struct Context {
     /// The server's address [default: http://127.0.0.1:8080].
@@ -23,15 +23,15 @@ pub(crate) struct Context {
     /// The worker's address [default: http://127.0.0.1:8081].
     #[arg(long, global = true, env = "TASKER_WORKER_URL")]
     worker_url: Option<String>,
-    /// The API key or token for the server. Better given by the environment or the file: others can see arguments.
+    /// The API key or token for the server. Prefer the environment or the file: other users can see arguments.
     #[arg(long, global = true, env = "TASKER_API_KEY", hide_env_values = true)]
     api_key: Option<Secret>,
-    /// Print JSON, as the API gives it, instead of tables.
+    /// Print JSON as the API returns it, instead of tables.
     #[arg(long, global = true)]
     pub(crate) json: bool,
 }
 
-/// A text that is not shown.
+/// A text that `Debug` does not show.
 #[derive(Clone, Deserialize)]
 struct Secret(String);
 
@@ -59,7 +59,7 @@ struct File {
 }
 
 impl Context {
-    /// A client of the server.
+    /// A client for the server.
     pub(crate) fn orchestration(&self) -> Result<OrchestrationClient, Failure> {
         let url = choose(self.url.as_deref(), || Ok(File::read()?.orchestration_url))?;
         let client = OrchestrationClient::new(url.as_deref().unwrap_or(ORCHESTRATION_URL))?;
@@ -70,19 +70,19 @@ impl Context {
         }
     }
 
-    /// A client of the worker and its address.
+    /// A client for the worker, and its address.
     pub(crate) fn worker(&self) -> Result<(WorkerClient, String), Failure> {
         let url = self.named_worker_url()?.unwrap_or_else(|| WORKER_URL.to_owned());
         Ok((WorkerClient::new(&url)?, url))
     }
 
-    /// The worker's address, if it is not merely the default.
+    /// The worker's address, unless it is the default.
     pub(crate) fn named_worker_url(&self) -> Result<Option<String>, Failure> {
         choose(self.worker_url.as_deref(), || Ok(File::read()?.worker_url))
     }
 }
 
-/// What was given by flag or environment, else what the file says. An empty variable counts as unset.
+/// The value of the flag or the environment, otherwise of the file. An empty variable counts as unset.
 fn choose(
     given: Option<&str>,
     file: impl FnOnce() -> Result<Option<String>, Failure>,
@@ -108,9 +108,8 @@ impl File {
             Err(error) => return Err(Failure::usage(format!("cannot read {}: {error}", path.display()))),
         };
         toml::from_str(&text).map_err(|error| {
-            let start = error.span().map_or(0, |span| span.start);
-            let line = text.bytes().take(start).filter(|byte| *byte == b'\n').count() + 1;
-            Failure::usage(format!("{}:{line}: {}", path.display(), error.message()))
+            let (line, column) = tasker_api::line_and_column(&text, error.span().map_or(0, |span| span.start));
+            Failure::usage(format!("{}:{line}:{column}: {}", path.display(), error.message()))
         })
     }
 }
@@ -120,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_given_comes_before_the_file_unless_it_is_empty() {
+    fn a_given_value_overrides_the_file_unless_it_is_empty() {
         let file = || Ok(Some("file".to_owned()));
         assert_eq!(choose(Some("given"), file).unwrap().as_deref(), Some("given"));
         assert_eq!(choose(Some(""), file).unwrap().as_deref(), Some("file"));
@@ -128,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn the_file_may_be_missing_but_not_wrong() {
+    fn the_file_may_be_missing_but_not_malformed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config.toml");
         assert_eq!(File::read_from(&path).unwrap().worker_url, None);
@@ -138,7 +137,7 @@ mod tests {
         let message = File::read_from(&path).unwrap_err().message().to_owned();
         assert!(
             message.ends_with(
-                "config.toml:2: unknown field `url`, expected one of `orchestration_url`, `worker_url`, `api_key`"
+                "config.toml:2:1: unknown field `url`, expected one of `orchestration_url`, `worker_url`, `api_key`"
             ),
             "{message}"
         );

@@ -1,60 +1,70 @@
-//! Errors as the command line tells them: one clear line, a hint where there is one, and an exit code.
+//! Errors of the command line: a message, a hint where there is one, and an exit code.
 
 use std::fmt::Display;
 use std::process::ExitCode;
 
+use serde::Serialize;
+use tasker_api::Problem;
 use tasker_client::ClientError;
 use tasker_runtime::settings::SettingsError;
 
 use crate::output::note;
 
-/// Why a command did not succeed.
-#[derive(Debug)]
+/// Why a command failed. With `--json`, the failure is printed with these names.
+#[derive(Debug, Serialize)]
 pub(crate) struct Failure {
-    code: u8,
+    exit_code: u8,
     message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
     hint: Option<String>,
+    /// The API's response, if it refused the request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<Box<Problem>>,
 }
 
 impl Failure {
-    /// It did not succeed: exit code 1.
+    /// The command failed: exit code 1.
     pub(crate) fn failed(message: impl Display) -> Self {
-        Self { code: 1, message: message.to_string(), hint: None }
+        Self::new(1, message)
     }
 
     /// Wrong usage or bad input: exit code 2.
     pub(crate) fn usage(message: impl Display) -> Self {
-        Self { code: 2, message: message.to_string(), hint: None }
+        Self::new(2, message)
     }
 
     /// Something cannot be reached: exit code 3.
     pub(crate) fn unreachable(message: impl Display) -> Self {
-        Self { code: 3, message: message.to_string(), hint: None }
+        Self::new(3, message)
     }
 
-    /// The user ended it: exit code 130, as shells have it for Ctrl-C.
+    /// The user interrupted the command: exit code 130, as in shells.
     pub(crate) fn interrupted() -> Self {
-        Self { code: 130, message: "interrupted".to_owned(), hint: None }
+        Self::new(130, "interrupted")
     }
 
-    /// The same with another hint.
+    fn new(exit_code: u8, message: impl Display) -> Self {
+        Self { exit_code, message: message.to_string(), hint: None, problem: None }
+    }
+
+    /// Replaces the hint.
     pub(crate) fn hint(self, hint: impl Display) -> Self {
         Self { hint: Some(hint.to_string()), ..self }
     }
 
-    /// The same with another hint if something cannot be reached.
+    /// Replaces the hint if something cannot be reached.
     pub(crate) fn hint_if_unreachable(self, hint: impl Display) -> Self {
         if self.is_unreachable() { self.hint(hint) } else { self }
     }
 
-    /// The same, saying what it is about.
+    /// Puts the subject before the message.
     pub(crate) fn context(self, subject: impl Display) -> Self {
         Self { message: format!("{subject}: {}", self.message), ..self }
     }
 
     /// Whether something cannot be reached.
     pub(crate) fn is_unreachable(&self) -> bool {
-        self.code == 3
+        self.exit_code == 3
     }
 
     /// The message without the hint.
@@ -62,27 +72,36 @@ impl Failure {
         &self.message
     }
 
-    /// Tells the user, and returns the exit code.
-    pub(crate) fn report(&self, program: &str) -> ExitCode {
-        note(format!("{program}: {}", self.message));
-        if let Some(hint) = &self.hint {
-            note(format!("hint: {hint}"));
+    /// Prints the failure on standard error, as one line of JSON if `json`. Returns the exit code.
+    pub(crate) fn report(&self, program: &str, json: bool) -> ExitCode {
+        if let Some(text) = json.then(|| serde_json::to_string(self).ok()).flatten() {
+            note(text);
+        } else {
+            note(format!("{program}: {}", self.message));
+            if let Some(hint) = &self.hint {
+                note(format!("hint: {hint}"));
+            }
         }
-        ExitCode::from(self.code)
+        ExitCode::from(self.exit_code)
     }
 }
 
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
-        match &error {
+        match error {
             ClientError::Unreachable { .. } | ClientError::Timeout { .. } => Self::unreachable(error).hint(
                 "is the server running? `tasker-cli dev` starts one; --url or TASKER_ORCHESTRATION_URL names another",
             ),
             ClientError::BadUrl { .. } | ClientError::BadApiKey => Self::usage(error),
-            ClientError::Problem(problem) if matches!(problem.status, 401 | 403) => {
-                Self::failed(error).hint("--api-key, TASKER_API_KEY, or api_key in ~/.tasker/config.toml gives the key")
+            ClientError::Problem(ref problem) => {
+                let failure = match problem.status {
+                    401 | 403 => Self::failed(&error)
+                        .hint("set the key with --api-key, TASKER_API_KEY, or api_key in ~/.tasker/config.toml"),
+                    400 | 413 | 415 | 422 => Self::usage(&error),
+                    _ => Self::failed(&error),
+                };
+                Self { problem: Some(problem.clone()), ..failure }
             }
-            ClientError::Problem(problem) if matches!(problem.status, 400 | 413 | 415 | 422) => Self::usage(error),
             _ => Self::failed(error),
         }
     }

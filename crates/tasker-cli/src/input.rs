@@ -1,7 +1,6 @@
-//! Values given on the command line.
+//! Reads values that are given on the command line.
 
 use std::io::Read;
-use std::time::Duration;
 
 use serde_json::{Map, Value};
 
@@ -20,7 +19,7 @@ pub(crate) fn read(file: &str) -> Result<String, Failure> {
     }
 }
 
-/// JSON as it is, from a file (`@FILE`) or from standard input (`-`). `option` is named in errors.
+/// Parses JSON, given directly, as a file (`@FILE`), or on standard input (`-`). Errors name the `option`.
 pub(crate) fn json(option: &str, given: &str) -> Result<Value, Failure> {
     let (origin, text) = match given.strip_prefix('@') {
         Some(file) => (file, read(file)?),
@@ -30,7 +29,7 @@ pub(crate) fn json(option: &str, given: &str) -> Result<Value, Failure> {
     serde_json::from_str(&text).map_err(|error| Failure::usage(format!("{origin} is not JSON: {error}")).hint(HINT))
 }
 
-/// A JSON object: see [`json`].
+/// Parses a JSON object like [`json`].
 pub(crate) fn object(option: &str, given: &str) -> Result<Map<String, Value>, Failure> {
     match json(option, given)? {
         Value::Object(object) => Ok(object),
@@ -39,23 +38,6 @@ pub(crate) fn object(option: &str, given: &str) -> Result<Map<String, Value>, Fa
 }
 
 const HINT: &str = r#"write '{"key": "value"}', or @FILE to read a file, or - to read standard input"#;
-
-/// For clap: a length of time such as `90s`, `500ms`, `5m` or `2h`.
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let milliseconds: u64 = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => 0,
-    };
-    match number.parse::<u64>() {
-        Ok(number) if milliseconds > 0 => Ok(Duration::from_millis(number.saturating_mul(milliseconds))),
-        _ => Err("write a number with a unit, such as 90s, 500ms, 5m or 2h".to_owned()),
-    }
-}
 
 #[cfg(test)]
 mod tests {
@@ -79,14 +61,5 @@ mod tests {
         assert_eq!(object("--input", "[1]").unwrap_err().message(), "--input must be a JSON object");
         let error = object("--input", "@/nowhere.json").unwrap_err();
         assert!(error.message().starts_with("cannot read /nowhere.json: "), "{}", error.message());
-    }
-
-    #[test]
-    fn a_duration_is_a_number_with_a_unit() {
-        assert_eq!(duration("90s"), Ok(Duration::from_secs(90)));
-        assert_eq!(duration("2h"), Ok(Duration::from_secs(7200)));
-        for wrong in ["", "s", "90", "1.5s", "-1s", "1 s", "1d"] {
-            assert!(duration(wrong).is_err(), "{wrong}");
-        }
     }
 }

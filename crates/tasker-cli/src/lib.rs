@@ -1,10 +1,10 @@
-//! The command line of Tasker: binaries `tasker-cli` and `config-builder`.
+//! Tasker's command line: the binaries `tasker-cli` and `config-builder`.
 //!
-//! - `arguments`: what can be said on the command line;
-//! - `commands`: one file per resource, each with its arguments and what they do;
-//! - `context`: which server and worker are asked;
+//! - `arguments`: the commands;
+//! - `commands`: one file for each command, with its arguments and its actions;
+//! - `context`: options of all commands, such as the server's address;
 //! - `failure`: errors with their exit codes;
-//! - `input`, `output`, `progress`: values read and shown;
+//! - `input`, `output`, `progress`: reading and printing values;
 //! - `stack`: PostgreSQL, server and worker in this process.
 
 mod arguments;
@@ -24,47 +24,60 @@ use arguments::{Arguments, Command};
 use commands::config;
 use failure::Failure;
 
-/// `tasker-cli`: reads the command line, does what it says, and returns the exit code.
+/// The binary `tasker-cli`: parses the command line, runs the command, and returns the exit code.
 pub fn tasker_cli() -> ExitCode {
-    let Arguments { context, command } = Arguments::parse();
-    finish(
-        "tasker-cli",
-        run(async move {
-            match command {
-                Command::Task(command) => command.run(&context).await,
-                Command::Step(command) => command.run(&context).await,
-                Command::Template(command) => command.run(&context).await,
-                Command::Namespace(command) => command.run(&context).await,
-                Command::Worker(command) => command.run(&context).await,
-                Command::System(command) => command.run(&context).await,
-                Command::Db(command) => command.run(&context).await,
-                Command::Config(command) => command.run(&context),
-                Command::Dev(command) => command.run(&context).await,
-                Command::Bench(command) => command.run(&context).await,
-                Command::Demo(command) => command.run(&context).await,
-                Command::Completions { shell } => {
-                    let mut text = Vec::new();
-                    clap_complete::generate(shell, &mut Arguments::command(), "tasker-cli", &mut text);
-                    output::print(String::from_utf8_lossy(&text).trim_end())
-                }
-            }
-        }),
-    )
+    let Arguments { context, command } = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return unusable(error),
+    };
+    let json = context.json;
+    finish("tasker-cli", json, run(dispatch(command, context)))
 }
 
-/// `config-builder`: `tasker-cli config build` under a name of its own.
+async fn dispatch(command: Command, context: context::Context) -> Result<(), Failure> {
+    match command {
+        Command::Task(command) => command.run(&context).await,
+        Command::Step(command) => command.run(&context).await,
+        Command::Template(command) => command.run(&context).await,
+        Command::Namespace(command) => command.run(&context).await,
+        Command::Worker(command) => command.run(&context).await,
+        Command::System(command) => command.run(&context).await,
+        Command::Db(command) => command.run(&context).await,
+        Command::Config(command) => command.run(&context),
+        Command::Dev(command) => command.run(&context).await,
+        Command::Bench(command) => command.run(&context).await,
+        Command::Demo(command) => command.run(&context).await,
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "tasker-cli", &mut text);
+            output::print(String::from_utf8_lossy(&text).trim_end())
+        }
+    }
+}
+
+/// Help, the version, or wrong arguments. Only the last are errors, in JSON if the arguments ask for it.
+fn unusable(error: clap::Error) -> ExitCode {
+    if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") {
+        let text = error.render().to_string();
+        let text = text.trim().trim_start_matches("error: ");
+        return Failure::usage(text).report("tasker-cli", true);
+    }
+    error.exit()
+}
+
+/// The binary `config-builder`: the same as `tasker-cli config build`.
 pub fn config_builder() -> ExitCode {
-    /// Merges the base settings with those of an environment and checks the result.
+    /// Merges the base settings with those of an environment, and checks the result.
     #[derive(Parser)]
     #[command(name = "config-builder", version, after_help = arguments::EXIT_CODES)]
     struct Builder {
         #[command(flatten)]
         build: config::Build,
     }
-    finish("config-builder", Builder::parse().build.run())
+    finish("config-builder", false, Builder::parse().build.run())
 }
 
-/// Runs what a command does. Several threads: the stack of `demo` runs in this process.
+/// Runs a command on several threads, because the stacks of `dev`, `demo` and `bench` run in this process.
 fn run(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -73,9 +86,9 @@ fn run(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure
     runtime.block_on(command)
 }
 
-fn finish(program: &str, result: Result<(), Failure>) -> ExitCode {
+fn finish(program: &str, json: bool, result: Result<(), Failure>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(program),
+        Err(failure) => failure.report(program, json),
     }
 }

@@ -1,4 +1,4 @@
-//! Values as they are shown: tables for people, JSON for programs.
+//! Prints values: tables for people, JSON for programs.
 
 use std::fmt::Display;
 use std::io::Write;
@@ -12,12 +12,12 @@ use serde_json::Value;
 
 use crate::failure::Failure;
 
-/// How much of a value a table shows, in characters.
+/// How many characters of a value a table shows.
 const SHOWN: usize = 160;
-/// The least width of a table's last column that it may be broken to, borders included.
+/// The least width of a table's last column when it is wrapped, borders included.
 const LAST_COLUMN: usize = 24;
 
-/// Prints a line or more on standard output. A reader that has gone away, such as `head`, is no failure.
+/// Prints lines on standard output. A closed pipe, such as that of `head`, is not an error.
 pub(crate) fn print(text: impl Display) -> Result<(), Failure> {
     match writeln!(std::io::stdout().lock(), "{text}") {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
@@ -27,9 +27,9 @@ pub(crate) fn print(text: impl Display) -> Result<(), Failure> {
     }
 }
 
-/// Tells how it goes, on standard error.
+/// Prints a line on standard error.
 pub(crate) fn note(text: impl Display) {
-    // Nobody need hear it.
+    // If standard error is closed, nobody reads it.
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
@@ -39,7 +39,7 @@ pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     print(text)
 }
 
-/// A table with a header. On a terminal its last column is broken into lines where it would not fit, if enough room is left for it.
+/// A table with a header. On a terminal, wraps the last column if the table is too wide and the column has enough room.
 pub(crate) fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
     let mut table = Table::new();
     table.load_style(presets::UTF8_FULL_CONDENSED).set_header(header);
@@ -57,7 +57,7 @@ pub(crate) fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<I
     table.trim_fmt()
 }
 
-/// Names and values, one pair a line; pairs without a value are left out.
+/// Names and values, one pair per line, without pairs that have no value.
 pub(crate) fn facts<const N: usize>(facts: [(&str, Option<String>); N]) -> String {
     let width = facts.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     let lines: Vec<_> = facts
@@ -67,7 +67,7 @@ pub(crate) fn facts<const N: usize>(facts: [(&str, Option<String>); N]) -> Strin
     lines.join("\n")
 }
 
-/// The text without control characters: what others wrote must not move the terminal's cursor.
+/// The text without control characters, because foreign text must not control the terminal.
 pub(crate) fn clean(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && c != '\n' { ' ' } else { c }).collect()
 }
@@ -82,7 +82,7 @@ pub(crate) fn between(from: Option<DateTime<Utc>>, to: Option<DateTime<Utc>>) ->
     Some(length(to? - from?))
 }
 
-/// A length of time: `12 ms`, `3.4 s`, `5 min`.
+/// A duration: `12 ms`, `3.4 s`, `5 min`.
 pub(crate) fn length(length: TimeDelta) -> String {
     let milliseconds = length.num_milliseconds();
     match milliseconds {
@@ -93,12 +93,12 @@ pub(crate) fn length(length: TimeDelta) -> String {
     }
 }
 
-/// A length of time in seconds.
+/// A duration in seconds.
 pub(crate) fn seconds(length: Duration) -> String {
     format!("{:.1} s", length.as_secs_f64())
 }
 
-/// A JSON value on one line. Where it is long, an object is shown without what is nested in it, and the rest is cut.
+/// A JSON value on one line. Long objects are shown without their nested values; what is still too long is cut.
 pub(crate) fn short(value: &Value) -> String {
     let is_short = |text: &str| text.chars().count() <= SHOWN;
     let text = match value {
@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn long_values_are_cut_at_a_character() {
+    fn long_values_are_cut_between_characters() {
         assert_eq!(short(&json!({"result": 1})), r#"{"result":1}"#);
         let cut = short(&json!("é".repeat(2 * SHOWN)));
         assert_eq!(cut.chars().count(), SHOWN + 1);
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_have_a_fitting_unit() {
+    fn durations_have_a_fitting_unit() {
         for (milliseconds, text) in
             [(0, "0 ms"), (999, "999 ms"), (1_250, "1.2 s"), (61_000, "1 min"), (7_200_000, "2 h")]
         {

@@ -16,13 +16,13 @@ use tokio_util::sync::CancellationToken;
 use crate::failure::Failure;
 use crate::output::{self, note};
 
-/// A running stack. [`stop`](Self::stop) it in the end.
+/// A running stack. Call [`stop`](Self::stop) at the end.
 pub(crate) struct Stack {
     /// The server's address.
     pub(crate) url: String,
     /// The worker's address.
     pub(crate) worker_url: String,
-    /// The database's address, password included.
+    /// The database's address, with the password.
     pub(crate) database_url: String,
     worker: Worker,
     worker_pool: PgPool,
@@ -32,7 +32,7 @@ pub(crate) struct Stack {
 }
 
 impl Stack {
-    /// Settings of a stack that nobody else knows: on free ports, and on a private PostgreSQL unless DATABASE_URL names one.
+    /// Settings of a private stack: on free ports, and on a private PostgreSQL unless DATABASE_URL names one.
     pub(crate) fn private_settings(log_filter: &str) -> Settings {
         let mut settings = Settings::default();
         settings.database.url = std::env::var("DATABASE_URL").unwrap_or_default();
@@ -42,7 +42,8 @@ impl Stack {
         settings
     }
 
-    /// Starts a stack on a throw-away folder, works with it, and stops it, also where the work fails or is interrupted.
+    /// Starts a stack on a temporary folder, runs `work`, and stops the stack, even if the work fails or is
+    /// interrupted.
     pub(crate) async fn run<T>(
         settings: Settings,
         work: impl AsyncFnOnce(&Self) -> Result<T, Failure>,
@@ -64,8 +65,8 @@ impl Stack {
         result
     }
 
-    /// Starts everything and tells about it. Where the settings name no database, a private PostgreSQL is started: on the folder
-    /// `data_dir`, or on a throw-away one.
+    /// Starts everything, and prints what it starts. If the settings name no database, starts a private PostgreSQL on
+    /// the folder `data_dir`, or on a temporary one.
     pub(crate) async fn start(mut settings: Settings, data_dir: Option<PathBuf>) -> Result<Self, Failure> {
         let begun = Instant::now();
         let postgres = if settings.database.url.is_empty() {
@@ -74,7 +75,7 @@ impl Stack {
             note(format!("PostgreSQL listens on port {} ({})", postgres.port(), output::seconds(begun.elapsed())));
             Some(postgres)
         } else {
-            note("PostgreSQL is the one that DATABASE_URL or the settings name");
+            note("Using the PostgreSQL of DATABASE_URL or the settings");
             None
         };
 
@@ -93,13 +94,13 @@ impl Stack {
         let worker = worker.start().await.map_err(|error| match error {
             tasker_worker::StartError::Database(error) => error.into(),
             tasker_worker::StartError::Bind { address, source } => Failure::failed(format!(
-                "the worker cannot listen on {address}: {source}; choose another with --worker-port"
+                "the worker cannot listen on {address}: {source}; choose another port with --worker-port"
             )),
             error => Failure::failed(error),
         })?;
         let url = format!("http://{}", server.address());
         let worker_url = worker.url();
-        note(format!("The server answers at {url}, the worker at {worker_url}"));
+        note(format!("The server listens at {url}, the worker at {worker_url}"));
 
         let shutdown = CancellationToken::new();
         let server = tokio::spawn(server.run(shutdown.clone()));
@@ -115,12 +116,12 @@ impl Stack {
         })
     }
 
-    /// Ends everything in order, the worker first.
+    /// Stops everything, the worker first.
     pub(crate) async fn stop(self) -> Result<(), Failure> {
         self.worker.stop().await;
         self.worker_pool.close().await;
         self.shutdown.cancel();
-        self.server.await.map_err(|error| Failure::failed(format!("the server broke: {error}")))?;
+        self.server.await.map_err(|error| Failure::failed(format!("the server failed: {error}")))?;
         match self.postgres {
             Some(postgres) => Ok(postgres.stop(StopMode::Fast).await?),
             None => Ok(()),

@@ -1,4 +1,4 @@
-//! The built binaries without a stack: exit codes, where settings come from, and the commands that need no server.
+//! The binaries without a stack: exit codes, sources of settings, and the commands that need no server.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -7,12 +7,16 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// How a program ended.
+/// The exit code and the output of a program.
 #[derive(Debug)]
 struct Ended {
     code: i32,
@@ -20,7 +24,7 @@ struct Ended {
     stderr: String,
 }
 
-/// A home folder of its own, so that the user's settings do not count.
+/// A temporary home folder, so that the user's settings have no effect.
 struct Home(TempDir);
 
 impl Home {
@@ -64,13 +68,13 @@ fn run(command: &mut Command) -> Ended {
     }
 }
 
-/// An address at which nobody listens.
+/// An address at which nothing listens.
 fn nowhere() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     format!("http://{}", listener.local_addr().unwrap())
 }
 
-/// A server that answers one request, and says what was asked: the first line, and the body.
+/// A server that responds to one request, and returns the request's first line and body.
 struct Server {
     url: String,
     thread: thread::JoinHandle<(String, Value)>,
@@ -157,7 +161,7 @@ steps:
 ";
 
 #[test]
-fn help_tells_the_exit_codes_and_wrong_usage_is_2() {
+fn help_lists_the_exit_codes_and_wrong_usage_is_2() {
     let home = Home::new();
     let help = home.cli(&["--help"]);
     assert_eq!(help.code, 0);
@@ -170,7 +174,7 @@ fn help_tells_the_exit_codes_and_wrong_usage_is_2() {
 }
 
 #[test]
-fn a_server_that_cannot_be_reached_is_3_and_named_with_a_hint() {
+fn an_unreachable_server_is_3_with_its_address_and_a_hint() {
     let home = Home::new();
     let url = nowhere();
     let ended = home.cli(&["task", "list", "--url", &url]);
@@ -222,7 +226,7 @@ fn the_address_comes_from_the_flag_then_the_environment_then_the_file() {
     home.write(".tasker/config.toml", "url = 'x'");
     let ended = home.cli(&["task", "list"]);
     assert_eq!(ended.code, 2);
-    assert!(ended.stderr.contains(".tasker/config.toml:1: unknown field `url`"), "{}", ended.stderr);
+    assert!(ended.stderr.contains(".tasker/config.toml:1:1: unknown field `url`"), "{}", ended.stderr);
 }
 
 #[test]
@@ -271,6 +275,64 @@ fn bad_input_is_2_and_other_refusals_are_1() {
 }
 
 #[test]
+fn errors_are_json_if_asked_for() {
+    let home = Home::new();
+    let error = |ended: &Ended| serde_json::from_str::<Value>(ended.stderr.lines().last().unwrap()).unwrap();
+    let problem = json!({"type": "/problems/x", "title": "T", "status": 422, "detail": "what was wrong"});
+    let server = Server::answering(422, &problem);
+    let ended = home.cli(&["--json", "task", "create", "--namespace", "n", "--name", "t", "--url", &server.url]);
+    assert_eq!((ended.code, ended.stdout.as_str()), (2, ""));
+    let refused = error(&ended);
+    assert_eq!((&refused["exit_code"], &refused["message"]), (&json!(2), &json!("what was wrong")));
+    assert_eq!(refused["problem"]["status"], 422);
+
+    let ended = home.cli(&["--json", "task", "list", "--url", &nowhere()]);
+    assert_eq!(ended.code, 3);
+    let unreachable = error(&ended);
+    assert_eq!(unreachable["exit_code"], 3);
+    assert!(unreachable["hint"].as_str().unwrap().starts_with("is the server running?"), "{unreachable}");
+
+    let ended = home.cli(&["task", "get", "--json"]);
+    assert_eq!(ended.code, 2);
+    assert!(error(&ended)["message"].as_str().unwrap().contains("--id <ID>"), "{}", ended.stderr);
+}
+
+#[test]
+fn an_interrupted_wait_names_the_task_and_ends_with_130() {
+    let home = Home::new();
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (waits, waiting) = mpsc::channel();
+        // Creates the task, then never responds to the request that waits for it.
+        let server = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            read_request(&mut stream);
+            let body = task("pending").to_string();
+            let head = format!("HTTP/1.1 201 X\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+            stream.write_all((head + &body).as_bytes()).unwrap();
+            drop(stream);
+            let (mut stream, _) = listener.accept().unwrap();
+            waits.send(read_request(&mut stream).0).unwrap();
+            // Returns when the program has ended.
+            let _ = stream.read(&mut [0]);
+        });
+        let arguments = ["task", "create", "--namespace", "n", "--name", "t", "--wait", "--url", &url];
+        let mut command = home.program(env!("CARGO_BIN_EXE_tasker-cli"), &arguments);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let request = waiting.recv_timeout(Duration::from_secs(30));
+        kill(Pid::from_raw(child.id().try_into().unwrap()), signal).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(request.unwrap(), format!("GET /v1/tasks/{ID}"));
+        server.join().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(130), "{stderr}");
+        assert!(stderr.starts_with(&format!("Created task {ID}\n")), "{stderr}");
+        assert!(stderr.contains("tasker-cli: interrupted\nhint: the task continues; "), "{stderr}");
+    }
+}
+
+#[test]
 fn a_task_is_shown_with_its_steps_or_as_json() {
     let home = Home::new();
     let server = Server::answering(200, &task("blocked_by_failures"));
@@ -287,7 +349,7 @@ fn a_task_is_shown_with_its_steps_or_as_json() {
 }
 
 #[test]
-fn watching_ends_with_1_and_the_reason_if_the_task_did_not_complete() {
+fn watching_a_task_that_does_not_complete_ends_with_1_and_the_reason() {
     let home = Home::new();
     let server = Server::answering(200, &task("blocked_by_failures"));
     let ended = home.cli(&["task", "watch", "--id", ID, "--url", &server.url]);
@@ -342,7 +404,7 @@ fn templates_are_checked_without_a_server() {
     let ended = home.cli(&["template", "validate", "good.yaml", "bad.yaml"]);
     assert_eq!(ended.code, 1);
     assert!(ended.stdout.contains("\nbad.yaml:15:26: "), "{}", ended.stdout);
-    assert_eq!(ended.stderr, "tasker-cli: 1 of 2 templates are wrong\n");
+    assert_eq!(ended.stderr, "tasker-cli: 1 of 2 templates are invalid\n");
     let ended = home.cli(&["template", "validate", "--json", "good.yaml", "bad.yaml"]);
     let checked: Value = serde_json::from_str(&ended.stdout).unwrap();
     assert_eq!((&checked[0]["valid"], &checked[1]["valid"]), (&json!(true), &json!(false)));
@@ -351,7 +413,7 @@ fn templates_are_checked_without_a_server() {
 }
 
 #[test]
-fn a_template_is_not_sent_if_it_is_wrong() {
+fn an_invalid_template_is_not_sent() {
     let home = Home::new();
     home.write("bad.yaml", &TEMPLATE.replace("1.2.0", "one"));
     let ended = home.cli(&["template", "apply", "bad.yaml", "--url", &nowhere()]);
@@ -402,7 +464,7 @@ fn settings_are_built_by_both_binaries() {
 }
 
 #[test]
-fn wrong_settings_are_2_with_their_place() {
+fn wrong_settings_are_2_with_their_location() {
     let home = Home::new();
     home.write("tasker.toml", "[worker]\nmax_concurrent = 0\n");
     let ended = home.cli(&["config", "validate", "tasker.toml"]);
@@ -421,14 +483,14 @@ fn settings_are_shown_without_passwords() {
 }
 
 #[test]
-fn shells_can_complete_commands() {
+fn completions_are_printed() {
     let ended = Home::new().cli(&["completions", "bash"]);
     assert_eq!(ended.code, 0);
     assert!(ended.stdout.contains("tasker-cli"));
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_failure() {
+fn a_closed_pipe_is_not_an_error() {
     let home = Home::new();
     let mut command = home.program(env!("CARGO_BIN_EXE_tasker-cli"), &["completions", "bash"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

@@ -1,4 +1,4 @@
-//! `demo` and `dev` with a real PostgreSQL: what they show, what they keep, and that nothing stays behind.
+//! `demo` and `dev` with a real PostgreSQL: what they print, what they keep, and that they leave nothing behind.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -15,7 +15,7 @@ fn cli(home: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tasker-cli"));
     command.args(arguments).env("HOME", home).current_dir(home).stdin(Stdio::null());
     for (variable, _) in std::env::vars() {
-        // TASKER_PG_BIN says where PostgreSQL is; everything else would change what is tested.
+        // TASKER_PG_BIN names the folder of PostgreSQL. Other variables would change what is tested.
         let ours = variable.starts_with("TASKER_") && variable != "TASKER_PG_BIN";
         if ours || ["DATABASE_URL", "API_KEY", "API_KEY_FILE", "RUST_LOG"].contains(&variable.as_str()) {
             command.env_remove(variable);
@@ -24,7 +24,7 @@ fn cli(home: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// A program that is killed if the test ends before it.
+/// A program that is killed at the end of the test.
 struct Running(Child);
 
 impl Running {
@@ -93,7 +93,7 @@ fn the_demo_completes_all_workflows_and_leaves_nothing_behind() {
 }
 
 #[test]
-fn an_interrupted_demo_tidies_up() {
+fn an_interrupted_demo_leaves_nothing_behind() {
     let home = tempfile::tempdir().unwrap();
     let mut demo = Running::start(cli(home.path(), &["demo"]));
     let mut line = String::new();

@@ -9,7 +9,7 @@ use tasker_api::{Problem, TaskDetail};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientError {
-    /// The address of the API cannot be used.
+    /// The address is not valid.
     #[error("'{url}' is not the address of an API such as http://127.0.0.1:8080: {reason}")]
     BadUrl {
         /// The address that was given.
@@ -17,52 +17,52 @@ pub enum ClientError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The API key cannot be sent.
-    #[error("an API key is one line of ASCII letters, digits and signs, without spaces; this one is not")]
+    /// The API key is not valid in a header.
+    #[error("the API key is not valid: it must be ASCII letters, digits and punctuation, without spaces")]
     BadApiKey,
-    /// This machine's certificates, which https needs, cannot be used.
+    /// Https is not possible, usually because the machine's certificates cannot be read.
     #[error("cannot use https: {0}")]
     Tls(#[from] rustls::Error),
-    /// No connection was made, or it broke before the answer was complete.
+    /// The connection failed, or broke before the response was complete.
     #[error("cannot reach {url}: {}", root_cause(source.as_ref()))]
     Unreachable {
-        /// What was asked.
+        /// The requested address.
         url: String,
-        /// What happened.
+        /// The cause.
         source: Box<dyn Error + Send + Sync>,
     },
-    /// The answer did not come in time. Whether the request was carried out is not known.
-    #[error("{url} did not answer within {} s", limit.as_secs_f64())]
+    /// There was no response in time. Whether the request was carried out is unknown.
+    #[error("{url} did not respond within {} s", limit.as_secs_f64())]
     Timeout {
-        /// What was asked.
+        /// The requested address.
         url: String,
         /// How long the client waited.
         limit: Duration,
     },
-    /// The API refused the request and says why.
+    /// The API refused the request with a reason.
     #[error("{}", describe(.0))]
     Problem(Box<Problem>),
-    /// The answer is not one that this API gives: something else may listen at the address.
-    #[error("{url} answered {status}, which is not an answer of Tasker: {reason}")]
+    /// The response is not one of Tasker's API. Something else may listen at the address.
+    #[error("{url} responded with {status}, but not as Tasker does: {reason}")]
     UnexpectedResponse {
-        /// What was asked.
+        /// The requested address.
         url: String,
         /// The status code.
         status: u16,
-        /// What is wrong with the answer.
+        /// What is wrong with the response.
         reason: String,
     },
-    /// The task did not come to rest in the time that the caller gave it. It goes on.
+    /// The task was not at rest within the caller's time limit. It continues.
     #[error("task {} is still {} after {} s", task.summary.task_uuid, task.summary.status, waited.as_secs_f64())]
     NotAtRest {
         /// The task as it was last seen.
         task: Box<TaskDetail>,
-        /// The time that the caller gave it.
+        /// The caller's time limit.
         waited: Duration,
     },
 }
 
-/// The detail and the wrong places, if the detail does not name them.
+/// The detail, and the errors that it does not mention.
 fn describe(problem: &Problem) -> String {
     let mut text = if problem.detail.is_empty() { problem.title.clone() } else { problem.detail.clone() };
     for error in problem.errors.iter().filter(|error| !problem.detail.contains(&error.message)) {
@@ -71,7 +71,7 @@ fn describe(problem: &Problem) -> String {
     text
 }
 
-/// The innermost error: what the operating system said, where it said something.
+/// The innermost error, usually the operating system's.
 fn root_cause(error: &dyn Error) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {

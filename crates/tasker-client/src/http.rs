@@ -1,4 +1,4 @@
-//! Requests and answers as both APIs have them: JSON, problem documents, time limits, repetition.
+//! HTTP requests for both APIs: JSON, problem documents, time limits and retries.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -13,14 +13,14 @@ use crate::{ClientError, tls};
 
 /// How long a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long an answer may take.
+/// How long a response may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// The pauses before a request is repeated.
 const PAUSES: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(250)];
-/// How much of an unexpected answer an error shows, in characters.
+/// How many characters of an unexpected response an error shows.
 const SHOWN: usize = 200;
 
-/// Whether a request may be sent again when it is not known if it was carried out.
+/// Whether a request may be repeated if it is unknown whether it was carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Repeat {
     Safe,
@@ -33,7 +33,7 @@ pub(crate) struct Http {
     client: Client,
     base: Url,
     timeout: Duration,
-    /// What says who asks. Marked as sensitive, so that it is never shown.
+    /// The API key or token. Marked as sensitive, so that it is never shown.
     authorization: Option<HeaderValue>,
 }
 
@@ -44,14 +44,14 @@ impl Http {
         let https = match base.scheme() {
             "http" => false,
             "https" => true,
-            _ => return Err(bad_url("it must begin with http:// or https://")),
+            _ => return Err(bad_url("it must start with http:// or https://")),
         };
         let builder = Client::builder()
             .user_agent(concat!("tasker-client/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIMEOUT)
             .redirect(Policy::none())
             .tls_backend_preconfigured(tls::config(https)?);
-        // What listens on this machine is not reached through a proxy, even if the environment names one for everything.
+        // Never reach this machine through a proxy, even if the environment names one for all addresses.
         let builder = if is_loopback(&base) { builder.no_proxy() } else { builder };
         let client = builder.build().map_err(|error| bad_url(&error.to_string()))?;
         Ok(Self { client, base, timeout: TIMEOUT, authorization: None })
@@ -71,10 +71,10 @@ impl Http {
         Ok(Self { authorization: Some(authorization), ..self })
     }
 
-    /// A request for the path of these segments, which are encoded as needed.
+    /// A request for a path. Its segments are encoded as needed.
     pub(crate) fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
         let mut url = self.base.clone();
-        // An http address always can have a path.
+        // Succeeds for every http address.
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(path);
         }
@@ -93,37 +93,37 @@ impl Http {
         self.request(Method::POST, path)
     }
 
-    /// [`Http::get`] of something that the server may answer only after `wait`.
+    /// Like [`Http::get`], if the server may take `wait` to respond.
     pub(crate) fn get_after(&self, path: &[&str], wait: Duration) -> RequestBuilder {
-        self.get(path).query(&[("wait", in_words(wait))]).timeout(self.timeout.saturating_add(wait))
+        self.get(path).query(&[("wait", duration_text(wait))]).timeout(self.timeout.saturating_add(wait))
     }
 
-    /// Sends the request that `make` makes, and reads the answer.
+    /// Sends the request that `make` creates, and reads the response.
     pub(crate) async fn send<T: DeserializeOwned>(
         &self,
         repeat: Repeat,
         make: impl Fn() -> RequestBuilder,
     ) -> Result<T, ClientError> {
-        let answer = self.exchange(repeat, make).await?;
-        if answer.status.is_success() { answer.json() } else { Err(answer.into_error()) }
+        let response = self.exchange(repeat, make).await?;
+        if response.status.is_success() { response.json() } else { Err(response.into_error()) }
     }
 
-    /// `GET /health`, which answers 503 with the same document where something is unhealthy.
+    /// `GET /health`, whose response is 503 with the same document if something is unhealthy.
     pub(crate) async fn health(&self) -> Result<Health, ClientError> {
-        let answer = self.exchange(Repeat::Never, || self.get(&["health"])).await?;
-        match answer.status {
-            StatusCode::OK | StatusCode::SERVICE_UNAVAILABLE => answer.json(),
-            _ => Err(answer.into_error()),
+        let response = self.exchange(Repeat::Never, || self.get(&["health"])).await?;
+        match response.status {
+            StatusCode::OK | StatusCode::SERVICE_UNAVAILABLE => response.json(),
+            _ => Err(response.into_error()),
         }
     }
 
-    /// Sends a request, again if that is safe and may help.
-    async fn exchange(&self, repeat: Repeat, make: impl Fn() -> RequestBuilder) -> Result<Answer, ClientError> {
+    /// Sends a request, and repeats it if that is safe and may help.
+    async fn exchange(&self, repeat: Repeat, make: impl Fn() -> RequestBuilder) -> Result<Response, ClientError> {
         let mut pauses = PAUSES.iter().filter(|_| repeat == Repeat::Safe);
         loop {
             let result = self.exchange_once(make()).await;
             let may_help = match &result {
-                Ok(answer) => matches!(answer.status.as_u16(), 502..=504),
+                Ok(response) => matches!(response.status.as_u16(), 502..=504),
                 Err(error) => matches!(error, ClientError::Unreachable { .. }),
             };
             match pauses.next() {
@@ -133,20 +133,20 @@ impl Http {
         }
     }
 
-    async fn exchange_once(&self, request: RequestBuilder) -> Result<Answer, ClientError> {
+    async fn exchange_once(&self, request: RequestBuilder) -> Result<Response, ClientError> {
         let (client, request) = request.build_split();
         let request = request.map_err(|error| failure(self.base.as_str(), self.timeout, error))?;
         let url = request.url().to_string();
         let limit = request.timeout().copied().unwrap_or(self.timeout);
-        let answer = async {
+        let response = async {
             let response = client.execute(request).await?;
             let (status, headers) = (response.status(), response.headers().clone());
             let body = response.bytes().await?;
             let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
             let problem = content_type.is_some_and(|value| value.starts_with(PROBLEM_CONTENT_TYPE));
-            Ok(Answer { url: url.clone(), status, problem, body: body.into() })
+            Ok(Response { url: url.clone(), status, problem, body: body.into() })
         };
-        answer.await.map_err(|error| failure(&url, limit, error))
+        response.await.map_err(|error| failure(&url, limit, error))
     }
 }
 
@@ -159,8 +159,8 @@ fn failure(url: &str, limit: Duration, error: reqwest::Error) -> ClientError {
     }
 }
 
-/// A length of time as the API reads it: `30s`, or `500ms` where it is not whole seconds.
-fn in_words(time: Duration) -> String {
+/// A duration as the API reads it: `30s`, or `500ms` if it is not a number of whole seconds.
+fn duration_text(time: Duration) -> String {
     if time.subsec_millis() == 0 { format!("{}s", time.as_secs()) } else { format!("{}ms", time.as_millis()) }
 }
 
@@ -170,16 +170,16 @@ fn is_loopback(url: &Url) -> bool {
     host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
-/// An answer that was read to its end.
-struct Answer {
+/// A complete response.
+struct Response {
     url: String,
     status: StatusCode,
-    /// Whether it says that it is a problem document.
+    /// Whether its content type is that of a problem document.
     problem: bool,
     body: Vec<u8>,
 }
 
-impl Answer {
+impl Response {
     fn json<T: DeserializeOwned>(self) -> Result<T, ClientError> {
         serde_json::from_slice(&self.body).map_err(|error| self.unexpected(format!("{error}: {}", self.shown())))
     }
@@ -195,7 +195,7 @@ impl Answer {
         ClientError::UnexpectedResponse { url: self.url.clone(), status: self.status.as_u16(), reason }
     }
 
-    /// The beginning of the body on one line.
+    /// The start of the body on one line.
     fn shown(&self) -> String {
         let text = String::from_utf8_lossy(&self.body);
         let mut shown: String = text.split_whitespace().collect::<Vec<_>>().join(" ");

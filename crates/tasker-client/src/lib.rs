@@ -1,9 +1,9 @@
-//! Typed clients of Tasker's two HTTP APIs.
+//! Typed clients for Tasker's HTTP APIs.
 //!
-//! - [`OrchestrationApiClient`]: what a server can be asked; [`OrchestrationClient`] asks it by HTTP;
-//! - [`WorkerApiClient`]: what a worker can be asked; [`WorkerClient`] asks it by HTTP.
+//! - [`OrchestrationClient`] calls a server; [`OrchestrationApiClient`] is the trait with its calls;
+//! - [`WorkerClient`] calls a worker; [`WorkerApiClient`] is the trait with its calls.
 //!
-//! The traits are for callers that want to be tested without a server.
+//! The traits let callers be tested without a server.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -20,7 +20,7 @@
 //!         name: "mathematical_sequence".to_owned(),
 //!         version: None,
 //!         context: [("even_number".to_owned(), json!(6))].into_iter().collect(),
-//!         // With a key the request is safe to repeat, so the client repeats it if the server cannot be reached.
+//!         // With a key, the client repeats the request if the server cannot be reached.
 //!         idempotency_key: Some("order-4711".to_owned()),
 //!         priority: None,
 //!         tags: None,
@@ -34,9 +34,10 @@
 //!
 //! # Time limits and repeated requests
 //!
-//! A connection is made within 2 seconds and a request answered within 10, plus the time that it asks the server to wait.
-//! Requests that are safe to repeat (those that only read, and [`create_task`](OrchestrationApiClient::create_task) with an
-//! idempotency key) are repeated twice, shortly after, if the server cannot be reached, breaks off, or answers 502, 503 or 504.
+//! Connecting may take 2 seconds, and a response 10 seconds plus the time that the request asks the server to wait.
+//! Requests that are safe to repeat are repeated up to twice if the server cannot be reached, the connection breaks,
+//! or the response is 502, 503 or 504. These are requests that only read, and
+//! [`create_task`](OrchestrationApiClient::create_task) with an idempotency key.
 
 mod error;
 mod http;

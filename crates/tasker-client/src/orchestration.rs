@@ -17,23 +17,25 @@ use crate::http::{Http, Repeat};
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// The pause before the next such request.
 const PAUSE: Duration = Duration::from_millis(50);
+const NO_QUERY: &[(&str, &str)] = &[];
 
-/// What a server can be asked. Every call fails with a [`ClientError`].
+/// The calls of a server's API. Each fails with a [`ClientError`].
 pub trait OrchestrationApiClient: Sync {
-    /// Creates a task, or finds the one that was created with the same idempotency key and the same request.
+    /// Creates a task, or returns the existing one if the same request was made before with the same idempotency key.
     fn create_task(&self, task: &CreateTask) -> impl Future<Output = Result<TaskSummary, ClientError>> + Send;
 
-    /// A task with its steps, as it is now.
+    /// Returns a task with its steps, as it is now.
     fn get_task(&self, task_uuid: Uuid) -> impl Future<Output = Result<TaskDetail, ClientError>> + Send;
 
-    /// A task with its steps, as soon as it is at rest, but after `wait` at the latest.
+    /// Returns a task with its steps as soon as it is at rest, and after `wait` at the latest.
     fn get_task_at_rest(
         &self,
         task_uuid: Uuid,
         wait: Duration,
     ) -> impl Future<Output = Result<TaskDetail, ClientError>> + Send;
 
-    /// A task once it is at rest: final, or blocked by failures. [`ClientError::NotAtRest`] if it is not within `limit`.
+    /// Waits until a task is at rest: final, or blocked by failures. Fails with [`ClientError::NotAtRest`] after
+    /// `limit`.
     fn wait_for_task(
         &self,
         task_uuid: Uuid,
@@ -50,43 +52,43 @@ pub trait OrchestrationApiClient: Sync {
                 if left.is_zero() {
                     return Err(ClientError::NotAtRest { task: Box::new(task), waited: limit });
                 }
-                // A server that shuts down answers at once.
+                // A server that is shutting down responds at once.
                 tokio::time::sleep(PAUSE).await;
             }
         }
     }
 
-    /// A page of the tasks that match, newest first.
+    /// Returns a page of the matching tasks, newest first.
     fn list_tasks(&self, filter: &ListTasks) -> impl Future<Output = Result<TaskList, ClientError>> + Send;
 
-    /// The steps of a task.
+    /// Returns the steps of a task.
     fn list_steps(&self, task_uuid: Uuid) -> impl Future<Output = Result<StepList, ClientError>> + Send;
 
-    /// The history of a task and its steps.
+    /// Returns the history of a task and its steps.
     fn list_transitions(&self, task_uuid: Uuid) -> impl Future<Output = Result<TransitionList, ClientError>> + Send;
 
-    /// Ends a task.
+    /// Cancels a task: no more of its steps start.
     fn cancel_task(
         &self,
         task_uuid: Uuid,
         action: &OperatorAction,
     ) -> impl Future<Output = Result<TaskSummary, ClientError>> + Send;
 
-    /// Gives up a task that is blocked by failures.
+    /// Fails a task that is blocked by failures.
     fn fail_task(
         &self,
         task_uuid: Uuid,
         action: &OperatorAction,
     ) -> impl Future<Output = Result<TaskSummary, ClientError>> + Send;
 
-    /// Lets all failed steps of a task run again.
+    /// Retries all failed steps of a task.
     fn retry_task(
         &self,
         task_uuid: Uuid,
         action: &OperatorAction,
     ) -> impl Future<Output = Result<TaskSummary, ClientError>> + Send;
 
-    /// Lets a failed step run again.
+    /// Retries a failed step.
     fn retry_step(
         &self,
         task_uuid: Uuid,
@@ -94,7 +96,7 @@ pub trait OrchestrationApiClient: Sync {
         action: &OperatorAction,
     ) -> impl Future<Output = Result<TaskSummary, ClientError>> + Send;
 
-    /// Gives a step a result by hand.
+    /// Resolves a step manually with a given result.
     fn resolve_step(
         &self,
         task_uuid: Uuid,
@@ -105,11 +107,11 @@ pub trait OrchestrationApiClient: Sync {
     /// Stores a template, given as YAML or JSON text.
     fn apply_template(&self, source: &str) -> impl Future<Output = Result<AppliedTemplate, ClientError>> + Send;
 
-    /// All templates, or those of a namespace.
+    /// Returns all templates, or those of a namespace.
     fn list_templates(&self, namespace: Option<&str>)
     -> impl Future<Output = Result<TemplateList, ClientError>> + Send;
 
-    /// A version of a template, or its newest one.
+    /// Returns a version of a template, by default the newest.
     fn get_template(
         &self,
         namespace: &str,
@@ -117,50 +119,50 @@ pub trait OrchestrationApiClient: Sync {
         version: Option<&str>,
     ) -> impl Future<Output = Result<TemplateDetail, ClientError>> + Send;
 
-    /// All namespaces.
+    /// Returns all namespaces.
     fn list_namespaces(&self) -> impl Future<Output = Result<NamespaceList, ClientError>> + Send;
 
-    /// All workers that the server knows, or those that serve a namespace.
+    /// Returns all workers that the server knows, or those that serve a namespace.
     fn list_workers(&self, namespace: Option<&str>) -> impl Future<Output = Result<WorkerList, ClientError>> + Send;
 
-    /// Facts about the server and its database.
+    /// Returns facts about the server and its database.
     fn system_info(&self) -> impl Future<Output = Result<SystemInfo, ClientError>> + Send;
 
-    /// The server's health. An unhealthy server is an answer, not an error.
+    /// Returns the server's health. An unhealthy server is not an error.
     fn health(&self) -> impl Future<Output = Result<Health, ClientError>> + Send;
 }
 
-/// A server's API at an address, by HTTP. Cheap to clone: clones share their connections.
+/// A client for a server's API over HTTP. Cheap to clone: clones share their connections.
 #[derive(Debug, Clone)]
 pub struct OrchestrationClient {
     http: Http,
 }
 
 impl OrchestrationClient {
-    /// A client of the server at `url`, such as `http://127.0.0.1:8080`. Nothing is sent yet.
+    /// Creates a client for the server at `url`, such as `http://127.0.0.1:8080`. It does not connect yet.
     ///
     /// # Errors
-    /// When the address is not one of http or https.
+    /// [`ClientError::BadUrl`] if `url` is not an http or https address; [`ClientError::Tls`] if https is not possible.
     pub fn new(url: &str) -> Result<Self, ClientError> {
         Ok(Self { http: Http::new(url)? })
     }
 
-    /// The same with another time limit for answers; 10 seconds by default.
+    /// Sets the time limit for responses, 10 seconds by default.
     #[must_use]
     pub fn with_timeout(self, timeout: Duration) -> Self {
         Self { http: self.http.with_timeout(timeout) }
     }
 
-    /// The same, sending an API key or a token with every request. Over http it can be read on the way: use https beyond this
-    /// machine. It is never shown, neither in errors nor by `Debug`.
+    /// Sends an API key or a token with every request. Others can read it on an http connection: use https to other
+    /// machines. Neither errors nor `Debug` show it.
     ///
     /// # Errors
-    /// [`ClientError::BadApiKey`] when it cannot stand in a header.
+    /// [`ClientError::BadApiKey`] if it is not valid in a header.
     pub fn with_api_key(self, key: &str) -> Result<Self, ClientError> {
         Ok(Self { http: self.http.with_api_key(key)? })
     }
 
-    /// `POST /v1/tasks/{task_uuid}/...`, with what the operator says.
+    /// `POST /v1/tasks/{task_uuid}/...`: an operator's action.
     async fn operate(
         &self,
         task_uuid: Uuid,
@@ -172,14 +174,12 @@ impl OrchestrationClient {
         self.http.send(Repeat::Never, || self.http.post(&path).json(body)).await
     }
 
-    /// `GET`, with a namespace to filter by if there is one.
-    async fn list<T: serde::de::DeserializeOwned>(
+    async fn get<T: serde::de::DeserializeOwned>(
         &self,
         path: &[&str],
-        namespace: Option<&str>,
+        query: &(impl serde::Serialize + Sync),
     ) -> Result<T, ClientError> {
-        let query: Vec<_> = namespace.map(|namespace| ("namespace", namespace)).into_iter().collect();
-        self.http.send(Repeat::Safe, || self.http.get(path).query(&query)).await
+        self.http.send(Repeat::Safe, || self.http.get(path).query(query)).await
     }
 }
 
@@ -190,7 +190,7 @@ impl OrchestrationApiClient for OrchestrationClient {
     }
 
     async fn get_task(&self, task_uuid: Uuid) -> Result<TaskDetail, ClientError> {
-        self.list(&["v1", "tasks", &task_uuid.to_string()], None).await
+        self.get(&["v1", "tasks", &task_uuid.to_string()], &NO_QUERY).await
     }
 
     async fn get_task_at_rest(&self, task_uuid: Uuid, wait: Duration) -> Result<TaskDetail, ClientError> {
@@ -199,15 +199,15 @@ impl OrchestrationApiClient for OrchestrationClient {
     }
 
     async fn list_tasks(&self, filter: &ListTasks) -> Result<TaskList, ClientError> {
-        self.http.send(Repeat::Safe, || self.http.get(&["v1", "tasks"]).query(filter)).await
+        self.get(&["v1", "tasks"], filter).await
     }
 
     async fn list_steps(&self, task_uuid: Uuid) -> Result<StepList, ClientError> {
-        self.list(&["v1", "tasks", &task_uuid.to_string(), "steps"], None).await
+        self.get(&["v1", "tasks", &task_uuid.to_string(), "steps"], &NO_QUERY).await
     }
 
     async fn list_transitions(&self, task_uuid: Uuid) -> Result<TransitionList, ClientError> {
-        self.list(&["v1", "tasks", &task_uuid.to_string(), "transitions"], None).await
+        self.get(&["v1", "tasks", &task_uuid.to_string(), "transitions"], &NO_QUERY).await
     }
 
     async fn cancel_task(&self, task_uuid: Uuid, action: &OperatorAction) -> Result<TaskSummary, ClientError> {
@@ -249,7 +249,7 @@ impl OrchestrationApiClient for OrchestrationClient {
     }
 
     async fn list_templates(&self, namespace: Option<&str>) -> Result<TemplateList, ClientError> {
-        self.list(&["v1", "templates"], namespace).await
+        self.get(&["v1", "templates"], &[("namespace", namespace)]).await
     }
 
     async fn get_template(
@@ -258,21 +258,19 @@ impl OrchestrationApiClient for OrchestrationClient {
         name: &str,
         version: Option<&str>,
     ) -> Result<TemplateDetail, ClientError> {
-        let query: Vec<_> = version.map(|version| ("version", version)).into_iter().collect();
-        let path = ["v1", "templates", namespace, name];
-        self.http.send(Repeat::Safe, || self.http.get(&path).query(&query)).await
+        self.get(&["v1", "templates", namespace, name], &[("version", version)]).await
     }
 
     async fn list_namespaces(&self) -> Result<NamespaceList, ClientError> {
-        self.list(&["v1", "namespaces"], None).await
+        self.get(&["v1", "namespaces"], &NO_QUERY).await
     }
 
     async fn list_workers(&self, namespace: Option<&str>) -> Result<WorkerList, ClientError> {
-        self.list(&["v1", "workers"], namespace).await
+        self.get(&["v1", "workers"], &[("namespace", namespace)]).await
     }
 
     async fn system_info(&self) -> Result<SystemInfo, ClientError> {
-        self.list(&["v1", "system", "info"], None).await
+        self.get(&["v1", "system", "info"], &NO_QUERY).await
     }
 
     async fn health(&self) -> Result<Health, ClientError> {

@@ -1,4 +1,4 @@
-//! The clients against real HTTP servers that answer as the test says.
+//! The clients against real HTTP servers whose responses the tests determine.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-/// A request as a server saw it.
+/// A request that a server received.
 #[derive(Debug)]
 struct Seen {
     /// Method and path with query.
@@ -27,7 +27,7 @@ struct Seen {
     body: Bytes,
 }
 
-/// A server that answers what a function says; it ends with the test.
+/// A server whose responses come from a function. It stops with the test.
 struct Server {
     url: String,
     asked: Arc<AtomicUsize>,
@@ -35,7 +35,7 @@ struct Server {
 }
 
 impl Server {
-    /// `answer` gets the number of the request, from 0.
+    /// `answer` receives the number of the request, from 0.
     async fn start(answer: impl Fn(usize, Seen) -> Response<Body> + Clone + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -99,7 +99,7 @@ fn create(key: Option<&str>) -> CreateTask {
     }
 }
 
-/// An address at which nobody listens.
+/// An address at which nothing listens.
 async fn nowhere() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     format!("http://{}", listener.local_addr().unwrap())
@@ -108,7 +108,7 @@ async fn nowhere() -> String {
 #[tokio::test]
 async fn every_call_has_its_method_path_and_body() {
     let server = Server::start(|n, seen| {
-        let expected: [(&str, Value); 11] = [
+        let expected: [(&str, Value); 13] = [
             ("POST /v1/tasks", json!({"namespace": "n", "name": "t", "context": {}})),
             ("GET /v1/tasks/00000000-0000-0000-0000-000000000000", Value::Null),
             ("GET /v1/tasks/00000000-0000-0000-0000-000000000000?wait=5s", Value::Null),
@@ -120,6 +120,8 @@ async fn every_call_has_its_method_path_and_body() {
             ("POST /v1/tasks/00000000-0000-0000-0000-000000000000/steps/s/resolve", json!({"result": [1]})),
             ("GET /v1/tasks?namespace=a%26b&limit=2", Value::Null),
             ("GET /v1/templates/n/t?version=1.0.0", Value::Null),
+            ("GET /v1/workers", Value::Null),
+            ("GET /v1/workers?namespace=n", Value::Null),
         ];
         assert_eq!(seen.line, expected[n].0);
         let body = if seen.body.is_empty() { Value::Null } else { serde_json::from_slice(&seen.body).unwrap() };
@@ -128,6 +130,7 @@ async fn every_call_has_its_method_path_and_body() {
             9 => ok(&json!({"tasks": [task("pending")], "next_cursor": "c"})),
             10 => ok(&json!({"namespace": "n", "name": "t", "version": "1.0.0", "description": null, "total_steps": 1,
                 "created_at": "2030-01-01T00:00:00Z", "definition": {"name": "t"}})),
+            11.. => ok(&json!({"workers": []})),
             _ => ok(&task("pending")),
         }
     })
@@ -148,11 +151,13 @@ async fn every_call_has_its_method_path_and_body() {
     assert_eq!(page.next_cursor.as_deref(), Some("c"));
     let template = client.get_template("n", "t", Some("1.0.0")).await.unwrap();
     assert_eq!(template.definition, json!({"name": "t"}));
-    assert_eq!(server.asked(), 11);
+    client.list_workers(None).await.unwrap();
+    client.list_workers(Some("n")).await.unwrap();
+    assert_eq!(server.asked(), 13);
 }
 
 #[tokio::test]
-async fn a_template_is_sent_as_it_is() {
+async fn a_template_is_sent_unchanged() {
     let server = Server::start(|_, seen| {
         assert_eq!(seen.line, "POST /prefix/v1/templates");
         assert_eq!(seen.content_type.as_deref(), Some("application/yaml"));
@@ -165,7 +170,7 @@ async fn a_template_is_sent_as_it_is() {
 }
 
 #[tokio::test]
-async fn reading_is_repeated_when_the_server_is_away_for_a_moment() {
+async fn reads_are_repeated_while_the_server_is_unavailable() {
     for status in [502, 503, 504] {
         let server =
             Server::start(move |n, _| if n < 2 { answer(status, "text/html", "away") } else { ok(&task("pending")) })
@@ -176,18 +181,18 @@ async fn reading_is_repeated_when_the_server_is_away_for_a_moment() {
 }
 
 #[tokio::test]
-async fn repeating_ends_with_the_last_answer() {
+async fn the_last_response_is_returned_when_all_attempts_fail() {
     let server = Server::start(|_, _| answer(503, "text/html", "<html>\n  away</html>")).await;
     let error = server.client().system_info().await.unwrap_err();
     assert!(matches!(error, ClientError::UnexpectedResponse { status: 503, .. }), "{error:?}");
     let expected =
-        format!("{}/v1/system/info answered 503, which is not an answer of Tasker: <html> away</html>", server.url);
+        format!("{}/v1/system/info responded with 503, but not as Tasker does: <html> away</html>", server.url);
     assert_eq!(error.to_string(), expected);
     assert_eq!(server.asked(), 3);
 }
 
 #[tokio::test]
-async fn a_task_is_created_again_only_with_an_idempotency_key() {
+async fn only_a_creation_with_an_idempotency_key_is_repeated() {
     let server = Server::start(|n, _| if n == 0 { answer(503, "text/plain", "") } else { ok(&task("pending")) }).await;
     server.client().create_task(&create(Some("key"))).await.unwrap();
     assert_eq!(server.asked(), 2);
@@ -209,7 +214,7 @@ async fn other_failures_are_not_repeated() {
 }
 
 #[tokio::test]
-async fn a_server_that_cannot_be_reached_is_named_with_the_reason() {
+async fn an_unreachable_server_is_named_with_the_reason() {
     let url = nowhere().await;
     let error = OrchestrationClient::new(&url).unwrap().system_info().await.unwrap_err();
     assert!(matches!(error, ClientError::Unreachable { .. }), "{error:?}");
@@ -220,7 +225,7 @@ async fn a_server_that_cannot_be_reached_is_named_with_the_reason() {
 }
 
 #[tokio::test]
-async fn an_answer_that_breaks_off_is_asked_for_again() {
+async fn an_incomplete_response_is_requested_again() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = OrchestrationClient::new(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
@@ -239,15 +244,15 @@ async fn an_answer_that_breaks_off_is_asked_for_again() {
 }
 
 #[tokio::test]
-async fn an_answer_that_does_not_come_is_given_up_in_time_and_not_asked_for_again() {
-    // It accepts connections, and nothing more.
+async fn a_missing_response_is_a_timeout_and_not_requested_again() {
+    // Accepts connections and never responds.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let client = OrchestrationClient::new(&url).unwrap().with_timeout(Duration::from_millis(200));
     let start = Instant::now();
     let error = client.system_info().await.unwrap_err();
     assert!(matches!(error, ClientError::Timeout { .. }), "{error:?}");
-    assert_eq!(error.to_string(), format!("{url}/v1/system/info did not answer within 0.2 s"));
+    assert_eq!(error.to_string(), format!("{url}/v1/system/info did not respond within 0.2 s"));
     assert!(start.elapsed() < Duration::from_secs(5));
 }
 
@@ -269,15 +274,15 @@ async fn a_problem_document_becomes_a_typed_error() {
 }
 
 #[tokio::test]
-async fn an_answer_of_something_else_is_not_taken_for_one_of_tasker() {
+async fn a_response_of_another_program_is_an_error() {
     let server = Server::start(|_, _| answer(200, "text/html", "x".repeat(1000))).await;
     let error = server.client().system_info().await.unwrap_err().to_string();
-    assert!(error.contains("answered 200, which is not an answer of Tasker: "), "{error}");
+    assert!(error.contains("responded with 200, but not as Tasker does: "), "{error}");
     assert!(error.len() < 500, "{error}");
 }
 
 #[tokio::test]
-async fn waiting_goes_on_until_the_task_is_at_rest() {
+async fn waiting_continues_until_the_task_is_at_rest() {
     let server = Server::start(|n, seen| {
         assert!(seen.line.contains("?wait="), "{}", seen.line);
         ok(&task(if n < 2 { "in_progress" } else { "blocked_by_failures" }))
@@ -289,7 +294,7 @@ async fn waiting_goes_on_until_the_task_is_at_rest() {
 }
 
 #[tokio::test]
-async fn waiting_ends_at_the_limit_with_the_task_as_it_is() {
+async fn waiting_ends_at_the_limit_and_returns_the_task() {
     let server = Server::start(|_, _| ok(&task("in_progress"))).await;
     let error = server.client().wait_for_task(Uuid::nil(), Duration::from_millis(50)).await.unwrap_err();
     assert!(error.to_string().ends_with("is still in_progress after 0.05 s"), "{error}");
@@ -298,7 +303,7 @@ async fn waiting_ends_at_the_limit_with_the_task_as_it_is() {
 }
 
 #[tokio::test]
-async fn bad_health_is_an_answer() {
+async fn an_unhealthy_server_is_not_an_error() {
     let server = Server::start(|_, seen| {
         assert_eq!(seen.line, "GET /health");
         let health = json!({"status": "unhealthy", "checks": {"database": {"status": "unhealthy", "message": "down"}}});
@@ -313,7 +318,7 @@ async fn bad_health_is_an_answer() {
 }
 
 #[tokio::test]
-async fn a_worker_speaks_of_itself() {
+async fn a_worker_returns_its_status() {
     let server = Server::start(|_, seen| {
         assert_eq!(seen.line, "GET /v1/worker/status");
         ok(&json!({
@@ -329,7 +334,7 @@ async fn a_worker_speaks_of_itself() {
 }
 
 #[test]
-fn an_address_that_is_none_is_refused() {
+fn an_invalid_address_is_refused() {
     for url in ["", "localhost:8080", "ftp://host", "http://"] {
         let error = OrchestrationClient::new(url).unwrap_err();
         assert!(matches!(error, ClientError::BadUrl { .. }), "{error:?}");

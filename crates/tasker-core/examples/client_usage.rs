@@ -9,8 +9,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tasker_core::api::{CreateTask, TaskState};
-use tasker_core::client::{OrchestrationApiClient, OrchestrationClient};
+use tasker_core::{CreateTask, OrchestrationApiClient, OrchestrationClient, TaskState};
 use uuid::Uuid;
 
 #[tokio::main]
@@ -24,7 +23,7 @@ async fn main() -> anyhow::Result<()> {
             name: "mathematical_sequence".to_owned(),
             version: None, // the newest
             context: [("even_number".to_owned(), json!(6))].into_iter().collect(),
-            // With a key of its own the request may be repeated: the client does so if the server is away for a moment.
+            // With a key, the client repeats the request if the server is unavailable for a moment.
             idempotency_key: Some(Uuid::new_v4().to_string()),
             priority: None,
             tags: Some(json!(["example"])),

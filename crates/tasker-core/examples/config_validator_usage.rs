@@ -1,5 +1,5 @@
-//! Merges the settings of this repository for the environment `test`, checks them and prints them; then shows how a wrong
-//! setting is reported.
+//! Merges this repository's settings for the environment `test`, checks and prints them. Then shows how wrong
+//! settings are reported.
 //!
 //! ```text
 //! cargo run --example config_validator_usage
@@ -15,13 +15,13 @@ fn main() -> anyhow::Result<()> {
     // The same as `config-builder --environment test`.
     let built = build(&folder, &contexts(&folder)?, "test")?;
     println!("The settings of environment `test` are valid:\n\n{}", built.toml);
-    anyhow::ensure!(built.settings.validate().is_ok(), "what was built is valid");
+    anyhow::ensure!(built.settings.validate().is_ok(), "the built settings are not valid");
 
     let mut settings = Settings::default();
     settings.worker.max_concurrent = 0;
     settings.logging.filter = "tasker=loud".to_owned();
-    let Err(problems) = settings.validate() else { anyhow::bail!("wrong settings were taken for valid") };
-    println!("Wrong settings are refused, all at once:\n");
+    let Err(problems) = settings.validate() else { anyhow::bail!("wrong settings were accepted") };
+    println!("All wrong settings are reported at once:\n");
     for problem in problems {
         println!("  {problem}");
     }

@@ -1,4 +1,4 @@
-//! A complete worker of your own: one template, two handlers.
+//! A complete worker with one template and two handlers.
 //!
 //! Needs the database of a running stack, such as the one of `tasker-cli dev`, which prints its `DATABASE_URL`:
 //!
@@ -8,11 +8,7 @@
 //! ```
 
 use serde_json::json;
-use tasker_core::worker::{HandlerError, HandlerResult, StepContext, Worker};
-use tasker_core::{
-    engine::database,
-    runtime::{settings::Settings, shutdown},
-};
+use tasker_core::{HandlerError, HandlerResult, Settings, StepContext, Worker, database, shutdown};
 
 const GREETING: &str = r"
 name: greeting
@@ -44,8 +40,8 @@ async fn shout(step: StepContext) -> HandlerResult {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let mut settings = Settings::load(None)?; // defaults, and DATABASE_URL
-    settings.worker.port = 0; // any: the stack's own worker has the usual one
+    let mut settings = Settings::load(None)?; // the defaults, and DATABASE_URL
+    settings.worker.port = 0; // a free one, because the stack's worker uses the default
     let pool = database::connect(&settings.database, "hello-worker").await?;
     let worker = Worker::builder(settings.worker, pool)
         .template(GREETING)
@@ -53,7 +49,7 @@ async fn main() -> anyhow::Result<()> {
         .handler("hello.shout", shout)
         .start()
         .await?;
-    println!("the worker runs; its status: {}/v1/worker/status", worker.url());
+    println!("The worker is running. Its status: {}/v1/worker/status", worker.url());
     worker.run_until(shutdown::on_signal()?.cancelled_owned()).await;
     Ok(())
 }

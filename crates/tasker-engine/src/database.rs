@@ -1,65 +1,99 @@
-//! Connecting to PostgreSQL, and the schema's migrations.
+//! Connecting to PostgreSQL.
+//!
+//! Tasker needs sessions: it listens for notifications, keeps prepared statements, and sets the planner once for each
+//! connection. A pooler in transaction mode offers none of this, so [`connect`] refuses it.
 
 use std::str::FromStr;
-use std::sync::LazyLock;
 use std::time::Duration;
 
-use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{Connection, PgConnection};
-
+use sqlx::{Connection, PgConnection, Row};
 use tasker_runtime::settings;
 
-/// The migrations of schema `tasker`, embedded. They need PGMQ in the database.
-pub static MIGRATOR: LazyLock<Migrator> = LazyLock::new(|| {
-    let mut migrator = sqlx::migrate!();
-    // The default table, in a fixed place: without the schema, PostgreSQL would look in one named like the user first, and that is
-    // ours where the user is called tasker.
-    migrator.dangerous_set_table_name("public._sqlx_migrations");
-    migrator
-});
+pub use crate::schema::require_schema;
 
+/// Connections that were idle for longer are pinged before they are used.
 const IDLE_BEFORE_PING: Duration = Duration::from_secs(1);
+
+/// What the engine's statements need of the planner: indexes and nested loops, whatever the tables hold, and plans that are
+/// kept. Without these settings the planner overestimates set-returning functions, believes young tables to be empty, and
+/// compiles plans whose pinned cost looks high. They are settings of the session, because a SET clause of each function
+/// costs more than some of the statements.
+const PLANNER: &str = "select set_config(name, value, false) from (values
+    ('enable_seqscan', 'off'), ('enable_hashjoin', 'off'), ('enable_mergejoin', 'off'), ('jit', 'off'),
+    ('plan_cache_mode', 'force_generic_plan')) s(name, value)";
 
 /// Why the database cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DatabaseError {
     /// No address was given.
-    #[error("no database is named: set DATABASE_URL, or `url` in section [database] of the settings")]
+    #[error("the database has no address: set DATABASE_URL, or `url` in section [database] of the settings")]
     NoUrl,
-    /// The address cannot be read.
+    /// The address is not valid.
     #[error(
         "DATABASE_URL is not the address of a PostgreSQL database (postgres://user:password@host:port/database): {0}"
     )]
     BadUrl(String),
-    /// The server cannot be reached or refuses us.
+    /// The server cannot be reached or refuses the connection.
     #[error("cannot connect to PostgreSQL at {address}: {source}")]
     Unreachable {
         /// Host, port and database, without the password.
         address: String,
-        /// What happened.
+        /// The cause.
         source: sqlx::Error,
+    },
+    /// A pooler shares one session of PostgreSQL among its clients.
+    #[error(
+        "{address} is a connection pooler in transaction mode, and Tasker needs sessions: connect to PostgreSQL \
+         itself, or to the pooler in session mode (see docs/poolers.md)"
+    )]
+    Pooler {
+        /// Host, port and database, without the password.
+        address: String,
     },
     /// The schema is missing or older than this program.
     #[error(
-        "the database's schema is at version {found}, this program needs version {needed}: run `tasker-cli db migrate` or `tasker-server migrate`"
+        "the database is older than this program (schema {found}, this program needs {needed}): \
+         run `tasker-cli db migrate` or `tasker-server migrate`"
     )]
-    Outdated {
+    TooOld {
         /// The newest migration of the database; 0 if there is none.
         found: i64,
         /// The newest migration of this program.
         needed: i64,
+    },
+    /// The functions of the schema are older than this program.
+    #[error(
+        "the database's functions were installed by Tasker {found}, this program is {needed}: \
+         run `tasker-cli db migrate` or `tasker-server migrate`"
+    )]
+    OldFunctions {
+        /// The release that installed the functions.
+        found: String,
+        /// The release of this program.
+        needed: &'static str,
+    },
+    /// The schema is newer than this program and no longer supports it.
+    #[error(
+        "the database is newer than this program (schema {found}, this program knows {known}): upgrade the program"
+    )]
+    TooNew {
+        /// The newest migration of the database.
+        found: i64,
+        /// The newest migration of this program.
+        known: i64,
     },
     /// A query failed.
     #[error(transparent)]
     Sql(#[from] sqlx::Error),
 }
 
-/// A pool of connections. One is made and closed at once, so that a wrong address is known at start.
+/// A pool of connections for the engine. It connects at once, so that a wrong address is known at start.
 ///
 /// # Errors
-/// When the address is missing or wrong, or the server cannot be reached within the acquire timeout.
+/// When the address is missing or wrong, the server cannot be reached within the acquire timeout, or a pooler in transaction
+/// mode is in between.
 pub async fn connect(settings: &settings::Database, application: &str) -> Result<PgPool, DatabaseError> {
     if settings.url.is_empty() {
         return Err(DatabaseError::NoUrl);
@@ -69,19 +103,18 @@ pub async fn connect(settings: &settings::Database, application: &str) -> Result
         .application_name(application);
     let address =
         format!("{}:{}/{}", options.get_host(), options.get_port(), options.get_database().unwrap_or_default());
-    // Not the pool's own first connection: it would try until the timeout, and then hide why the server refuses.
-    let first = tokio::time::timeout(settings.acquire_timeout(), PgConnection::connect_with(&options)).await;
-    match first {
-        // Whatever closing it says, the pool makes its own.
-        Ok(Ok(connection)) => drop(connection.close().await),
-        Ok(Err(source)) => return Err(DatabaseError::Unreachable { address, source }),
-        Err(_) => return Err(DatabaseError::Unreachable { address, source: sqlx::Error::PoolTimedOut }),
+    // Not a connection of the pool: the pool retries until the timeout and then hides the reason of the server.
+    let shared = tokio::time::timeout(settings.acquire_timeout(), sessions_are_shared(&options)).await;
+    match shared.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
+        Ok(false) => {}
+        Ok(true) => return Err(DatabaseError::Pooler { address }),
+        Err(source) => return Err(DatabaseError::Unreachable { address, source }),
     }
-    Ok(PgPoolOptions::new()
+    Ok(pool_options()
         .max_connections(settings.max_connections)
         .min_connections(1)
         .acquire_timeout(settings.acquire_timeout())
-        // Ask a connection whether it lives only where it was idle for a while: under load that is a round trip per query.
+        // Ping a connection only if it was idle for a while. Under load a ping would cost a round trip for each query.
         .test_before_acquire(false)
         .before_acquire(|connection, idle| {
             Box::pin(async move {
@@ -94,31 +127,28 @@ pub async fn connect(settings: &settings::Database, application: &str) -> Result
         .connect_lazy_with(options))
 }
 
-/// The number of the newest migration of the database; 0 if there is none.
-///
-/// # Errors
-/// When the query fails.
-pub async fn schema_version(pool: &PgPool) -> Result<i64, DatabaseError> {
-    let migrated: bool =
-        sqlx::query_scalar("select to_regclass('public._sqlx_migrations') is not null").fetch_one(pool).await?;
-    if !migrated {
-        return Ok(0);
-    }
-    Ok(sqlx::query_scalar("select coalesce(max(version), 0) from public._sqlx_migrations where success")
-        .fetch_one(pool)
-        .await?)
+/// Options of a pool whose connections are fit for the engine: each sets the planner once. [`connect`] uses them.
+pub fn pool_options() -> PgPoolOptions {
+    PgPoolOptions::new().after_connect(|connection, _| {
+        Box::pin(async move {
+            sqlx::raw_sql(PLANNER).execute(connection).await?;
+            Ok(())
+        })
+    })
 }
 
-/// Makes sure that the database has every migration of this program. A newer schema is taken: migrations keep the functions
-/// that older programs call.
-///
-/// # Errors
-/// [`DatabaseError::Outdated`] when it has not.
-pub async fn require_schema(pool: &PgPool) -> Result<(), DatabaseError> {
-    let needed = MIGRATOR.iter().map(|migration| migration.version).max().unwrap_or(0);
-    let found = schema_version(pool).await?;
-    if found < needed {
-        return Err(DatabaseError::Outdated { found, needed });
+/// Whether two open connections have the same server process: a pooler then gives each transaction any session.
+async fn sessions_are_shared(options: &PgConnectOptions) -> sqlx::Result<bool> {
+    let mut one = PgConnection::connect_with(options).await?;
+    let mut other = PgConnection::connect_with(options).await?;
+    let mut processes = Vec::new();
+    for connection in [&mut one, &mut other] {
+        // The simple protocol, because a prepared statement would fail behind a pooler.
+        let row = sqlx::raw_sql("select pg_backend_pid()::text").fetch_one(connection).await?;
+        processes.push(row.try_get::<String, _>(0)?);
     }
-    Ok(())
+    // A failure to close them does not matter: the pool opens its own.
+    drop(one.close().await);
+    drop(other.close().await);
+    Ok(processes[0] == processes[1])
 }

@@ -1,13 +1,23 @@
-//! The engine: the SQL functions of schema `tasker` as Rust methods. Each call is one transaction.
+//! The workflow engine: the schema of the database, its SQL functions, and their typed calls.
 //!
-//! The database decides everything; this module only carries arguments and rows. See `migrations/0001_schema.sql` for the
-//! life of a task.
+//! The state machine of tasks and steps is a set of SQL functions. Each call is one transaction over a whole batch. This crate
+//! only carries arguments and rows. `functions/01_overview.sql` describes the life of a task.
+//!
+//! - [`database`] connects;
+//! - [`migrate()`] creates and upgrades the schema;
+//! - [`Engine`] has a method for each call.
+//!
+//! No other crate contains SQL on the engine's tables, except the checker of invariants in `tasker-chaos`, which must not
+//! trust the engine.
 
+mod arguments;
 pub mod database;
 mod failure;
-mod housekeeping;
-mod migrate;
 mod operate;
+mod queues;
+mod retention;
+mod schema;
+mod statements;
 mod steps;
 mod system;
 mod tasks;
@@ -15,9 +25,9 @@ mod templates;
 mod workers;
 
 pub use failure::Failure;
-pub use housekeeping::DeletedTasks;
-pub use migrate::{MigrateError, migrate};
 pub use operate::{Operation, OperationOutcome};
+pub use retention::DeletedTasks;
+pub use schema::{MigrateError, migrate, schema_version};
 pub use steps::{ClaimedStep, Completion, StepOutcome, StepRef, StepResult};
 pub use tasks::{CreateOutcome, NewTask, TaskFilter};
 pub use templates::{ApplyOutcome, StoredTemplate};
@@ -25,19 +35,20 @@ pub use workers::WorkerHeartbeat;
 
 use sqlx::PgPool;
 
-/// Calls the engine's SQL functions through a pool of connections.
+/// Calls the SQL functions of the engine through a pool of connections.
 #[derive(Debug, Clone)]
 pub struct Engine {
     pool: PgPool,
 }
 
 impl Engine {
-    /// An engine on the database that the pool is connected to. Its schema must be migrated.
+    /// An engine on a migrated database. The pool should come from [`database::connect`] or [`database::pool_options`]: other
+    /// pools work, but the planner then chooses slow plans.
     pub fn new(pool: PgPool) -> Self {
         Self { pool }
     }
 
-    /// The pool, for what is not the engine's business.
+    /// The pool, for listening and for closing it.
     pub fn pool(&self) -> &PgPool {
         &self.pool
     }

@@ -1,24 +1,32 @@
-//! What operators do to tasks and steps.
+//! Actions of operators on tasks and steps.
 
 use serde_json::Value;
-use sqlx::AssertSqlSafe;
+use sqlx::Type;
 use uuid::Uuid;
 
 use crate::Engine;
+use crate::statements::statements;
+
+statements! {
+    CANCEL = "select outcome, state::text from tasker.end_task($1, 'cancelled', $2, $3)";
+    FAIL = "select outcome, state::text from tasker.end_task($1, 'failed', $2, $3)";
+    RETRY = "select outcome, state::text from tasker.retry_steps($1, $4, $2, $3)";
+    RESOLVE = "select outcome, state::text from tasker.resolve_step($1, $4, $5, $2, $3)";
+}
 
 /// An operator's action on a task.
 #[derive(Debug, Clone)]
 pub enum Operation {
-    /// Ends the task.
+    /// Cancels the task.
     Cancel,
-    /// Gives up a task that is blocked by failures.
+    /// Fails a task that is blocked by failures.
     Fail,
-    /// Lets failed steps run again: all of the task, or the named one.
+    /// Retries failed steps: all of the task, or the named one.
     Retry {
         /// The step's name.
         step: Option<String>,
     },
-    /// Gives a step a result by hand.
+    /// Records a result for a step by hand.
     Resolve {
         /// The step's name.
         step: String,
@@ -27,7 +35,7 @@ pub enum Operation {
     },
 }
 
-/// What an [`Operation`] found.
+/// The outcome of an [`Operation`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OperationOutcome {
     /// It is done.
@@ -36,15 +44,25 @@ pub enum OperationOutcome {
     NotFound,
     /// The task has no such step.
     NoStep,
-    /// The task or step is in this state, in which it cannot be done.
+    /// The task or step is in this state, which does not allow the operation.
     WrongState(String),
 }
 
+/// The name of an [`OperationOutcome`] in the database.
+#[derive(Debug, Clone, Copy, Type)]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+enum OutcomeName {
+    Done,
+    NotFound,
+    NoStep,
+    WrongState,
+}
+
 impl Engine {
-    /// Does what an operator asks; `actor` and `reason` go into the history.
+    /// Does what an operator asks. `actor` and `reason` go into the history.
     ///
     /// # Errors
-    /// When the database fails; nothing is changed then.
+    /// When the database fails. Nothing is changed then.
     pub async fn operate(
         &self,
         task_id: Uuid,
@@ -52,27 +70,24 @@ impl Engine {
         actor: Option<&str>,
         reason: Option<&str>,
     ) -> sqlx::Result<OperationOutcome> {
-        let call = match operation {
-            Operation::Cancel => "tasker.end_task($1, 'cancelled', $2, $3)",
-            Operation::Fail => "tasker.end_task($1, 'failed', $2, $3)",
-            Operation::Retry { .. } => "tasker.retry_steps($1, $4, $2, $3)",
-            Operation::Resolve { .. } => "tasker.resolve_step($1, $4, $5, $2, $3)",
+        let statement = match operation {
+            Operation::Cancel => CANCEL,
+            Operation::Fail => FAIL,
+            Operation::Retry { .. } => RETRY,
+            Operation::Resolve { .. } => RESOLVE,
         };
-        let query = sqlx::query_as(AssertSqlSafe(format!("select outcome, state::text from {call}")))
-            .bind(task_id)
-            .bind(actor)
-            .bind(reason);
+        let query = sqlx::query_as(statement).bind(task_id).bind(actor).bind(reason);
         let query = match operation {
             Operation::Cancel | Operation::Fail => query,
             Operation::Retry { step } => query.bind(step),
             Operation::Resolve { step, result } => query.bind(step).bind(result),
         };
-        let (outcome, state): (String, Option<String>) = query.fetch_one(&self.pool).await?;
-        Ok(match outcome.as_str() {
-            "done" => OperationOutcome::Done,
-            "not_found" => OperationOutcome::NotFound,
-            "no_step" => OperationOutcome::NoStep,
-            _ => OperationOutcome::WrongState(state.unwrap_or_default()),
+        let (outcome, state): (OutcomeName, Option<String>) = query.fetch_one(&self.pool).await?;
+        Ok(match outcome {
+            OutcomeName::Done => OperationOutcome::Done,
+            OutcomeName::NotFound => OperationOutcome::NotFound,
+            OutcomeName::NoStep => OperationOutcome::NoStep,
+            OutcomeName::WrongState => OperationOutcome::WrongState(state.unwrap_or_default()),
         })
     }
 }

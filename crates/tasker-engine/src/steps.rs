@@ -1,16 +1,29 @@
-//! Claiming steps, recording their results, keeping leases.
+//! Claiming steps, recording their results, and extending leases.
 
 use std::time::Duration;
 
 use serde_json::Value;
-use sqlx::FromRow;
-use sqlx::postgres::types::PgInterval;
+use sqlx::decode::Decode;
+use sqlx::encode::{Encode, IsNull};
+use sqlx::error::BoxDynError;
+use sqlx::postgres::types::PgRecordEncoder;
+use sqlx::postgres::{PgArgumentBuffer, PgHasArrayType, PgTypeInfo, Postgres};
+use sqlx::{FromRow, Type, TypeInfo};
 use uuid::Uuid;
 
 use crate::Engine;
+use crate::arguments::{count, interval};
+use crate::statements::statements;
 
-/// A step that a worker has claimed: all that it needs to run it and to give its result back.
-#[derive(Debug, Clone, PartialEq, FromRow)]
+statements! {
+    /// With casts, because the function of release 0.1 has as many arguments.
+    START_STEPS = "select * from tasker.start_steps($1, $2, $3::interval[], $4::integer, $5::interval)";
+    COMPLETE_STEPS = "select refused, handed from tasker.complete_steps($1, $2, $3, $4, $5)";
+    EXTEND_LEASES = "select tasker.extend_leases($1, $2)";
+}
+
+/// A step that a worker has claimed, with all that it needs to run it and to return its result.
+#[derive(Debug, Clone, PartialEq, FromRow, Decode)]
 pub struct ClaimedStep {
     /// The task.
     pub task_id: Uuid,
@@ -30,46 +43,48 @@ pub struct ClaimedStep {
     pub step_name: String,
     /// The name of the handler to call.
     pub callable: String,
-    /// What the template says to the handler.
+    /// The handler's `initialization` of the template.
     pub initialization: Value,
     /// The task's input.
     pub context: Value,
     /// An object: the results of the step's dependencies by their names.
     pub dependency_results: Value,
-    /// Which attempt this is, from 1.
+    /// The number of this attempt, from 1.
     pub attempt: i16,
-    /// How many attempts there may be.
+    /// The largest number of attempts.
     pub max_attempts: i16,
     /// How long the attempt may take, in seconds.
     pub timeout_seconds: i32,
-    /// How long its message had been visible in the queue, in seconds; none if the step was handed to the worker that made it ready.
+    /// How long its message was visible in the queue, in seconds. None if the step was handed to the worker that made it
+    /// ready.
     pub waited_seconds: Option<f64>,
 }
 
 /// Names a claimed step in later calls.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Type)]
+#[sqlx(type_name = "tasker.step_ref")]
 pub struct StepRef {
+    /// The task's namespace.
+    pub namespace: String,
+    /// The step's message in the namespace's queue.
+    pub msg_id: i64,
     /// The task.
     pub task_id: Uuid,
     /// The step's number in its task.
     pub step_no: i16,
     /// The fencing token of the lease.
     pub token: Uuid,
-    /// The task's namespace.
-    pub namespace: String,
-    /// The step's message in the namespace's queue.
-    pub msg_id: i64,
 }
 
 impl ClaimedStep {
-    /// What names this step in later calls.
+    /// The name of this step in later calls.
     pub fn step_ref(&self) -> StepRef {
         StepRef {
+            namespace: self.namespace.clone(),
+            msg_id: self.msg_id,
             task_id: self.task_id,
             step_no: self.step_no,
             token: self.token,
-            namespace: self.namespace.clone(),
-            msg_id: self.msg_id,
         }
     }
 }
@@ -77,13 +92,13 @@ impl ClaimedStep {
 /// How an attempt ended.
 #[derive(Debug, Clone, PartialEq)]
 pub enum StepOutcome {
-    /// With this result.
+    /// It completed with this result.
     Completed(Value),
-    /// With an error (an object with `kind` and `message`) that another attempt may not meet.
+    /// It failed with an error (an object with `kind` and `message`). Another attempt may succeed.
     RetryableError(Value),
-    /// With an error that every attempt will meet.
+    /// It failed with an error that every attempt would meet.
     PermanentError(Value),
-    /// Not run: handed back, and not counted.
+    /// It was not run. The step is released, and the attempt does not count.
     Released,
 }
 
@@ -96,10 +111,11 @@ pub struct StepResult {
     pub outcome: StepOutcome,
 }
 
-/// What became of a batch of results.
+/// The effect of a batch of results.
 #[derive(Debug, Clone, Default)]
 pub struct Completion {
-    /// Results that did not count: task and step number. Somebody else holds the step, or it is no longer wanted.
+    /// The steps whose results were refused: task and step number. Another worker holds the step, or it was cancelled or
+    /// resolved.
     pub refused: Vec<(Uuid, i16)>,
     /// Steps that the batch made ready, handed to the worker that sent it.
     pub handed: Vec<ClaimedStep>,
@@ -108,11 +124,11 @@ pub struct Completion {
 impl Engine {
     /// Claims up to `limit` steps of `namespaces`, in their order, for the length of `lease`.
     ///
-    /// `look_back` says for each namespace how long ago a message may have become visible to be found; where it says nothing,
-    /// any time. A caller that knows that nothing older is there saves the database the way past what was there.
+    /// `look_back` has one element for each namespace: the longest time that a message may have been visible to be found, or
+    /// none for any time. A caller that knows that nothing older exists saves the database the search.
     ///
     /// # Errors
-    /// When the database fails; nothing is claimed then.
+    /// When the database fails. Nothing is claimed then.
     pub async fn start_steps(
         &self,
         worker_id: &str,
@@ -122,22 +138,22 @@ impl Engine {
         look_back: &[Option<Duration>],
     ) -> sqlx::Result<Vec<ClaimedStep>> {
         let look_back: Vec<_> = look_back.iter().map(|span| span.map(interval)).collect();
-        sqlx::query_as("select * from tasker.start_steps($1, $2, $3, $4, $5)")
+        sqlx::query_as(START_STEPS)
             .bind(worker_id)
             .bind(namespaces)
+            .bind(look_back)
             .bind(count(limit))
             .bind(interval(lease))
-            .bind(look_back)
             .fetch_all(&self.pool)
             .await
     }
 
-    /// Records a batch of results in one durable transaction. Up to `take` steps of `namespaces` that this makes ready are
-    /// claimed for the worker at once.
+    /// Records a batch of results in one durable transaction. Up to `take` steps of `namespaces` that become ready are claimed
+    /// for the worker at once.
     ///
     /// # Errors
-    /// When the database fails. Unless the connection broke at the very commit, nothing is recorded then; the same batch may be
-    /// sent again: what was recorded is refused.
+    /// When the database fails. Nothing is recorded then, unless the connection broke during the commit. The same batch can
+    /// be sent again: results that were recorded are refused.
     pub async fn complete_steps(
         &self,
         worker_id: &str,
@@ -146,107 +162,102 @@ impl Engine {
         lease: Duration,
         results: &[StepResult],
     ) -> sqlx::Result<Completion> {
-        let refs = Columns::of(results.iter().map(|result| &result.step));
-        let mut outcomes = Vec::with_capacity(results.len());
-        let mut payloads = Vec::with_capacity(results.len());
-        for result in results {
-            let (outcome, payload) = match &result.outcome {
-                StepOutcome::Completed(value) => ("completed", Some(value)),
-                StepOutcome::RetryableError(error) => ("retryable_error", Some(error)),
-                StepOutcome::PermanentError(error) => ("permanent_error", Some(error)),
-                StepOutcome::Released => ("released", None),
-            };
-            outcomes.push(outcome);
-            payloads.push(payload);
-        }
-        let rows: Vec<CompletionRow> =
-            sqlx::query_as("select * from tasker.complete_steps($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)")
-                .bind(worker_id)
-                .bind(namespaces)
-                .bind(count(take))
-                .bind(interval(lease))
-                .bind(refs.namespaces)
-                .bind(refs.msg_ids)
-                .bind(refs.task_ids)
-                .bind(refs.step_nos)
-                .bind(refs.tokens)
-                .bind(outcomes)
-                .bind(payloads)
-                .fetch_all(&self.pool)
-                .await?;
-        let mut completion = Completion::default();
-        for row in rows {
-            match row {
-                CompletionRow::Refused(task_id, step_no) => completion.refused.push((task_id, step_no)),
-                CompletionRow::Handed(step) => completion.handed.push(*step),
-            }
-        }
-        Ok(completion)
+        let (refused, handed): (Vec<i32>, Vec<ClaimedStep>) = sqlx::query_as(COMPLETE_STEPS)
+            .bind(worker_id)
+            .bind(namespaces)
+            .bind(count(take))
+            .bind(interval(lease))
+            .bind(results)
+            .fetch_one(&self.pool)
+            .await?;
+        let refused = refused.into_iter().filter_map(|position| at(results, position)).map(|result| &result.step);
+        Ok(Completion { refused: refused.map(|step| (step.task_id, step.step_no)).collect(), handed })
     }
 
-    /// Extends the leases of running steps. Returns the ones still held, as task and step number; the others are lost, and
-    /// their results will be refused.
+    /// Extends the leases of running steps. Returns the steps that are still held, as task and step number. The other leases
+    /// are lost, and the results of their steps will be refused.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn extend_leases(&self, lease: Duration, steps: &[StepRef]) -> sqlx::Result<Vec<(Uuid, i16)>> {
-        let refs = Columns::of(steps);
-        sqlx::query_as("select task_id, step_no from tasker.extend_leases($1, $2, $3, $4, $5, $6)")
-            .bind(interval(lease))
-            .bind(refs.namespaces)
-            .bind(refs.msg_ids)
-            .bind(refs.task_ids)
-            .bind(refs.step_nos)
-            .bind(refs.tokens)
-            .fetch_all(&self.pool)
-            .await
+        let held: Vec<i32> =
+            sqlx::query_scalar(EXTEND_LEASES).bind(interval(lease)).bind(steps).fetch_all(&self.pool).await?;
+        Ok(held
+            .into_iter()
+            .filter_map(|position| at(steps, position))
+            .map(|step| (step.task_id, step.step_no))
+            .collect())
     }
 }
 
-/// Steps as the columns that the SQL functions take.
-struct Columns<'a> {
-    namespaces: Vec<&'a str>,
-    msg_ids: Vec<i64>,
-    task_ids: Vec<Uuid>,
-    step_nos: Vec<i16>,
-    tokens: Vec<Uuid>,
+/// The element at a position of SQL, which counts from 1.
+fn at<T>(elements: &[T], position: i32) -> Option<&T> {
+    elements.get(usize::try_from(position).ok()?.checked_sub(1)?)
 }
 
-impl<'a> Columns<'a> {
-    fn of(steps: impl IntoIterator<Item = &'a StepRef>) -> Self {
-        let mut columns =
-            Self { namespaces: vec![], msg_ids: vec![], task_ids: vec![], step_nos: vec![], tokens: vec![] };
-        for step in steps {
-            columns.namespaces.push(&step.namespace);
-            columns.msg_ids.push(step.msg_id);
-            columns.task_ids.push(step.task_id);
-            columns.step_nos.push(step.step_no);
-            columns.tokens.push(step.token);
-        }
-        columns
+/// The composite type `tasker.leased_step`. PostgreSQL names it with or without its schema, as the search path of the session
+/// says, so both names are accepted.
+impl Type<Postgres> for ClaimedStep {
+    fn type_info() -> PgTypeInfo {
+        PgTypeInfo::with_name("tasker.leased_step")
+    }
+
+    fn compatible(info: &PgTypeInfo) -> bool {
+        matches!(info.name(), "tasker.leased_step" | "leased_step")
     }
 }
 
-enum CompletionRow {
-    Refused(Uuid, i16),
-    Handed(Box<ClaimedStep>),
-}
+impl PgHasArrayType for ClaimedStep {
+    fn array_type_info() -> PgTypeInfo {
+        PgTypeInfo::array_of("tasker.leased_step")
+    }
 
-impl<'r> FromRow<'r, sqlx::postgres::PgRow> for CompletionRow {
-    fn from_row(row: &'r sqlx::postgres::PgRow) -> sqlx::Result<Self> {
-        use sqlx::Row;
-        if row.try_get("refused")? {
-            Ok(Self::Refused(row.try_get("task_id")?, row.try_get("step_no")?))
-        } else {
-            ClaimedStep::from_row(row).map(|step| Self::Handed(Box::new(step)))
-        }
+    fn array_compatible(info: &PgTypeInfo) -> bool {
+        matches!(info.name(), "tasker.leased_step[]" | "leased_step[]")
     }
 }
 
-pub(super) fn count(n: u32) -> i32 {
-    i32::try_from(n).unwrap_or(i32::MAX)
+/// The name of a [`StepOutcome`] in the database.
+#[derive(Debug, Clone, Copy, Type)]
+#[sqlx(type_name = "tasker.outcome", rename_all = "snake_case")]
+enum OutcomeName {
+    Completed,
+    RetryableError,
+    PermanentError,
+    Released,
 }
 
-pub(super) fn interval(duration: Duration) -> PgInterval {
-    PgInterval { months: 0, days: 0, microseconds: i64::try_from(duration.as_micros()).unwrap_or(i64::MAX) }
+/// As the composite type `tasker.step_result`. By hand, so that payloads are not copied.
+impl Encode<'_, Postgres> for StepResult {
+    fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
+        let (outcome, payload) = match &self.outcome {
+            StepOutcome::Completed(value) => (OutcomeName::Completed, Some(value)),
+            StepOutcome::RetryableError(error) => (OutcomeName::RetryableError, Some(error)),
+            StepOutcome::PermanentError(error) => (OutcomeName::PermanentError, Some(error)),
+            StepOutcome::Released => (OutcomeName::Released, None),
+        };
+        let mut record = PgRecordEncoder::new(buffer);
+        record
+            .encode(&self.step.namespace)?
+            .encode(self.step.msg_id)?
+            .encode(self.step.task_id)?
+            .encode(self.step.step_no)?
+            .encode(self.step.token)?
+            .encode(outcome)?
+            .encode(payload)?;
+        record.finish();
+        Ok(IsNull::No)
+    }
+}
+
+impl Type<Postgres> for StepResult {
+    fn type_info() -> PgTypeInfo {
+        PgTypeInfo::with_name("tasker.step_result")
+    }
+}
+
+impl PgHasArrayType for StepResult {
+    fn array_type_info() -> PgTypeInfo {
+        PgTypeInfo::array_of("tasker.step_result")
+    }
 }

@@ -1,9 +1,21 @@
-//! Facts of the database.
+//! Facts about the database.
 
 use sqlx::FromRow;
 
-use crate::Engine;
 use tasker_api::{NamespaceSummary, PgmqInfo};
+
+use crate::Engine;
+use crate::statements::statements;
+
+statements! {
+    LIST_NAMESPACES = "select n.namespace, n.queue, count(t.template_id) as templates
+        from tasker.namespaces n left join tasker.task_templates t using (namespace)
+        group by n.namespace order by n.namespace";
+    PING = "select 1";
+    POSTGRESQL_VERSION = "select current_setting('server_version')";
+    PGMQ_EXTENSION = "select extversion from pg_extension where extname = 'pgmq'";
+    PGMQ_SQL = "select version from pgmq.__pgmq_migrations order by string_to_array(version, '.')::int[] desc limit 1";
+}
 
 #[derive(FromRow)]
 struct NamespaceRow {
@@ -18,25 +30,19 @@ impl Engine {
     /// # Errors
     /// When the database fails.
     pub async fn list_namespaces(&self) -> sqlx::Result<Vec<NamespaceSummary>> {
-        let rows: Vec<NamespaceRow> = sqlx::query_as(
-            "select n.namespace, n.queue, count(t.template_id) as templates
-             from tasker.namespaces n left join tasker.task_templates t using (namespace)
-             group by n.namespace order by n.namespace",
-        )
-        .fetch_all(&self.pool)
-        .await?;
+        let rows: Vec<NamespaceRow> = sqlx::query_as(LIST_NAMESPACES).fetch_all(&self.pool).await?;
         Ok(rows
             .into_iter()
             .map(|NamespaceRow { namespace, queue, templates }| NamespaceSummary { namespace, queue, templates })
             .collect())
     }
 
-    /// Asks the database for nothing, to see that it answers.
+    /// Checks that the database answers.
     ///
     /// # Errors
     /// When it does not.
     pub async fn ping(&self) -> sqlx::Result<()> {
-        sqlx::query("select 1").execute(&self.pool).await?;
+        sqlx::query(PING).execute(&self.pool).await?;
         Ok(())
     }
 
@@ -53,7 +59,7 @@ impl Engine {
     /// # Errors
     /// When the database fails.
     pub async fn postgresql_version(&self) -> sqlx::Result<String> {
-        sqlx::query_scalar("select current_setting('server_version')").fetch_one(&self.pool).await
+        sqlx::query_scalar(POSTGRESQL_VERSION).fetch_one(&self.pool).await
     }
 
     /// How PGMQ is installed.
@@ -61,18 +67,11 @@ impl Engine {
     /// # Errors
     /// When the database fails.
     pub async fn pgmq_info(&self) -> sqlx::Result<PgmqInfo> {
-        let extension: Option<String> =
-            sqlx::query_scalar("select extversion from pg_extension where extname = 'pgmq'")
-                .fetch_optional(&self.pool)
-                .await?;
+        let extension: Option<String> = sqlx::query_scalar(PGMQ_EXTENSION).fetch_optional(&self.pool).await?;
         if let Some(version) = extension {
             return Ok(PgmqInfo { version, installed_as: "extension".to_owned() });
         }
-        let version: Option<String> = sqlx::query_scalar(
-            "select version from pgmq.__pgmq_migrations order by string_to_array(version, '.')::int[] desc limit 1",
-        )
-        .fetch_optional(&self.pool)
-        .await?;
+        let version: Option<String> = sqlx::query_scalar(PGMQ_SQL).fetch_optional(&self.pool).await?;
         Ok(PgmqInfo { version: version.unwrap_or_else(|| "unknown".to_owned()), installed_as: "sql".to_owned() })
     }
 }

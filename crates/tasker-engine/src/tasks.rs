@@ -1,22 +1,24 @@
 //! Creating and reading tasks.
 
-use std::str::FromStr;
+use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::types::Json;
-use sqlx::{AssertSqlSafe, FromRow};
+use sqlx::{FromRow, Type};
+use tasker_api::{StepDetail, TaskDetail, TaskState, TaskSummary, Transition};
 use uuid::Uuid;
 
 use crate::Engine;
-use tasker_api::{StepDetail, TaskDetail, TaskState, TaskSummary, Transition};
+use crate::arguments::decode;
+use crate::statements::statements;
 
 /// A task to be created.
 #[derive(Debug, Clone)]
 pub struct NewTask {
     /// Its id, a UUIDv7.
     pub task_id: Uuid,
-    /// The version of the template: [`super::StoredTemplate::template_id`].
+    /// The version of the template: [`StoredTemplate::template_id`](crate::StoredTemplate::template_id).
     pub template_id: i64,
     /// Whether the request named no version, so that the template must be the newest one.
     pub latest: bool,
@@ -26,53 +28,102 @@ pub struct NewTask {
     pub priority: i16,
     /// Its tags.
     pub tags: Option<Value>,
-    /// The idempotency key, with a digest of the request that it stands for.
+    /// The idempotency key, with a digest of the request.
     pub idempotency: Option<(String, Vec<u8>)>,
 }
 
-/// What became of a [`NewTask`].
+/// The outcome of a [`NewTask`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CreateOutcome {
-    /// It is stored, durably, with this time of creation, and its first steps are in the queue.
+    /// It is stored durably, and its first steps are in the queue. The time is that of creation.
     Created(DateTime<Utc>),
-    /// The idempotency key was used by the same request before: its task.
+    /// The same request used this idempotency key before. This is its task.
     Existing(Uuid),
-    /// The idempotency key was used by another request before: its task.
+    /// Another request used this idempotency key before. This is its task.
     Conflict(Uuid),
-    /// The template is not the newest one any more, or is gone: look again.
+    /// The template has a newer version or was deleted. The caller must look it up again.
     Outdated,
 }
 
 /// Which tasks to list.
 #[derive(Debug, Clone, Default)]
 pub struct TaskFilter {
-    /// Only tasks of this namespace.
-    pub namespace: Option<String>,
+    /// Only tasks of these namespaces. None: of every namespace.
+    pub namespaces: Option<Vec<String>>,
     /// Only tasks in this state.
     pub status: Option<TaskState>,
     /// Only tasks created before this one.
     pub before: Option<Uuid>,
-    /// How many, at most.
+    /// The largest number of tasks.
     pub limit: i64,
 }
 
-const SUMMARY_COLUMNS: &str = "t.task_id, t.namespace, tt.name, tt.version, t.state::text as state, t.total_steps,
-    t.completed_steps, t.failed_steps, t.priority, t.tags, t.created_at, t.started_at, t.completed_at";
+/// The columns of a [`TaskRow`].
+macro_rules! summary_columns {
+    () => {
+        "t.task_id, t.namespace, tt.name, tt.version, t.state::text as state, t.total_steps, t.completed_steps,
+         t.failed_steps, t.priority, t.tags, t.created_at, t.started_at, t.completed_at"
+    };
+}
 
-/// The steps of task `t` as a JSON array of [`StepDetail`]: a task is read by one statement, so as of one moment. As `json`, which is
-/// made in one go and may be four times as large as `jsonb`.
-const STEPS_COLUMN: &str = "(
-    select coalesce(json_agg(json_build_object(
-        'name', ts.name, 'status', s.state, 'attempts', s.attempts, 'max_attempts', ts.max_attempts,
-        'dependencies', array(
-            select d.name from unnest(ts.dependencies) with ordinality n(step_no, nth)
-            join tasker.template_steps d on d.template_id = ts.template_id and d.step_no = n.step_no
-            order by n.nth),
-        'result', s.result, 'error', s.error, 'worker_id', s.worker_id,
-        'started_at', s.started_at, 'completed_at', s.completed_at) order by s.step_no), '[]')
-    from tasker.steps s
-    join tasker.template_steps ts on ts.template_id = t.template_id and ts.step_no = s.step_no
-    where s.task_id = t.task_id)";
+/// The steps of task `t` as a JSON array of [`StepDetail`]. One statement reads a task, so all of it is as of one moment. It
+/// is `json`, which is built in one pass and may be four times as large as `jsonb`.
+macro_rules! steps_column {
+    () => {
+        "(select coalesce(json_agg(json_build_object(
+            'name', ts.name, 'status', s.state, 'attempts', s.attempts, 'max_attempts', ts.max_attempts,
+            'dependencies', array(
+                select d.name from unnest(ts.dependencies) with ordinality n(step_no, nth)
+                join tasker.template_steps d on d.template_id = ts.template_id and d.step_no = n.step_no
+                order by n.nth),
+            'result', s.result, 'error', s.error, 'worker_id', s.worker_id,
+            'started_at', s.started_at, 'completed_at', s.completed_at) order by s.step_no), '[]')
+        from tasker.steps s
+        join tasker.template_steps ts on ts.template_id = t.template_id and ts.step_no = s.step_no
+        where s.task_id = t.task_id) as steps"
+    };
+}
+
+statements! {
+    CREATE_TASKS = "select task_id, outcome, created_at from tasker.create_tasks($1, $2, $3, $4, $5, $6, $7, $8)
+        order by ordinal";
+    GET_SUMMARY = concat!(
+        "select ", summary_columns!(),
+        " from tasker.tasks t join tasker.task_templates tt using (template_id) where t.task_id = $1"
+    );
+    GET_TASK = concat!(
+        "select ", summary_columns!(), ", t.context, ", steps_column!(),
+        " from tasker.tasks t join tasker.task_templates tt using (template_id) where t.task_id = $1"
+    );
+    LIST_STEPS = concat!("select ", steps_column!(), " from tasker.tasks t where t.task_id = $1");
+    LIST_TASKS = concat!(
+        "select ", summary_columns!(),
+        " from (
+              select l.* from unnest($1::text[]) n(namespace)
+              cross join lateral tasker.list_tasks(n.namespace, $2::tasker.state[], $3, $4) l
+              order by l.task_id desc limit $4) t
+          join tasker.task_templates tt using (template_id)
+          order by t.task_id desc"
+    );
+    AT_REST = "select i.task_id from unnest($1::uuid[]) i(task_id)
+        where not exists (
+            select from tasker.tasks t where t.task_id = i.task_id and t.state in ('pending', 'in_progress'))";
+    LIST_TRANSITIONS = "select r.at, ts.name as step, r.attempt, r.from_state::text, r.to_state::text, r.actor, r.reason
+        from tasker.transitions r
+        join tasker.tasks t using (task_id)
+        left join tasker.template_steps ts on ts.template_id = t.template_id and ts.step_no = r.step_no
+        where r.task_id = $1 order by r.transition_id";
+}
+
+/// The name of a [`CreateOutcome`] in the database.
+#[derive(Debug, Clone, Copy, Type)]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+enum OutcomeName {
+    Created,
+    Existing,
+    Conflict,
+    Outdated,
+}
 
 #[derive(FromRow)]
 struct TaskRow {
@@ -110,13 +161,6 @@ struct TransitionRow {
     reason: Option<String>,
 }
 
-fn decode<T: FromStr>(text: &str) -> sqlx::Result<T>
-where
-    T::Err: std::error::Error + Send + Sync + 'static,
-{
-    text.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))
-}
-
 fn summary(row: TaskRow) -> sqlx::Result<TaskSummary> {
     let percentage = i32::from(row.completed_steps) * 100 / i32::from(row.total_steps.max(1));
     Ok(TaskSummary {
@@ -138,35 +182,34 @@ fn summary(row: TaskRow) -> sqlx::Result<TaskSummary> {
 }
 
 impl Engine {
-    /// Creates a batch of tasks in one durable transaction. One outcome for each, in order.
+    /// Creates a batch of tasks in one durable transaction. Returns one outcome for each, in order.
     ///
     /// # Errors
-    /// When the database fails; none is created then.
+    /// When the database fails. No task is created then.
     pub async fn create_tasks(&self, tasks: &[NewTask]) -> sqlx::Result<Vec<CreateOutcome>> {
         let column = |of: fn(&NewTask) -> i64| tasks.iter().map(of).collect::<Vec<_>>();
         let (keys, hashes): (Vec<_>, Vec<_>) = tasks
             .iter()
             .map(|task| task.idempotency.as_ref().map(|(key, hash)| (key.as_str(), hash.as_slice())).unzip())
             .unzip();
-        let rows: Vec<(Uuid, String, DateTime<Utc>)> =
-            sqlx::query_as("select task_id, outcome, created_at from tasker.create_tasks($1, $2, $3, $4, $5, $6, $7, $8) order by ordinal")
-                .bind(tasks.iter().map(|task| task.task_id).collect::<Vec<_>>())
-                .bind(column(|task| task.template_id))
-                .bind(tasks.iter().map(|task| task.latest).collect::<Vec<_>>())
-                .bind(tasks.iter().map(|task| &task.context).collect::<Vec<_>>())
-                .bind(tasks.iter().map(|task| task.priority).collect::<Vec<_>>())
-                .bind(tasks.iter().map(|task| task.tags.as_ref()).collect::<Vec<_>>())
-                .bind(keys)
-                .bind(hashes)
-                .fetch_all(&self.pool)
-                .await?;
+        let rows: Vec<(Uuid, OutcomeName, DateTime<Utc>)> = sqlx::query_as(CREATE_TASKS)
+            .bind(tasks.iter().map(|task| task.task_id).collect::<Vec<_>>())
+            .bind(column(|task| task.template_id))
+            .bind(tasks.iter().map(|task| task.latest).collect::<Vec<_>>())
+            .bind(tasks.iter().map(|task| &task.context).collect::<Vec<_>>())
+            .bind(tasks.iter().map(|task| task.priority).collect::<Vec<_>>())
+            .bind(tasks.iter().map(|task| task.tags.as_ref()).collect::<Vec<_>>())
+            .bind(keys)
+            .bind(hashes)
+            .fetch_all(&self.pool)
+            .await?;
         Ok(rows
             .into_iter()
-            .map(|(task_id, outcome, created_at)| match outcome.as_str() {
-                "created" => CreateOutcome::Created(created_at),
-                "existing" => CreateOutcome::Existing(task_id),
-                "conflict" => CreateOutcome::Conflict(task_id),
-                _ => CreateOutcome::Outdated,
+            .map(|(task_id, outcome, created_at)| match outcome {
+                OutcomeName::Created => CreateOutcome::Created(created_at),
+                OutcomeName::Existing => CreateOutcome::Existing(task_id),
+                OutcomeName::Conflict => CreateOutcome::Conflict(task_id),
+                OutcomeName::Outdated => CreateOutcome::Outdated,
             })
             .collect())
     }
@@ -176,12 +219,7 @@ impl Engine {
     /// # Errors
     /// When the database fails.
     pub async fn get_task_summary(&self, task_id: Uuid) -> sqlx::Result<Option<TaskSummary>> {
-        let row: Option<TaskRow> = sqlx::query_as(AssertSqlSafe(format!(
-            "select {SUMMARY_COLUMNS} from tasker.tasks t join tasker.task_templates tt using (template_id) where t.task_id = $1"
-        )))
-        .bind(task_id)
-        .fetch_optional(&self.pool)
-        .await?;
+        let row: Option<TaskRow> = sqlx::query_as(GET_SUMMARY).bind(task_id).fetch_optional(&self.pool).await?;
         row.map(summary).transpose()
     }
 
@@ -190,28 +228,18 @@ impl Engine {
     /// # Errors
     /// When the database fails.
     pub async fn get_task(&self, task_id: Uuid) -> sqlx::Result<Option<TaskDetail>> {
-        let row: Option<DetailRow> = sqlx::query_as(AssertSqlSafe(format!(
-            "select {SUMMARY_COLUMNS}, t.context, {STEPS_COLUMN} as steps
-             from tasker.tasks t join tasker.task_templates tt using (template_id) where t.task_id = $1"
-        )))
-        .bind(task_id)
-        .fetch_optional(&self.pool)
-        .await?;
+        let row: Option<DetailRow> = sqlx::query_as(GET_TASK).bind(task_id).fetch_optional(&self.pool).await?;
         row.map(|row| Ok(TaskDetail { summary: summary(row.task)?, context: row.context, steps: row.steps.0 }))
             .transpose()
     }
 
-    /// The steps of a task in the order of its template; none if there is no such task.
+    /// The steps of a task in the order of its template. None if there is no such task.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn list_steps(&self, task_id: Uuid) -> sqlx::Result<Option<Vec<StepDetail>>> {
-        let steps: Option<Json<Vec<StepDetail>>> = sqlx::query_scalar(AssertSqlSafe(format!(
-            "select {STEPS_COLUMN} from tasker.tasks t where t.task_id = $1"
-        )))
-        .bind(task_id)
-        .fetch_optional(&self.pool)
-        .await?;
+        let steps: Option<Json<Vec<StepDetail>>> =
+            sqlx::query_scalar(LIST_STEPS).bind(task_id).fetch_optional(&self.pool).await?;
         Ok(steps.map(|steps| steps.0))
     }
 
@@ -220,53 +248,37 @@ impl Engine {
     /// # Errors
     /// When the database fails.
     pub async fn list_tasks(&self, filter: &TaskFilter) -> sqlx::Result<Vec<TaskSummary>> {
-        let rows: Vec<TaskRow> = sqlx::query_as(AssertSqlSafe(format!(
-            "select {SUMMARY_COLUMNS}
-             from tasker.list_tasks($1, $2::tasker.state[], $3, $4) t
-             join tasker.task_templates tt using (template_id)
-             order by t.task_id desc"
-        )))
-        .bind(&filter.namespace)
-        .bind(match filter.status {
-            Some(state) => vec![state.as_str()],
-            None => TaskState::ALL.iter().map(|state| state.as_str()).collect(),
-        })
-        .bind(filter.before)
-        .bind(filter.limit)
-        .fetch_all(&self.pool)
-        .await?;
+        let rows: Vec<TaskRow> = sqlx::query_as(LIST_TASKS)
+            .bind(match &filter.namespaces {
+                Some(names) => names.iter().collect::<HashSet<_>>().into_iter().map(Some).collect(),
+                // A null stands for every namespace.
+                None => vec![None],
+            })
+            .bind(match filter.status {
+                Some(state) => vec![state.as_str()],
+                None => TaskState::ALL.iter().map(|state| state.as_str()).collect(),
+            })
+            .bind(filter.before)
+            .bind(filter.limit)
+            .fetch_all(&self.pool)
+            .await?;
         rows.into_iter().map(summary).collect()
     }
 
-    /// Which of these tasks are at rest: final, blocked by failures, or unknown.
+    /// The tasks among these that are at rest: final, blocked by failures, or unknown.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn at_rest(&self, task_ids: &[Uuid]) -> sqlx::Result<Vec<Uuid>> {
-        sqlx::query_scalar(
-            "select i.task_id from unnest($1::uuid[]) i(task_id)
-             where not exists (select from tasker.tasks t where t.task_id = i.task_id and t.state in ('pending', 'in_progress'))",
-        )
-        .bind(task_ids)
-        .fetch_all(&self.pool)
-        .await
+        sqlx::query_scalar(AT_REST).bind(task_ids).fetch_all(&self.pool).await
     }
 
-    /// Every change of state of a task and its steps, oldest first; empty if there is no such task.
+    /// Every change of state of a task and its steps, oldest first. Empty if there is no such task.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn list_transitions(&self, task_id: Uuid) -> sqlx::Result<Vec<Transition>> {
-        let rows: Vec<TransitionRow> = sqlx::query_as(
-            "select r.at, ts.name as step, r.attempt, r.from_state::text, r.to_state::text, r.actor, r.reason
-             from tasker.transitions r
-             join tasker.tasks t using (task_id)
-             left join tasker.template_steps ts on ts.template_id = t.template_id and ts.step_no = r.step_no
-             where r.task_id = $1 order by r.transition_id",
-        )
-        .bind(task_id)
-        .fetch_all(&self.pool)
-        .await?;
+        let rows: Vec<TransitionRow> = sqlx::query_as(LIST_TRANSITIONS).bind(task_id).fetch_all(&self.pool).await?;
         Ok(rows
             .into_iter()
             .map(|row| Transition {

@@ -2,20 +2,40 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
-use sqlx::FromRow;
+use sqlx::{FromRow, Type};
+use tasker_api::{TemplateDetail, TemplateSummary};
+use tasker_template::{TaskTemplate, version_key};
 
 use crate::Engine;
-use tasker_api::{TemplateDetail, TemplateSummary};
-use tasker_template::{Backoff, TaskTemplate, version_key};
+use crate::statements::statements;
 
-/// What storing a template did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+statements! {
+    APPLY_TEMPLATE = "select outcome from tasker.apply_template($1, $2, $3, $4, $5, $6)";
+    FIND_TEMPLATE = "select template_id, namespace, name, version,
+            nullif(definition -> 'input_schema', 'null') as input_schema, total_steps
+        from tasker.task_templates
+        where namespace = $1 and name = $2 and ($3::text is null or version = $3)
+        order by version_key desc limit 1";
+    LIST_TEMPLATES = "select namespace, name, version, definition ->> 'description' as description, total_steps, created_at,
+            null::jsonb as definition
+        from tasker.task_templates where $1::text is null or namespace = $1
+        order by namespace, name, version_key desc";
+    GET_TEMPLATE = "select namespace, name, version, definition ->> 'description' as description, total_steps, created_at,
+            definition
+        from tasker.task_templates
+        where namespace = $1 and name = $2 and ($3::text is null or version = $3)
+        order by version_key desc limit 1";
+}
+
+/// The outcome of storing a template.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Type)]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
 pub enum ApplyOutcome {
     /// This version is new.
     Created,
-    /// This version was stored before, with the same content.
+    /// This version exists with the same content.
     Unchanged,
-    /// This version was stored before, with another content: it stays as it is.
+    /// This version exists with another content and is not changed.
     Conflict,
 }
 
@@ -61,7 +81,7 @@ impl From<TemplateRow> for TemplateSummary {
 }
 
 impl Engine {
-    /// Stores a version of a template; makes its namespace and queue if they are new.
+    /// Stores a version of a template. Creates its namespace and queue if they do not exist.
     ///
     /// # Errors
     /// When the database fails.
@@ -78,18 +98,14 @@ impl Engine {
                     "dependencies": template.dependencies_of(number),
                     "dependents": template.dependents_of(number),
                     "max_attempts": step.retry.max_attempts(),
-                    "backoff": match step.retry.backoff {
-                        Backoff::Exponential => "exponential",
-                        Backoff::Linear => "linear",
-                        Backoff::Fixed => "fixed",
-                    },
+                    "backoff": step.retry.backoff,
                     "backoff_base_ms": step.retry.backoff_base_ms,
                     "max_backoff_ms": step.retry.max_backoff_ms,
                     "timeout_seconds": step.timeout_seconds,
                 })
             })
             .collect();
-        let outcome: String = sqlx::query_scalar("select outcome from tasker.apply_template($1, $2, $3, $4, $5, $6)")
+        let outcome: ApplyOutcome = sqlx::query_scalar(APPLY_TEMPLATE)
             .bind(&template.namespace_name)
             .bind(&template.name)
             .bind(template.version.to_string())
@@ -98,14 +114,10 @@ impl Engine {
             .bind(Value::Array(steps))
             .fetch_one(&self.pool)
             .await?;
-        Ok(match outcome.as_str() {
-            "created" => ApplyOutcome::Created,
-            "unchanged" => ApplyOutcome::Unchanged,
-            _ => ApplyOutcome::Conflict,
-        })
+        Ok(outcome)
     }
 
-    /// A version of a template, or the newest one; none if there is no such template.
+    /// A version of a template, or the newest one. None if there is no such template.
     ///
     /// # Errors
     /// When the database fails.
@@ -115,33 +127,15 @@ impl Engine {
         name: &str,
         version: Option<&str>,
     ) -> sqlx::Result<Option<StoredTemplate>> {
-        sqlx::query_as(
-            "select template_id, namespace, name, version, nullif(definition -> 'input_schema', 'null') as input_schema, total_steps
-             from tasker.task_templates
-             where namespace = $1 and name = $2 and ($3::text is null or version = $3)
-             order by version_key desc limit 1",
-        )
-        .bind(namespace)
-        .bind(name)
-        .bind(version)
-        .fetch_optional(&self.pool)
-        .await
+        sqlx::query_as(FIND_TEMPLATE).bind(namespace).bind(name).bind(version).fetch_optional(&self.pool).await
     }
 
-    /// Every version of every template, of one namespace or all: newest version first.
+    /// Every version of every template, of one namespace or all. The newest version comes first.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn list_templates(&self, namespace: Option<&str>) -> sqlx::Result<Vec<TemplateSummary>> {
-        let rows: Vec<TemplateRow> = sqlx::query_as(
-            "select namespace, name, version, definition ->> 'description' as description, total_steps, created_at,
-                    null::jsonb as definition
-             from tasker.task_templates where $1::text is null or namespace = $1
-             order by namespace, name, version_key desc",
-        )
-        .bind(namespace)
-        .fetch_all(&self.pool)
-        .await?;
+        let rows: Vec<TemplateRow> = sqlx::query_as(LIST_TEMPLATES).bind(namespace).fetch_all(&self.pool).await?;
         Ok(rows.into_iter().map(TemplateSummary::from).collect())
     }
 
@@ -155,17 +149,8 @@ impl Engine {
         name: &str,
         version: Option<&str>,
     ) -> sqlx::Result<Option<TemplateDetail>> {
-        let row: Option<TemplateRow> = sqlx::query_as(
-            "select namespace, name, version, definition ->> 'description' as description, total_steps, created_at, definition
-             from tasker.task_templates
-             where namespace = $1 and name = $2 and ($3::text is null or version = $3)
-             order by version_key desc limit 1",
-        )
-        .bind(namespace)
-        .bind(name)
-        .bind(version)
-        .fetch_optional(&self.pool)
-        .await?;
+        let row: Option<TemplateRow> =
+            sqlx::query_as(GET_TEMPLATE).bind(namespace).bind(name).bind(version).fetch_optional(&self.pool).await?;
         Ok(row.map(|mut row| TemplateDetail {
             definition: row.definition.take().unwrap_or_default(),
             summary: row.into(),

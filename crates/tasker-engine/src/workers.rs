@@ -1,15 +1,23 @@
 //! Workers and their heartbeats.
 
 use chrono::{DateTime, Utc};
-use sqlx::FromRow;
+use sqlx::{FromRow, Type};
 
-use crate::Engine;
 use tasker_api::{WorkerState, WorkerSummary};
 
-/// A worker is taken for lost when this many seconds have passed since its last heartbeat.
+use crate::Engine;
+use crate::statements::statements;
+
+statements! {
+    HEARTBEAT = "select tasker.heartbeat($1, $2, $3, $4, $5, $6, $7)";
+    LIST_WORKERS = "select *, status <> 'stopped' and last_heartbeat_at < tasker.now() - make_interval(secs => $2) as lost
+        from tasker.workers where $1::text is null or $1 = any (namespaces) order by worker_id";
+}
+
+/// A worker is lost when this many seconds have passed since its last heartbeat.
 const LOST_AFTER_SECONDS: f64 = 20.0;
 
-/// What a worker says of itself every few seconds.
+/// What a worker reports every few seconds.
 #[derive(Debug, Clone)]
 pub struct WorkerHeartbeat<'a> {
     /// Its name.
@@ -26,11 +34,20 @@ pub struct WorkerHeartbeat<'a> {
     pub started_at: DateTime<Utc>,
 }
 
+/// What a worker last reported of itself. It never reports that it is lost.
+#[derive(Debug, Clone, Copy, Type)]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+enum Status {
+    Running,
+    Draining,
+    Stopped,
+}
+
 #[derive(FromRow)]
 struct WorkerRow {
     worker_id: String,
     namespaces: Vec<String>,
-    status: String,
+    status: Status,
     max_concurrent: i32,
     version: String,
     host: String,
@@ -40,12 +57,12 @@ struct WorkerRow {
 }
 
 impl Engine {
-    /// Records that a worker lives, and what it does. Workers of which nothing was heard for a day are forgotten.
+    /// Records a heartbeat. Workers that sent none for a day are deleted.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn heartbeat(&self, heartbeat: &WorkerHeartbeat<'_>) -> sqlx::Result<()> {
-        sqlx::query("select tasker.heartbeat($1, $2, $3, $4, $5, $6, $7)")
+        sqlx::query(HEARTBEAT)
             .bind(heartbeat.worker_id)
             .bind(heartbeat.namespaces)
             .bind(heartbeat.status.as_str())
@@ -63,25 +80,19 @@ impl Engine {
     /// # Errors
     /// When the database fails.
     pub async fn list_workers(&self, namespace: Option<&str>) -> sqlx::Result<Vec<WorkerSummary>> {
-        let rows: Vec<WorkerRow> = sqlx::query_as(
-            "select *, status <> 'stopped' and last_heartbeat_at < tasker.now() - make_interval(secs => $2) as lost
-             from tasker.workers where $1::text is null or $1 = any (namespaces) order by worker_id",
-        )
-        .bind(namespace)
-        .bind(LOST_AFTER_SECONDS)
-        .fetch_all(&self.pool)
-        .await?;
+        let rows: Vec<WorkerRow> =
+            sqlx::query_as(LIST_WORKERS).bind(namespace).bind(LOST_AFTER_SECONDS).fetch_all(&self.pool).await?;
         Ok(rows.into_iter().map(WorkerSummary::from).collect())
     }
 }
 
 impl From<WorkerRow> for WorkerSummary {
     fn from(row: WorkerRow) -> Self {
-        let status = match row.status.as_str() {
+        let status = match row.status {
             _ if row.lost => WorkerState::Lost,
-            "stopped" => WorkerState::Stopped,
-            "draining" => WorkerState::Draining,
-            _ => WorkerState::Running,
+            Status::Running => WorkerState::Running,
+            Status::Draining => WorkerState::Draining,
+            Status::Stopped => WorkerState::Stopped,
         };
         Self {
             worker_id: row.worker_id,

@@ -88,6 +88,7 @@ impl Server {
         let address = listener.local_addr().map_err(bind)?;
         let engine = Engine::new(pool);
         let state = Arc::new(State {
+            access,
             creator: Creator::start(engine.clone()),
             engine: engine.clone(),
             settings: settings.orchestration.clone(),
@@ -113,7 +114,7 @@ impl Server {
             header_timeout: settings.orchestration.header_timeout(),
             idle_timeout: settings.orchestration.idle_timeout(),
         };
-        let app = rest::router(Arc::clone(&state), Arc::new(access))?;
+        let app = rest::router(Arc::clone(&state))?;
         Ok(Self { listener, address, app, limits, housekeeping, state })
     }
 

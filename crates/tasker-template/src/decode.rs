@@ -1,26 +1,27 @@
-//! From the tree of a file to a template, by the rules of the format.
+//! Turns the tree of a file into a template and checks the rules of the format.
 //!
-//! Where an error leaves a value out, a placeholder stands in so that the rest is checked too; a template with errors is
-//! never handed out.
+//! A placeholder replaces a value that has an error, so that the rest is checked too. [`parse`](crate::parse) never
+//! returns a template that has errors.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
 use semver::Version;
 use serde_json::{Map, Value};
-
-use super::fields::{Field, Fields, did_you_mean};
-use super::finding::Report;
-use super::graph::Graph;
-use super::input::InputValidator;
-use super::published;
-use super::yaml::{Content, Node};
-use super::{
-    Backoff, Handler, MAX_ATTEMPTS, MAX_BACKOFF_MS, MAX_CALLABLE_CHARS, MAX_DEPENDENCIES, MAX_NAME_CHARS,
-    MAX_NAMESPACE_CHARS, MAX_STEPS, MAX_TIMEOUT_SECONDS, MAX_VERSION_CHARS, RetryPolicy, StepTemplate, TaskTemplate,
+use tasker_api::limits::{
+    MAX_ATTEMPTS, MAX_BACKOFF_MS, MAX_CALLABLE_CHARS, MAX_DEPENDENCIES, MAX_NAME_CHARS, MAX_NAMESPACE_CHARS, MAX_STEPS,
+    MAX_TIMEOUT_SECONDS, MAX_VERSION_CHARS,
 };
 
-pub(super) fn template(root: Node, report: &mut Report<'_>) -> Option<TaskTemplate> {
+use crate::fields::{Field, Fields, did_you_mean};
+use crate::finding::Report;
+use crate::graph::Graph;
+use crate::input::InputValidator;
+use crate::published;
+use crate::template::{Backoff, Handler, RetryPolicy, StepTemplate, TaskTemplate};
+use crate::yaml::{Content, Node};
+
+pub(crate) fn template(root: Node, report: &mut Report<'_>) -> Option<TaskTemplate> {
     let mut fields = Field { node: root, path: String::new() }.fields(report)?;
     let name = required_line(&mut fields, "name", MAX_NAME_CHARS, report);
     let namespace_name = fields.required("namespace_name", report).and_then(|field| namespace(&field, report));
@@ -51,7 +52,7 @@ fn required_line(fields: &mut Fields, name: &'static str, max_chars: usize, repo
     fields.required(name, report).and_then(|field| line(&field, max_chars, report)).unwrap_or_default()
 }
 
-/// A text that is shown, stored and looked up: not blank, of limited length, without control characters.
+/// One line of text: not blank, not too long, without control characters.
 fn line(field: &Field, max_chars: usize, report: &mut Report<'_>) -> Option<String> {
     let text = field.text(report)?;
     let count = text.chars().count();
@@ -70,9 +71,8 @@ fn namespace(field: &Field, report: &mut Report<'_>) -> Option<String> {
     let starts_well = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
     let is_plain = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     if !starts_well || !is_plain || name.len() > MAX_NAMESPACE_CHARS {
-        let rule = format!(
-            "a namespace is 1 to {MAX_NAMESPACE_CHARS} ASCII letters, digits and `_`, and does not begin with a digit"
-        );
+        let rule =
+            format!("must be 1 to {MAX_NAMESPACE_CHARS} ASCII letters, digits or `_`, and must not start with a digit");
         field.error(rule, report);
     }
     Some(name.to_owned())
@@ -111,7 +111,7 @@ fn steps(field: Field, report: &mut Report<'_>) -> Option<(Vec<StepTemplate>, Gr
     let (at, path) = (field.node.at, field.path.clone());
     let items = field.list(report)?;
     if items.is_empty() || items.len() > MAX_STEPS {
-        report.error(at, &path, format!("a template has 1 to {MAX_STEPS} steps, not {}", items.len()));
+        report.error(at, &path, format!("a template must have 1 to {MAX_STEPS} steps, not {}", items.len()));
         return None;
     }
     let items: Vec<Fields> = items.into_iter().filter_map(|item| item.fields(report)).collect();
@@ -124,10 +124,10 @@ fn steps(field: Field, report: &mut Report<'_>) -> Option<(Vec<StepTemplate>, Gr
         let (step, needs) = step(fields, report);
         match numbers.entry(step.name.clone()) {
             Entry::Vacant(entry) => _ = entry.insert(number),
-            // No name: reported already.
+            // A step without a name: this is already reported.
             Entry::Occupied(_) if step.name.is_empty() => {}
             Entry::Occupied(_) => {
-                report.error(at, &path, format!("an earlier step is named `{}` too", step.name));
+                report.error(at, &path, format!("an earlier step is also named `{}`", step.name));
             }
         }
         steps.push(step);
@@ -173,18 +173,18 @@ fn resolve(
     graph
 }
 
-/// Reported where the first step of the cycle names the second.
+/// Reports a cycle at the place where its first step names the second.
 fn report_cycle(cycle: &[u16], steps: &[StepTemplate], dependencies: &[Vec<Field>], report: &mut Report<'_>) {
     let names: Vec<&str> =
         cycle.iter().chain(cycle.first()).map(|step| steps[usize::from(*step)].name.as_str()).collect();
     let first = usize::from(cycle[0]);
     let edge = steps[first].dependencies.iter().zip(&dependencies[first]).find(|(name, _)| *name == names[1]);
     if let Some((_, field)) = edge {
-        field.error(format!("the steps wait for each other in a cycle: {}", names.join(" → ")), report);
+        field.error(format!("the steps depend on each other in a cycle: {}", names.join(" → ")), report);
     }
 }
 
-/// A step, and the places where it names its dependencies.
+/// Returns a step and the fields that name its dependencies.
 fn step(mut fields: Fields, report: &mut Report<'_>) -> (StepTemplate, Vec<Field>) {
     let name = required_line(&mut fields, "name", MAX_NAME_CHARS, report);
     let description = text(fields.optional("description"), report);
@@ -211,8 +211,10 @@ fn needs(field: Field, report: &mut Report<'_>) -> Option<Vec<Field>> {
     let (at, path) = (field.node.at, field.path.clone());
     let needs = field.list(report)?;
     if needs.len() > MAX_DEPENDENCIES {
-        let message =
-            format!("a step depends on up to {MAX_DEPENDENCIES} steps, not {}; join them in between", needs.len());
+        let message = format!(
+            "a step may depend on up to {MAX_DEPENDENCIES} steps, not {}; add steps in between that join results",
+            needs.len()
+        );
         report.error(at, &path, message);
     }
     Some(needs)
@@ -244,7 +246,7 @@ fn retry_policy(field: Option<Field>, report: &mut Report<'_>) -> RetryPolicy {
     let limit = limit.and_then(|field| limit_of(&field, report)).unwrap_or(default.limit);
     let backoff = fields.optional("backoff").and_then(|field| backoff(&field, report));
 
-    // A default gives way to the other value where that one is written, so that base <= max.
+    // If only one of the two is written, it also limits the default of the other, so that base <= max.
     let base = fields.optional("backoff_base_ms");
     let max = fields.optional("max_backoff_ms");
     let written_base = base.as_ref().and_then(|field| field.integer(0..=MAX_BACKOFF_MS, report));
@@ -252,7 +254,7 @@ fn retry_policy(field: Option<Field>, report: &mut Report<'_>) -> RetryPolicy {
     let backoff_base_ms = written_base.unwrap_or(default.backoff_base_ms.min(written_max.unwrap_or(u32::MAX)));
     let max_backoff_ms = written_max.unwrap_or(default.max_backoff_ms.max(backoff_base_ms));
     if let Some(field) = base.filter(|_| backoff_base_ms > max_backoff_ms) {
-        field.error(format!("is more than max_backoff_ms, which is {max_backoff_ms}"), report);
+        field.error(format!("must not exceed max_backoff_ms, which is {max_backoff_ms}"), report);
     }
     RetryPolicy {
         retryable,
@@ -265,7 +267,7 @@ fn retry_policy(field: Option<Field>, report: &mut Report<'_>) -> RetryPolicy {
 }
 
 fn limit_of(field: &Field, report: &mut Report<'_>) -> Option<u32> {
-    // Published templates write 0 for a step that is not retried; tasker-core runs it once all the same.
+    // Published templates write 0 for a step without retries. tasker-core runs such a step once.
     if matches!(&field.node.content, Content::Scalar(value) if *value == 0) {
         report.warn(field.node.at, &field.path, "0 is read as 1: the first attempt always runs");
         return Some(1);
@@ -274,22 +276,24 @@ fn limit_of(field: &Field, report: &mut Report<'_>) -> Option<u32> {
 }
 
 fn backoff(field: &Field, report: &mut Report<'_>) -> Option<Backoff> {
-    match field.text(report)? {
-        "exponential" => Some(Backoff::Exponential),
-        "linear" => Some(Backoff::Linear),
-        "fixed" => Some(Backoff::Fixed),
-        // Offered by tasker-core.
+    let text = field.text(report)?;
+    if let Some(backoff) = Backoff::ALL.into_iter().find(|backoff| backoff.as_str() == text) {
+        return Some(backoff);
+    }
+    match text {
+        // tasker-core has two more.
         "fibonacci" => {
             report.warn(field.node.at, &field.path, "`fibonacci` is read as `exponential`");
             Some(Backoff::Exponential)
         }
         "none" => {
-            let message = "`none` is read as `fixed`; for retries without delay write backoff_base_ms: 0";
+            let message = "`none` is read as `fixed`; for retries without a delay, write backoff_base_ms: 0";
             report.warn(field.node.at, &field.path, message);
             Some(Backoff::Fixed)
         }
-        other => {
-            field.error(format!("`{other}` is none of exponential, linear, fixed"), report);
+        _ => {
+            let known = Backoff::ALL.map(Backoff::as_str).join(", ");
+            field.error(format!("must be one of {known}, not `{text}`"), report);
             None
         }
     }

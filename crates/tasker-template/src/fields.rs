@@ -1,34 +1,34 @@
-//! Takes a mapping of the tree apart, field by field: what is wrong is reported, what nobody asks for is kept.
+//! Reads the fields of a mapping one by one, reports wrong values, and keeps the fields that nobody reads.
 
 use std::ops::RangeInclusive;
 
 use serde_json::{Map, Value};
 
-use super::finding::{Position, Report};
-use super::published::Unused;
-use super::yaml::{Content, Entry, Node};
+use crate::finding::{Position, Report};
+use crate::published::Unused;
+use crate::yaml::{Content, Entry, Node};
 
-/// The longest name, in bytes, that others are compared with: comparing long ones with many takes seconds.
+/// The longest name, in bytes, that gets a suggestion: comparing longer names with many others takes seconds.
 const MAX_SUGGESTED: usize = 40;
 
 /// A value of the tree and its path.
-pub(super) struct Field {
-    pub(super) node: Node,
-    pub(super) path: String,
+pub(crate) struct Field {
+    pub(crate) node: Node,
+    pub(crate) path: String,
 }
 
 impl Field {
-    /// The error of a value of the wrong type.
-    pub(super) fn expected(&self, what: &str, report: &mut Report<'_>) {
+    /// Reports a value of the wrong type.
+    pub(crate) fn expected(&self, what: &str, report: &mut Report<'_>) {
         let found = self.node.kind();
         report.error(self.node.at, &self.path, format!("expected {what}, found {found}"));
     }
 
-    pub(super) fn error(&self, message: impl AsRef<str>, report: &mut Report<'_>) {
+    pub(crate) fn error(&self, message: impl AsRef<str>, report: &mut Report<'_>) {
         report.error(self.node.at, &self.path, message);
     }
 
-    pub(super) fn text(&self, report: &mut Report<'_>) -> Option<&str> {
+    pub(crate) fn text(&self, report: &mut Report<'_>) -> Option<&str> {
         if let Content::Scalar(Value::String(text)) = &self.node.content {
             return Some(text);
         }
@@ -36,7 +36,7 @@ impl Field {
         None
     }
 
-    pub(super) fn boolean(&self, report: &mut Report<'_>) -> Option<bool> {
+    pub(crate) fn boolean(&self, report: &mut Report<'_>) -> Option<bool> {
         if let Content::Scalar(Value::Bool(value)) = self.node.content {
             return Some(value);
         }
@@ -44,8 +44,8 @@ impl Field {
         None
     }
 
-    /// An integer in a range, which the error names.
-    pub(super) fn integer(&self, range: RangeInclusive<u32>, report: &mut Report<'_>) -> Option<u32> {
+    /// Reads an integer. The error names the range.
+    pub(crate) fn integer(&self, range: RangeInclusive<u32>, report: &mut Report<'_>) -> Option<u32> {
         let number = match &self.node.content {
             Content::Scalar(Value::Number(number)) if !number.is_f64() => number,
             _ => {
@@ -60,7 +60,7 @@ impl Field {
         value
     }
 
-    pub(super) fn list(self, report: &mut Report<'_>) -> Option<Vec<Self>> {
+    pub(crate) fn list(self, report: &mut Report<'_>) -> Option<Vec<Self>> {
         let Content::List(items) = self.node.content else {
             self.expected("a list", report);
             return None;
@@ -69,7 +69,7 @@ impl Field {
         Some(items.into_iter().enumerate().map(item).collect())
     }
 
-    pub(super) fn fields(self, report: &mut Report<'_>) -> Option<Fields> {
+    pub(crate) fn fields(self, report: &mut Report<'_>) -> Option<Fields> {
         let Content::Mapping(entries) = self.node.content else {
             self.expected("a mapping", report);
             return None;
@@ -78,25 +78,25 @@ impl Field {
     }
 }
 
-/// The fields of a mapping that were not taken yet.
-pub(super) struct Fields {
-    pub(super) at: Position,
-    pub(super) path: String,
+/// The fields of a mapping that are not read yet.
+pub(crate) struct Fields {
+    pub(crate) at: Position,
+    pub(crate) path: String,
     entries: Vec<Entry>,
     known: Vec<&'static str>,
 }
 
 impl Fields {
-    /// Takes a field that may be absent, which null also means.
-    pub(super) fn optional(&mut self, name: &'static str) -> Option<Field> {
+    /// Takes a field that may be absent. Null means absent, too.
+    pub(crate) fn optional(&mut self, name: &'static str) -> Option<Field> {
         self.known.push(name);
         let index = self.entries.iter().position(|entry| entry.key == name)?;
         let node = self.entries.remove(index).value;
         (!node.is_null()).then(|| Field { node, path: self.path_of(name) })
     }
 
-    /// Takes a field that has a second name in published templates. Both at once are refused.
-    pub(super) fn optional_alias(
+    /// Takes a field that has a second name in published templates. Both names at once are an error.
+    pub(crate) fn optional_alias(
         &mut self,
         name: &'static str,
         alias: &'static str,
@@ -110,7 +110,7 @@ impl Fields {
         first.or(second)
     }
 
-    pub(super) fn required(&mut self, name: &'static str, report: &mut Report<'_>) -> Option<Field> {
+    pub(crate) fn required(&mut self, name: &'static str, report: &mut Report<'_>) -> Option<Field> {
         let field = self.optional(name);
         if field.is_none() {
             report.error(self.at, &self.path_of(name), format!("`{name}` is required"));
@@ -118,16 +118,17 @@ impl Fields {
         field
     }
 
-    /// The fields that are left, to be kept. Each is warned about, unless it is one of `unused` and asks for nothing.
-    pub(super) fn rest(self, unused: &[Unused], report: &mut Report<'_>) -> Map<String, Value> {
+    /// Returns the fields that nobody has read, and warns about each. A field of `unused` gets no warning while its
+    /// value asks for nothing.
+    pub(crate) fn rest(self, unused: &[Unused], report: &mut Report<'_>) -> Map<String, Value> {
         for entry in &self.entries {
             let path = self.path_of(&entry.key);
             match unused.iter().find(|field| field.name == entry.key) {
                 Some(field) if !field.is_missed(&entry.value) => {}
-                Some(field) => report.warn(entry.at, &path, format!("kept but not obeyed: {}", field.instead)),
+                Some(field) => report.warn(entry.at, &path, format!("has no effect: {}", field.instead)),
                 None => {
                     let suggestion = did_you_mean(&entry.key, self.known.iter().copied());
-                    report.warn(entry.at, &path, format!("unknown field, kept but not obeyed{suggestion}"));
+                    report.warn(entry.at, &path, format!("unknown field, which has no effect{suggestion}"));
                 }
             }
         }
@@ -139,8 +140,8 @@ impl Fields {
     }
 }
 
-/// `; did you mean ...?` where a candidate is close to `name`, else nothing.
-pub(super) fn did_you_mean<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> String {
+/// Returns `; did you mean ...?` if a candidate is similar to `name`, otherwise an empty text.
+pub(crate) fn did_you_mean<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> String {
     if name.len() > MAX_SUGGESTED {
         return String::new();
     }

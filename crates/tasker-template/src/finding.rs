@@ -1,36 +1,36 @@
-//! What is wrong with, or odd about, a template: where and why.
+//! Findings: the errors and warnings about a template, with their places.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// The most findings of one kind that are listed; the rest is counted.
+/// The largest number of errors, and of warnings, in a list. The rest are only counted.
 const MAX_FINDINGS: usize = 100;
 
-/// The longest path and the longest message of a finding.
+/// The longest path and the longest message of a finding, in characters. The rest is cut off.
 const MAX_TEXT_CHARS: usize = 500;
 
-/// A place in the source text. Lines and columns (in characters) count from 1.
+/// A place in the source text. Lines and columns start at 1; columns count characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Position {
-    pub(super) line: usize,
-    pub(super) column: usize,
+pub(crate) struct Position {
+    pub(crate) line: usize,
+    pub(crate) column: usize,
 }
 
 impl Position {
-    pub(super) const START: Self = Self { line: 1, column: 1 };
+    pub(crate) const START: Self = Self { line: 1, column: 1 };
 }
 
-/// One problem of a template, an error or a warning.
+/// An error or a warning about a template.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// The file as named to [`parse`](super::parse).
+    /// The name of the file that [`parse`](crate::parse) received.
     pub file: Option<String>,
-    /// Line in the source, from 1.
+    /// The line in the source, from 1.
     pub line: usize,
-    /// Column in the line, in characters, from 1.
+    /// The column in the line, in characters, from 1.
     pub column: usize,
-    /// The field in question, such as `steps[2].retry.backoff`; empty for the file as a whole.
+    /// The path of the field, such as `steps[2].retry.backoff`; empty for the whole file.
     pub path: String,
     /// What is wrong and what to do about it.
     pub message: String,
@@ -50,7 +50,7 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Why a template was refused: every error found, in the order of the lines. Shown one per line.
+/// The errors of a template in the order of the lines. Displayed with one error on each line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TemplateErrors(pub Vec<Finding>);
 
@@ -66,14 +66,14 @@ impl fmt::Display for TemplateErrors {
 
 impl std::error::Error for TemplateErrors {}
 
-/// Collects the findings of one file.
-pub(super) struct Report<'a> {
+/// Collects the findings about one file.
+pub(crate) struct Report<'a> {
     file: Option<&'a str>,
     errors: Findings,
     warnings: Findings,
 }
 
-/// The findings of one kind; those past [`MAX_FINDINGS`] are only counted.
+/// The errors or the warnings. Beyond [`MAX_FINDINGS`] they are only counted.
 #[derive(Default)]
 struct Findings {
     listed: Vec<Finding>,
@@ -81,25 +81,25 @@ struct Findings {
 }
 
 impl<'a> Report<'a> {
-    pub(super) fn new(file: Option<&'a str>) -> Self {
+    pub(crate) fn new(file: Option<&'a str>) -> Self {
         Self { file, errors: Findings::default(), warnings: Findings::default() }
     }
 
-    pub(super) fn error(&mut self, at: Position, path: &str, message: impl AsRef<str>) {
+    pub(crate) fn error(&mut self, at: Position, path: &str, message: impl AsRef<str>) {
         self.errors.add(self.file, at, path, message.as_ref());
     }
 
-    pub(super) fn warn(&mut self, at: Position, path: &str, message: impl AsRef<str>) {
+    pub(crate) fn warn(&mut self, at: Position, path: &str, message: impl AsRef<str>) {
         self.warnings.add(self.file, at, path, message.as_ref());
     }
 
-    /// Whether further errors will not be listed, so that a costly message is not worth making.
-    pub(super) fn is_full(&self) -> bool {
+    /// Whether further errors are only counted. Then a costly message is not worth building.
+    pub(crate) fn is_full(&self) -> bool {
         self.errors.unlisted > 0
     }
 
-    /// The value and the warnings where there is no error, else the errors.
-    pub(super) fn finish<T>(self, value: Option<T>) -> Result<(T, Vec<Finding>), TemplateErrors> {
+    /// Returns the value and the warnings if there is no error, otherwise the errors.
+    pub(crate) fn finish<T>(self, value: Option<T>) -> Result<(T, Vec<Finding>), TemplateErrors> {
         match value {
             Some(value) if self.errors.listed.is_empty() => Ok((value, self.warnings.sorted())),
             _ => Err(TemplateErrors(self.errors.sorted())),
@@ -122,7 +122,7 @@ impl Findings {
         });
     }
 
-    /// In the order of the lines.
+    /// Returns the findings in the order of the lines.
     fn sorted(mut self) -> Vec<Finding> {
         self.listed.sort_by_key(|finding| (finding.line, finding.column));
         if let Some(last) = self.listed.last_mut()
@@ -134,7 +134,7 @@ impl Findings {
     }
 }
 
-/// Texts of the template are repeated in findings, however long they are and whatever they would do to a terminal.
+/// Shortens a text and replaces its control characters: findings quote the template, and terminals show findings.
 fn shown(text: &str) -> String {
     let printable = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
     let mut shown: String = text.chars().take(MAX_TEXT_CHARS).map(printable).collect();

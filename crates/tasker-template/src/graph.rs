@@ -1,15 +1,15 @@
 //! The graph of a template's steps, by step number.
 
-/// Edges both ways. Steps are numbered in the order of the file, from 0.
+/// The edges in both directions. Steps are numbered from 0 in the order of the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Graph {
+pub(crate) struct Graph {
     dependencies: Vec<Vec<u16>>,
     dependents: Vec<Vec<u16>>,
 }
 
 impl Graph {
-    /// `dependencies[i]` are the steps that step `i` waits for.
-    pub(super) fn new(dependencies: Vec<Vec<u16>>) -> Self {
+    /// Creates the graph in which step `i` depends on the steps `dependencies[i]`.
+    pub(crate) fn new(dependencies: Vec<Vec<u16>>) -> Self {
         let mut dependents = vec![Vec::new(); dependencies.len()];
         for (step, needed) in (0..).zip(&dependencies) {
             for &dependency in needed {
@@ -21,17 +21,17 @@ impl Graph {
         Self { dependencies, dependents }
     }
 
-    pub(super) fn dependencies_of(&self, step: usize) -> &[u16] {
+    pub(crate) fn dependencies_of(&self, step: usize) -> &[u16] {
         self.dependencies.get(step).map_or(&[], Vec::as_slice)
     }
 
-    pub(super) fn dependents_of(&self, step: usize) -> &[u16] {
+    pub(crate) fn dependents_of(&self, step: usize) -> &[u16] {
         self.dependents.get(step).map_or(&[], Vec::as_slice)
     }
 
-    /// The steps by their distance from the start: level 0 depends on nothing, each other step comes one level after
-    /// the last of its dependencies. (Steps in or behind a cycle would be in no level.)
-    pub(super) fn levels(&self) -> Vec<Vec<u16>> {
+    /// The steps, level by level. The steps of the first level depend on nothing. Every other step is one level below
+    /// the last of its dependencies. Steps in a cycle, and steps that depend on one, are in no level.
+    pub(crate) fn levels(&self) -> Vec<Vec<u16>> {
         let mut waiting_for: Vec<usize> = self.dependencies.iter().map(Vec::len).collect();
         let mut level: Vec<u16> = (0..).zip(&waiting_for).filter(|(_, n)| **n == 0).map(|(step, _)| step).collect();
         let mut levels = Vec::new();
@@ -52,12 +52,12 @@ impl Graph {
         levels
     }
 
-    /// Cycles, each as steps of which every one depends on the next and the last on the first. No two share a step;
-    /// none are left out that share no step with those given.
-    pub(super) fn cycles(&self) -> Vec<Vec<u16>> {
+    /// Finds cycles. In each, every step depends on the next one, and the last on the first. No two of the cycles share
+    /// a step, and every other cycle shares a step with one of them.
+    pub(crate) fn cycles(&self) -> Vec<Vec<u16>> {
         let count = self.dependencies.len();
         let mut cycles: Vec<Vec<u16>> = Vec::new();
-        // Depth first; `followed` counts the dependencies of each step that were looked at.
+        // A depth-first search. `followed` counts for each step how many of its dependencies are visited.
         let (mut entered, mut on_path, mut in_cycle) = (vec![false; count], vec![false; count], vec![false; count]);
         let mut followed = vec![0; count];
         for start in (0..).take(count) {

@@ -4,22 +4,22 @@ use jsonschema::{ValidationError, Validator};
 use serde::Serialize;
 use serde_json::Value;
 
-/// The most errors reported for one input.
+/// The largest number of errors that are reported about one input.
 const MAX_ERRORS: usize = 10;
 
-/// A compiled JSON Schema. Drafts 4 to 2020-12, by the schema's `$schema`; 2020-12 without one.
+/// A compiled JSON Schema. `$schema` selects the draft, from 4 to 2020-12; without it, the draft is 2020-12.
 ///
-/// References (`$ref`) must lead to a place in the schema itself: nothing is ever fetched.
+/// References (`$ref`) must point into the schema itself. Nothing is ever fetched.
 #[derive(Clone, Debug)]
 pub struct InputValidator(Validator);
 
-/// What does not fit at one place of a JSON document.
+/// A value of a JSON document that does not match its schema.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
 #[error("at `{pointer}`: {message}")]
 pub struct InputError {
-    /// JSON pointer of the place, such as `/items/0/quantity`; empty for the document itself.
+    /// The JSON pointer of the value, such as `/items/0/quantity`; empty for the whole document.
     pub pointer: String,
-    /// What is wrong. Values from the document are not repeated: they may be secret, or large.
+    /// What is wrong. The message does not quote the document, whose values may be secret or large.
     pub message: String,
 }
 
@@ -27,7 +27,8 @@ impl InputValidator {
     /// Compiles a schema.
     ///
     /// # Errors
-    /// The schema is not a valid JSON Schema, or refers to something outside itself. The pointer leads into the schema.
+    /// When the schema is not a valid JSON Schema, or refers to something outside itself. The pointer points into the
+    /// schema.
     pub fn new(schema: &Value) -> Result<Self, InputError> {
         let validator = jsonschema::options()
             .offline()
@@ -39,7 +40,7 @@ impl InputValidator {
     /// Checks an input.
     ///
     /// # Errors
-    /// What does not fit the schema: the first ten errors.
+    /// The first ten values that do not match the schema.
     pub fn validate(&self, input: &Value) -> Result<(), Vec<InputError>> {
         let report = |error: ValidationError<'_>| InputError {
             pointer: error.instance_path().to_string(),

@@ -1,15 +1,15 @@
-//! The values of plain (unquoted) YAML scalars.
+//! The values of plain (unquoted) YAML scalars, by the core schema of YAML 1.2.
 //!
-//! YAML 1.2's core schema with one habit of the tools that wrote the published templates: digits with a leading zero
-//! (`00501`) stay text. `yes` and `no` are text too. A number that JSON cannot hold exactly is refused.
+//! There is one difference, for the published templates: digits with a leading zero (`00501`) are text. `yes` and `no`
+//! are text, as the core schema says. A number that JSON cannot represent exactly is an error.
 
 use serde_json::{Number, Value};
 
 const TOO_LARGE: &str = "the number does not fit into 64 bits; quote it";
 const NOT_FINITE: &str = "JSON has no such number; quote it";
 
-/// The value of a plain scalar, or why there is none.
-pub(super) fn resolve(text: &str) -> Result<Value, &'static str> {
+/// Returns the value of a plain scalar, or why it has none.
+pub(crate) fn resolve(text: &str) -> Result<Value, &'static str> {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => return Ok(Value::Null),
         "true" | "True" | "TRUE" => return Ok(Value::Bool(true)),
@@ -36,7 +36,7 @@ pub(super) fn resolve(text: &str) -> Result<Value, &'static str> {
         let signed = text.parse::<i64>().map(Value::from);
         return signed.or_else(|_| text.parse::<u64>().map(Value::from)).map_err(|_| TOO_LARGE);
     }
-    // Rust's floats are YAML's here: what else Rust reads (`inf`, `nan`) does not start like a number.
+    // Rust and YAML agree here: the other floats that Rust reads (`inf`, `nan`) do not start with a digit or a dot.
     match text.parse::<f64>() {
         Ok(float) => Number::from_f64(float).map(Value::Number).ok_or(TOO_LARGE),
         Err(_) => Ok(text.into()),

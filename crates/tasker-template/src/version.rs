@@ -2,12 +2,14 @@
 
 use semver::Version;
 
-/// A key whose byte order (collation `C`) is the precedence of semantic versions: `1.9.0` before `1.10.0`,
-/// `2.0.0-rc.1` before `2.0.0`. Build metadata does not count, so versions that differ only there share a key.
+/// Returns a key that sorts like the version: the byte order of keys (collation `C`) is the precedence of semantic
+/// versions, with `1.9.0` before `1.10.0` and `2.0.0-rc.1` before `2.0.0`. Versions that differ only in build metadata
+/// have the same key.
 ///
-/// The three numbers are padded to 20 digits. Then comes `~` for a release, or `-` and the pre-release identifiers,
-/// separated by `,`: these sort in the right order, and `,` sorts before all that an identifier may contain. Numeric
-/// identifiers begin with `0` and their length, since they may be longer than any integer type; others with `1`.
+/// The key starts with the three numbers, padded to 20 digits. A release continues with `~`. A pre-release continues
+/// with `-`, which sorts before `~`, and its identifiers, separated by `,`, which sorts before every character of an
+/// identifier. A numeric identifier starts with `0` and its number of digits, because it may be too long for any
+/// integer type; others start with `1`.
 ///
 /// ```
 /// use tasker_template::version_key;

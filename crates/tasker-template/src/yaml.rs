@@ -1,47 +1,49 @@
-//! YAML text to a tree in which every value knows its place in the text.
+//! Reads YAML into a tree in which every value knows its place in the text.
 //!
-//! The tree holds what JSON can hold. Everything else (tags, merge keys, keys that are not scalars, NUL characters,
-//! numbers that JSON would change) is refused rather than silently altered. Hostile input is bounded: the text by
-//! [`MAX_SOURCE_BYTES`], nesting by [`MAX_TEMPLATE_DEPTH`], copies made by aliases by [`MAX_COPIED_BYTES`].
+//! The tree contains only what JSON can represent. Everything else is an error and never changed silently: tags, merge
+//! keys, keys that are not scalars, NUL characters, numbers that JSON would change. Limits protect against hostile
+//! input: [`MAX_SOURCE_BYTES`] for the text, [`MAX_TEMPLATE_DEPTH`] for nesting, [`MAX_COPIED_BYTES`] for the copies
+//! that aliases make.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use granit_parser::{ErrorKind, Event, Marker, Parser, ScalarStyle, ScanError, StrInput, options};
 use serde_json::Value;
 
-use super::finding::{Position, Report};
-use super::scalar;
+use crate::finding::{Position, Report};
+use crate::scalar;
 use tasker_api::limits::{MAX_COPIED_BYTES, MAX_KEY_CHARS, MAX_SOURCE_BYTES, MAX_TEMPLATE_DEPTH};
 
-/// What a copied value is charged, besides its text.
+/// What each copied value costs, besides its text.
 const NODE_COST: usize = 16;
 
 /// A value and where it starts.
 #[derive(Clone, Debug)]
-pub(super) struct Node {
-    pub(super) at: Position,
-    pub(super) content: Content,
+pub(crate) struct Node {
+    pub(crate) at: Position,
+    pub(crate) content: Content,
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum Content {
+pub(crate) enum Content {
     /// Null, boolean, number or string.
     Scalar(Value),
     List(Vec<Node>),
-    /// In the order of the file; keys are unique.
+    /// The entries in the order of the file. Their keys are unique.
     Mapping(Vec<Entry>),
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Entry {
-    pub(super) key: String,
-    pub(super) at: Position,
-    pub(super) value: Node,
+pub(crate) struct Entry {
+    pub(crate) key: String,
+    pub(crate) at: Position,
+    pub(crate) value: Node,
 }
 
 impl Node {
-    /// What the value is, for "expected an integer, found a string".
-    pub(super) fn kind(&self) -> &'static str {
+    /// Names the kind of the value, for messages such as "expected an integer, found a string".
+    pub(crate) fn kind(&self) -> &'static str {
         match &self.content {
             Content::Scalar(Value::Null) => "nothing",
             Content::Scalar(Value::Bool(_)) => "a boolean",
@@ -53,11 +55,11 @@ impl Node {
         }
     }
 
-    pub(super) fn is_null(&self) -> bool {
+    pub(crate) fn is_null(&self) -> bool {
         matches!(self.content, Content::Scalar(Value::Null))
     }
 
-    pub(super) fn to_json(&self) -> Value {
+    pub(crate) fn to_json(&self) -> Value {
         match &self.content {
             Content::Scalar(value) => value.clone(),
             Content::List(items) => items.iter().map(Self::to_json).collect(),
@@ -65,8 +67,8 @@ impl Node {
         }
     }
 
-    /// Where the value at a JSON pointer is, or the nearest value around it.
-    pub(super) fn locate(&self, pointer: &str) -> Position {
+    /// Returns the place of the value at a JSON pointer, or of the innermost value around it.
+    pub(crate) fn locate(&self, pointer: &str) -> Position {
         let mut node = self;
         for token in pointer.split('/').skip(1) {
             let token = token.replace("~1", "/").replace("~0", "~");
@@ -84,19 +86,16 @@ impl Node {
     }
 }
 
-/// Reads the one document of `source`. `None` where the text cannot be understood; problems that leave the rest
-/// readable are reported too.
-pub(super) fn read(source: &str, report: &mut Report<'_>) -> Option<Node> {
+/// Reads the only document of `source`. Returns `None` if the text cannot be read to its end. Errors after which
+/// reading goes on are only reported.
+pub(crate) fn read(source: &str, report: &mut Report<'_>) -> Option<Node> {
     if source.len() > MAX_SOURCE_BYTES {
         let message = format!("the template has {} bytes; the limit is {MAX_SOURCE_BYTES}", source.len());
         report.error(Position::START, "", message);
         return None;
     }
     if let Some(offset) = source.find('\0') {
-        let before = &source[..offset];
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        let line = before.matches('\n').count() + 1;
-        let column = before[line_start..].chars().count() + 1;
+        let (line, column) = tasker_api::line_and_column(source, offset);
         report.error(Position { line, column }, "", "the text contains a NUL character");
         return None;
     }
@@ -118,7 +117,7 @@ pub(super) fn read(source: &str, report: &mut Report<'_>) -> Option<Node> {
     }
 }
 
-/// A problem after which the rest of the text means nothing.
+/// An error after which the rest of the text cannot be read.
 struct Stop {
     at: Position,
     message: String,
@@ -143,7 +142,7 @@ impl From<ScanError> for Stop {
 struct Reader<'s, 'r, 'f> {
     events: Parser<'s, StrInput<'s>>,
     report: &'r mut Report<'f>,
-    /// The path of the value being read.
+    /// The path of the current value.
     path: String,
     depth: usize,
     anchors: HashMap<usize, Node>,
@@ -180,7 +179,7 @@ impl<'s> Reader<'s, '_, '_> {
         }
     }
 
-    /// Reads the value that begins with `event`.
+    /// Reads the value that starts with `event`.
     fn node(&mut self, event: Event<'s>, at: Position) -> Result<Node, Stop> {
         if let Some(tag) = event.tag() {
             let message = format!("the YAML tag `{}` is not supported; write the value without it", tag.original());
@@ -252,7 +251,7 @@ impl<'s> Reader<'s, '_, '_> {
             let entry = self.within(&segment, |reader| {
                 let is_new = keys.insert(key.clone());
                 if !is_new {
-                    reader.report.error(at, &reader.path, "the key is given twice in this mapping; keep one");
+                    reader.report.error(at, &reader.path, "the key appears twice in this mapping; keep one");
                 }
                 let (event, value_at) = reader.next()?;
                 let value = reader.node(event, value_at)?;
@@ -262,18 +261,20 @@ impl<'s> Reader<'s, '_, '_> {
         }
     }
 
-    /// A mapping's key, or `None` where it cannot be one.
+    /// Reads a key of a mapping. Returns `None` if the node cannot be a key.
     fn key(&mut self, event: Event<'s>, at: Position) -> Result<Option<String>, Stop> {
-        let problem = match &event {
+        let problem: Cow<'_, str> = match &event {
             Event::Scalar(text, ScalarStyle::Plain, ..) if text == "<<" => {
-                "merge keys (`<<`) are not supported; write the fields out, or use an alias for a whole value"
+                "merge keys (`<<`) are not supported; write the fields out, or use an alias for a whole value".into()
             }
             Event::Scalar(text, _, 0, None) => match unstorable(text) {
-                None if is_too_long(text) => "the key has too many characters; the limit is 1000, as JSON writes it",
+                None if is_too_long(text) => {
+                    format!("the key is too long; as JSON, it may have up to {MAX_KEY_CHARS} characters").into()
+                }
                 None => return Ok(Some(text.to_string())),
-                Some(problem) => problem,
+                Some(problem) => problem.into(),
             },
-            _ => "a key must be plain text, without anchor, alias or tag",
+            _ => "a key must be plain text, without an anchor, an alias or a tag".into(),
         };
         self.report.error(at, &self.path, problem);
         if !matches!(event, Event::Scalar(..)) {
@@ -291,16 +292,16 @@ impl<'s> Reader<'s, '_, '_> {
     }
 
     fn alias(&mut self, id: usize, at: Position) -> Result<Node, Stop> {
-        // Taken out and put back, since the copy is charged to the reader.
+        // Taken out and put back, because `copy` borrows the whole reader.
         let Some(node) = self.anchors.remove(&id) else {
-            return Err(Stop { at, message: "the alias stands inside the value that it repeats".into() });
+            return Err(Stop { at, message: "the alias is inside the value that it repeats".into() });
         };
         let copy = self.copy(&node, self.depth, at)?;
         self.anchors.insert(id, node);
         Ok(copy)
     }
 
-    /// Copies a value to a depth of the tree; the copy is charged against [`MAX_COPIED_BYTES`].
+    /// Copies a value to a depth of the tree. The copy counts towards [`MAX_COPIED_BYTES`].
     fn copy(&mut self, node: &Node, depth: usize, at: Position) -> Result<Node, Stop> {
         self.copied += NODE_COST;
         let content = match &node.content {
@@ -341,17 +342,18 @@ fn too_deep() -> String {
     format!("nested more than {MAX_TEMPLATE_DEPTH} levels deep")
 }
 
-/// Whether YAML could not read the key again when it is written as JSON.
+/// Whether the key, written as JSON, is too long for YAML to read it again.
 fn is_too_long(key: &str) -> bool {
-    // Only a key that is long as it stands can be long when it is written: a character becomes six at most.
+    // JSON writes a character as six characters at most, so a short key needs no exact count.
     key.len() > MAX_KEY_CHARS / 6 && Value::from(key).to_string().chars().count() > MAX_KEY_CHARS
 }
 
-/// Why a text cannot be kept: PostgreSQL stores no NUL, and JSON writes characters as they are that YAML refuses to read.
+/// Returns why a text cannot be stored. PostgreSQL refuses NUL, and YAML refuses control characters that JSON does not
+/// escape.
 fn unstorable(text: &str) -> Option<&'static str> {
     if text.contains('\0') {
         return Some("the text contains a NUL character, which cannot be stored");
     }
     let is_refused = |c| matches!(c, '\u{7f}'..='\u{84}' | '\u{86}'..='\u{9f}' | '\u{fffe}' | '\u{ffff}');
-    text.contains(is_refused).then_some("the text contains a control character that YAML cannot hold")
+    text.contains(is_refused).then_some("the text contains a control character that YAML does not allow")
 }

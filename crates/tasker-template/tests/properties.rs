@@ -1,4 +1,4 @@
-//! Properties of the template format that hold for any input.
+//! Properties of the template format that hold for every input.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
@@ -29,7 +29,7 @@ steps:
     dependencies: [first]
 "#;
 
-/// JSON values without the characters that templates cannot hold.
+/// JSON values without the characters that a template cannot contain.
 fn json_value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -51,7 +51,7 @@ fn text() -> impl Strategy<Value = String> {
     r"[^\x00\x7f-\x84\x86-\x9f\u{fffe}\u{ffff}]{0,12}"
 }
 
-/// The dependencies of each step; a step depends on earlier steps only, but the steps are in any order.
+/// Steps with their dependencies, in any order. There are no cycles: each step depends only on lower numbers.
 fn graph() -> impl Strategy<Value = Vec<(usize, Vec<usize>)>> {
     vec(vec(any::<Index>(), 0..4), 1..30)
         .prop_map(|steps| {
@@ -90,17 +90,17 @@ fn version() -> impl Strategy<Value = Version> {
 
 proptest! {
     #[test]
-    fn any_text_is_answered(text in any::<String>()) {
+    fn any_text_is_accepted_or_refused(text in any::<String>()) {
         let _ = parse(&text, None);
     }
 
     #[test]
-    fn any_text_of_yaml_signs_is_answered(text in "[-:?,\\[\\]{}#&*!|>'\"%@` \n\tab0.~<\\\\]{0,200}") {
+    fn any_text_of_yaml_syntax_is_accepted_or_refused(text in "[-:?,\\[\\]{}#&*!|>'\"%@` \n\tab0.~<\\\\]{0,200}") {
         let _ = parse(&text, None);
     }
 
     #[test]
-    fn damaged_templates_are_answered(
+    fn errors_of_damaged_templates_have_places(
         edits in vec((any::<Index>(), 0..10_usize, "[-:?,\\[\\]{}#&*!|>'\"% \n\ta0é]{0,5}"), 1..6)
     ) {
         let mut text: Vec<char> = VALID.chars().collect();
@@ -119,7 +119,10 @@ proptest! {
     }
 
     #[test]
-    fn odd_values_are_answered(odd in vec(prop_oneof![json_value(), Just(step(0, &[1])), Just(step(1, &[0]))], 1..6), at in 0..5_usize) {
+    fn values_of_wrong_types_are_accepted_or_refused(
+        odd in vec(prop_oneof![json_value(), Just(step(0, &[1])), Just(step(1, &[0]))], 1..6),
+        at in 0..5_usize,
+    ) {
         let mut source = template(vec![step(0, &[]), step(2, &[])]);
         let value = odd.first().cloned().unwrap_or_default();
         match at {
@@ -135,7 +138,11 @@ proptest! {
     }
 
     #[test]
-    fn a_template_as_json_is_the_same_template(metadata in json_value(), settings in json_value(), extra in json_value()) {
+    fn a_template_as_json_is_the_same_template(
+        metadata in json_value(),
+        settings in json_value(),
+        extra in json_value(),
+    ) {
         let mut source = template(vec![step(0, &[]), step(1, &[0])]);
         source["metadata"] = metadata;
         source["kept"] = extra.clone();
@@ -151,7 +158,7 @@ proptest! {
     }
 
     #[test]
-    fn graphs_are_read_right(graph in graph()) {
+    fn the_graph_matches_the_dependencies(graph in graph()) {
         let steps = graph.iter().map(|(name, needs)| step(*name, needs)).collect();
         let template = parse(&template(steps).to_string(), None).unwrap().template;
         let number = |name: usize| graph.iter().position(|(other, _)| *other == name).unwrap() as u16;
@@ -175,8 +182,8 @@ proptest! {
     }
 
     #[test]
-    fn an_edge_back_makes_a_cycle(graph in graph(), length in 1..10_usize) {
-        // A chain at the end of which stands the step it began with.
+    fn an_edge_back_makes_one_cycle(graph in graph(), length in 1..10_usize) {
+        // A chain whose first step depends on its last.
         let mut steps: Vec<Value> = graph.iter().map(|(name, needs)| step(*name, needs)).collect();
         let first = graph.len();
         for i in 0..=length {

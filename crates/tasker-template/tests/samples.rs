@@ -1,4 +1,4 @@
-//! The sample worker's templates, as it ships them.
+//! The templates of the sample worker.
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a panic is how a test fails")]
 
@@ -24,14 +24,14 @@ fn samples() -> BTreeMap<String, TaskTemplate> {
         .collect()
 }
 
-/// The step names level by level.
+/// The names of the steps, level by level.
 fn levels(template: &TaskTemplate) -> Vec<Vec<&str>> {
     let name = |step: u16| template.steps[usize::from(step)].name.as_str();
     template.levels().into_iter().map(|level| level.into_iter().map(name).collect()).collect()
 }
 
 #[test]
-fn the_sample_workflows_have_their_graphs() {
+fn the_sample_workflows_have_these_graphs() {
     let samples = samples();
     let names: Vec<_> = samples.keys().map(String::as_str).collect();
     assert_eq!(
@@ -107,7 +107,9 @@ fn the_samples_check_their_input() {
                 "customer": {"id": 7, "email": "ada@example.com"},
                 "items": [{"sku": "TEA-1", "quantity": 2, "unit_price_cents": 450}],
                 "payment": {"method": "card", "token": "tok_1"},
-                "shipping": {"address": {"street": "1 Mill Lane", "city": "Bath", "postal_code": "BA1", "country": "GB"}},
+                "shipping": {
+                    "address": {"street": "1 Mill Lane", "city": "Bath", "postal_code": "BA1", "country": "GB"},
+                },
             });
             assert_eq!(validator.validate(&order), Ok(()));
             order["items"] = json!([]);

@@ -3,14 +3,15 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use serde_json::{Value, json};
-use tasker_template::{Backoff, InputValidator, MAX_SOURCE_BYTES, MAX_STEPS, Parsed, RetryPolicy, parse};
+use tasker_api::limits::{MAX_SOURCE_BYTES, MAX_STEPS};
+use tasker_template::{Backoff, InputValidator, Parsed, RetryPolicy, parse};
 
-/// A valid template with the given lines in place of its steps.
+/// A template with these steps.
 fn with_steps(steps: &str) -> String {
     format!("name: t\nnamespace_name: ns\nversion: 1.0.0\nsteps:\n{steps}")
 }
 
-/// A valid template of one step with the given lines, which begin in line 7, in that step.
+/// A valid template of one step, which also has these lines. They start in line 7.
 fn with_step_fields(fields: &str) -> String {
     with_steps(&format!("  - name: a\n    handler: {{ callable: c }}\n{fields}"))
 }
@@ -19,7 +20,7 @@ fn accepted(source: &str) -> Parsed {
     parse(source, None).unwrap_or_else(|errors| panic!("refused:\n{errors}\n\n{source}"))
 }
 
-/// The errors as `line: path: message`.
+/// The errors of a template as `line: path: message`.
 fn errors(source: &str) -> Vec<String> {
     let errors = parse(source, None).expect_err("accepted").0;
     let short = |f: &tasker_template::Finding| format!("{}: {}: {}", f.line, f.path, f.message);
@@ -93,7 +94,7 @@ fn absent_and_null_fields_have_defaults() {
 }
 
 #[test]
-fn a_default_delay_gives_way_to_the_one_that_is_written() {
+fn a_written_delay_limits_the_default_of_the_other() {
     for (written, base, max) in [("max_backoff_ms: 10", 10, 10), ("backoff_base_ms: 60000", 60_000, 60_000)] {
         let parsed = accepted(&with_step_fields(&format!("    retry: {{ {written} }}")));
         let retry = &parsed.template.steps[0].retry;
@@ -102,7 +103,7 @@ fn a_default_delay_gives_way_to_the_one_that_is_written() {
 }
 
 #[test]
-fn the_graph_is_given_by_step_numbers() {
+fn the_graph_uses_step_numbers() {
     let source = with_steps(
         "  - { name: d, handler: { callable: c }, dependencies: [c, b] }\n\
          \x20 - { name: b, handler: { callable: c }, dependencies: [a] }\n\
@@ -154,7 +155,7 @@ steps:
 }
 
 #[test]
-fn features_of_published_templates_load_with_a_warning_that_says_what_happens_instead() {
+fn a_feature_of_published_templates_is_kept_and_a_warning_says_what_happens_instead() {
     let source = "\
 ---
 name: conditional_approval
@@ -197,20 +198,20 @@ steps:
     assert_eq!(
         warnings(source),
         [
-            "5: task_handler: kept but not obeyed: only steps have handlers",
-            "6: system_dependencies: kept but not obeyed: it is information only",
-            "8: environments: kept but not obeyed: the same settings hold in every environment",
-            "11: lifecycle: kept but not obeyed: a task has no time limits of its own; its steps have `timeout_seconds`",
-            "14: steps[0].type: kept but not obeyed: every step runs once, as an ordinary step",
-            "16: steps[0].handler.method: kept but not obeyed: `callable` alone selects the handler",
-            "16: steps[0].handler.resolver: kept but not obeyed: `callable` alone selects the handler",
-            "17: steps[0].retry.initial_delay: kept but not obeyed: use `backoff_base_ms`, in milliseconds",
-            "17: steps[0].retry.max_delay: kept but not obeyed: use `max_backoff_ms`, in milliseconds",
+            "5: task_handler: has no effect: only steps have handlers",
+            "6: system_dependencies: has no effect: it is only information",
+            "8: environments: has no effect: every environment has the same settings",
+            "11: lifecycle: has no effect: a task has no time limit; each step has `timeout_seconds`",
+            "14: steps[0].type: has no effect: every step runs once, as an ordinary step",
+            "16: steps[0].handler.method: has no effect: `callable` alone selects the handler",
+            "16: steps[0].handler.resolver: has no effect: `callable` alone selects the handler",
+            "17: steps[0].retry.initial_delay: has no effect: use `backoff_base_ms`, in milliseconds",
+            "17: steps[0].retry.max_delay: has no effect: use `max_backoff_ms`, in milliseconds",
             "23: steps[1].retry.limit: 0 is read as 1: the first attempt always runs",
-            "25: steps[2].type: kept but not obeyed: every step runs once, as an ordinary step",
-            "26: steps[2].batch_config: kept but not obeyed: the step is not split into batches",
-            "29: steps[2].result_schema: kept but not obeyed: results are not checked",
-            "30: steps[2].publishes_events: kept but not obeyed: no domain events are published",
+            "25: steps[2].type: has no effect: every step runs once, as an ordinary step",
+            "26: steps[2].batch_config: has no effect: the step is not split into batches",
+            "29: steps[2].result_schema: has no effect: results are not checked",
+            "30: steps[2].publishes_events: has no effect: domain events are not published",
         ]
     );
 }
@@ -236,9 +237,9 @@ steps:
     let errors = errors(source);
     let expected = [
         "1: name: expected a string, found an integer",
-        "2: namespace_name: a namespace is 1 to 47 ASCII letters",
+        "2: namespace_name: must be 1 to 47 ASCII letters",
         "3: version: expected a full semantic version such as 1.0.0, found a fractional number",
-        "4: version: the key is given twice",
+        "4: version: the key appears twice",
         "5: input_schema.type: not a valid JSON Schema",
         "8: steps[0].handler.callable: must not be empty",
         "9: steps[0].dependencies[0]: a step cannot depend on itself",
@@ -246,11 +247,11 @@ steps:
         "9: steps[0].dependencies[2]: the step depends on `b` twice",
         "9: steps[0].dependencies[3]: no step is named `c`",
         "10: steps[0].retry.limit: must be between 1 and 100, not 101",
-        "10: steps[0].retry.backoff: `sometimes` is none of exponential, linear, fixed",
-        "10: steps[0].retry.backoff_base_ms: is more than max_backoff_ms, which is 10",
+        "10: steps[0].retry.backoff: must be one of exponential, linear, fixed, not `sometimes`",
+        "10: steps[0].retry.backoff_base_ms: must not exceed max_backoff_ms, which is 10",
         "11: steps[0].timeout_seconds: expected an integer, found a string",
         "12: steps[1].handler: `handler` is required",
-        "12: steps[1]: an earlier step is named `a` too",
+        "12: steps[1]: an earlier step is also named `a`",
         "13: steps[1].dependencies: expected a list, found a string",
         "14: steps[2]: expected a mapping, found an integer",
     ];
@@ -261,7 +262,7 @@ steps:
 }
 
 #[test]
-fn wrong_steps_do_not_hide_what_is_wrong_with_others() {
+fn an_invalid_step_does_not_hide_the_errors_of_others() {
     let source = with_steps(
         "  - nothing\n\
          \x20 - { name: a, handler: { callable: c }, dependencies: [b] }\n\
@@ -272,7 +273,7 @@ fn wrong_steps_do_not_hide_what_is_wrong_with_others() {
         errors(&source),
         [
             "5: steps[0]: expected a mapping, found a string",
-            "6: steps[1].dependencies[0]: the steps wait for each other in a cycle: a → b → a",
+            "6: steps[1].dependencies[0]: the steps depend on each other in a cycle: a → b → a",
             "7: steps[2].name: `name` is required",
         ]
     );
@@ -286,7 +287,7 @@ fn findings_name_the_file() {
 }
 
 #[test]
-fn cycles_are_named() {
+fn a_cycle_is_reported_with_the_names_of_its_steps() {
     let step = |name: &str, needs: &str| {
         format!("  - {{ name: {name}, handler: {{ callable: c }}, dependencies: [{needs}] }}\n")
     };
@@ -294,14 +295,14 @@ fn cycles_are_named() {
     assert_eq!(
         errors(&with_steps(&two.concat())),
         [
-            "5: steps[0].dependencies[0]: the steps wait for each other in a cycle: a → b → c → a",
-            "8: steps[3].dependencies[0]: the steps wait for each other in a cycle: x → y → x",
+            "5: steps[0].dependencies[0]: the steps depend on each other in a cycle: a → b → c → a",
+            "8: steps[3].dependencies[0]: the steps depend on each other in a cycle: x → y → x",
         ]
     );
 }
 
 #[test]
-fn an_unknown_dependency_suggests_a_name() {
+fn an_unknown_dependency_gets_a_suggestion() {
     let source = with_steps(
         "  - { name: reserve_inventory, handler: { callable: c } }\n\
          \x20 - { name: b, handler: { callable: c }, dependencies: [reserve_inventroy] }\n",
@@ -326,7 +327,7 @@ fn values_out_of_range_are_refused() {
         (with_step_fields("    retry: 3"), "expected a mapping, found an integer"),
         (with_step_fields("    dependencies: [[]]"), "expected a string, found a list"),
         (with_steps(""), "1: steps: `steps` is required"),
-        (with_steps("  []"), "a template has 1 to 1000 steps, not 0"),
+        (with_steps("  []"), "a template must have 1 to 1000 steps, not 0"),
         (
             with_steps(&format!("  - {{ name: {long}, handler: {{ callable: c }} }}")),
             "has 129 characters; the limit is 128",
@@ -357,19 +358,19 @@ fn versions_must_be_full_semantic_versions() {
 }
 
 #[test]
-fn namespaces_are_names_that_queues_can_have() {
+fn namespaces_must_be_valid_as_queue_names() {
     let long = "n".repeat(47);
     for name in ["linear_workflow_py", "rust_e2e_diamond", "_Internal", long.as_str()] {
         accepted(&with_step_fields("").replace("ns", name));
     }
     let too_long = "n".repeat(48);
     for name in ["my-namespace", "my.namespace", "'my namespace'", "größe", "1st", "''", too_long.as_str()] {
-        refused(&with_step_fields("").replace("ns", name), "2: namespace_name: a namespace is");
+        refused(&with_step_fields("").replace("ns", name), "2: namespace_name: must be");
     }
 }
 
 #[test]
-fn input_schemas_are_compiled_without_fetching_anything() {
+fn input_schemas_are_compiled_and_nothing_is_fetched() {
     let with_schema = |schema: &str| format!("input_schema:\n  {schema}\n{}", with_step_fields(""));
     for schema in [
         "type: object",
@@ -392,9 +393,9 @@ fn input_schemas_are_compiled_without_fetching_anything() {
 }
 
 #[test]
-fn yaml_that_json_cannot_hold_is_refused() {
+fn yaml_that_json_cannot_represent_is_refused() {
     for (value, expected) in [
-        ("{ a: 1, a: 2 }", "metadata.a: the key is given twice"),
+        ("{ a: 1, a: 2 }", "metadata.a: the key appears twice"),
         ("\"a\\0b\"", "metadata: the text contains a NUL character"),
         ("{ \"\\u0000\": 1 }", "the text contains a NUL character"),
         ("!ruby/object:A {}", "the YAML tag `!ruby/object:A` is not supported"),
@@ -403,7 +404,7 @@ fn yaml_that_json_cannot_hold_is_refused() {
         (".inf", "JSON has no such number"),
         ("123456789012345678901234567890", "does not fit into 64 bits"),
         ("*nowhere", "not valid YAML"),
-        ("&a [*a]", "the alias stands inside the value that it repeats"),
+        ("&a [*a]", "the alias is inside the value that it repeats"),
     ] {
         refused(&format!("metadata: {value}\n{}", with_step_fields("")), expected);
     }
@@ -444,18 +445,19 @@ fn hostile_sources_are_refused_quickly() {
     refused(&long, "bytes as JSON; the limit is 1048576");
 
     let many: String = (0..=MAX_STEPS).map(|i| format!("  - {{ name: s{i}, handler: {{ callable: c }} }}\n")).collect();
-    refused(&with_steps(&many), "a template has 1 to 1000 steps, not 1001");
+    refused(&with_steps(&many), "a template must have 1 to 1000 steps, not 1001");
 }
 
 #[test]
-fn keys_are_short_enough_to_be_read_again() {
-    // Without a value after it, YAML takes a key of any length; as JSON it has one. A tab becomes two characters.
+fn a_key_is_refused_if_yaml_cannot_read_it_again() {
+    // YAML reads a key of any length if no value follows it, but JSON always writes a value. A tab becomes two
+    // characters.
     let with_key = |key: &str| format!("metadata: {{ \"{key}\" }}\n{}", with_step_fields(""));
     for (longest, longer) in [("x".repeat(998), "x".repeat(999)), ("\\t".repeat(499), "\\t".repeat(500))] {
         let template = accepted(&with_key(&longest)).template;
         let written = serde_json::to_string(&template).unwrap();
         assert_eq!(accepted(&written).template, template);
-        refused(&with_key(&longer), "the key has too many characters; the limit is 1000, as JSON writes it");
+        refused(&with_key(&longer), "the key is too long; as JSON, it may have up to 1000 characters");
     }
 }
 
@@ -468,7 +470,7 @@ fn the_list_of_findings_is_limited() {
 }
 
 #[test]
-fn inputs_are_checked_by_pointer() {
+fn errors_of_an_input_have_pointers() {
     let validator = InputValidator::new(&json!({
         "type": "object",
         "required": ["items"],

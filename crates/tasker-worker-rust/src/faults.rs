@@ -1,4 +1,4 @@
-//! Handlers that fail as they are told.
+//! Handlers that fail as configured.
 
 use std::time::Duration;
 
@@ -15,17 +15,19 @@ pub(crate) async fn fail_times(step: StepContext) -> HandlerResult {
     let Settings { failures } = step.initialization()?;
     let attempt = step.attempt();
     if attempt <= failures {
-        return Err(HandlerError::retryable(format!("attempt {attempt} fails, as the first {failures} shall")));
+        return Err(HandlerError::retryable(format!(
+            "attempt {attempt} fails, as configured for the first {failures} attempts"
+        )));
     }
     Ok(json!({"attempts": attempt}))
 }
 
-/// Fails for good.
+/// Fails permanently.
 pub(crate) async fn permanent(_: StepContext) -> HandlerResult {
-    Err(HandlerError::permanent("this step fails for good, as it shall"))
+    Err(HandlerError::permanent("this step fails permanently, as configured"))
 }
 
-/// Takes its time.
+/// Sleeps.
 pub(crate) async fn sleep(step: StepContext) -> HandlerResult {
     #[derive(Deserialize)]
     struct Settings {
@@ -42,9 +44,9 @@ pub(crate) async fn sleep(step: StepContext) -> HandlerResult {
 }
 
 /// Panics.
-#[expect(clippy::panic, reason = "that is what it is for")]
+#[expect(clippy::panic, reason = "the purpose of this handler")]
 pub(crate) async fn panic(_: StepContext) -> HandlerResult {
-    panic!("this handler panics, as it shall")
+    panic!("this handler panics, as configured")
 }
 
 /// Returns the task's context.

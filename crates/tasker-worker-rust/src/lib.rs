@@ -1,21 +1,22 @@
-//! The sample worker: the handlers of the sample workflows, as an example to copy from.
+//! The sample worker: the handlers of the sample workflows, as examples.
 //!
 //! | namespace | callables | input | result of a step |
 //! |---|---|---|---|
 //! | `linear_workflow`, `diamond_workflow`, `tree_workflow`, `mixed_dag_workflow` | one per step | `{"even_number": 6}` | `{"value": 1296}` |
-//! | `order_fulfillment` | `validate_order`, `reserve_inventory`, `process_payment`, `ship_order` | an order | the order with what is known so far |
+//! | `order_fulfillment` | `validate_order`, `reserve_inventory`, `process_payment`, `ship_order` | an order | the order with everything that is known so far |
 //! | `benchmark` | `noop` | anything | `null` |
 //! | `faults` | `fail_times`, `permanent`, `sleep`, `panic`, `echo` | anything | see below |
 //!
-//! **Arithmetic** is exact: a step squares the product of its dependencies' values, or of `even_number` if it has none. `value`
-//! is a JSON number up to 2^53, and a string of decimal digits beyond.
+//! **Arithmetic** is exact: a step squares the product of its dependencies' values, or of `even_number` if it has
+//! none. `value` is a JSON number up to 2^53, and a string of decimal digits beyond.
 //!
-//! **Orders** are refused for good (`invalid_order`) if they have no items, an item twice, a quantity of zero or a total beyond
-//! 2^64 cents; payments (`payment_declined`) if the method is `declined_card` or the token is `tok_declined`. All ids are made of the
-//! task's id, so that a repeated attempt reserves, charges and ships nothing twice.
+//! **Orders** fail permanently (`invalid_order`) if they have no items, the same item twice, a quantity of zero or a
+//! total beyond 2^64 cents. Payments fail permanently (`payment_declined`) if the method is `declined_card` or the
+//! token is `tok_declined`. All ids derive from the task's id, so that a repeated attempt does not reserve, charge or
+//! ship twice.
 //!
-//! **Faults** are for tests, and for trying out what Tasker does when handlers fail. Their templates come from whoever wants them;
-//! their settings are `initialization` in the template:
+//! **Faults** are for tests and experiments with failing handlers. They have no templates here: write your own, with
+//! these settings in `initialization`:
 //!
 //! - `faults.fail_times` `{failures: 2}`: a retryable error in the first attempts, then `{"attempts": 3}`;
 //! - `faults.permanent`: a permanent error;
@@ -45,7 +46,7 @@ pub const TEMPLATES: [&str; 7] = [
     include_str!("../templates/wide_noop.yaml"),
 ];
 
-/// The sample worker, to be started.
+/// The sample worker. The caller starts it.
 pub fn worker(settings: settings::Worker, pool: PgPool) -> WorkerBuilder {
     let mut worker = Worker::builder(settings, pool).namespace("faults");
     for template in TEMPLATES {

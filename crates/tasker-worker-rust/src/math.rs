@@ -1,10 +1,10 @@
-//! Arithmetic: every step squares the product of what came before it.
+//! Arithmetic: every step squares the product of its dependencies' values.
 
 use num_bigint::BigUint;
 use serde_json::{Value, json};
 use tasker_worker::{HandlerError, HandlerResult, StepContext};
 
-/// The steps of the four workflows of arithmetic.
+/// The callables of the four arithmetic workflows.
 pub(crate) const CALLABLES: [&str; 23] = [
     "linear_workflow.linear_step_1",
     "linear_workflow.linear_step_2",
@@ -31,10 +31,10 @@ pub(crate) const CALLABLES: [&str; 23] = [
     "mixed_dag_workflow.dag_finalize",
 ];
 
-/// The largest whole number up to which every reader of JSON is exact.
+/// The largest integer that every JSON parser reads exactly.
 const MAX_EXACT: u64 = 1 << 53;
 
-/// The square of the product of the dependencies' values, or of the task's `even_number` where there are none.
+/// Squares the product of the dependencies' values, or the task's `even_number` if there are no dependencies.
 pub(crate) async fn square(step: StepContext) -> HandlerResult {
     let factors = match step.dependency_results().as_object() {
         Some(results) if !results.is_empty() => {
@@ -54,7 +54,7 @@ fn number(value: &Value, name: &str) -> Result<BigUint, HandlerError> {
     };
     number.ok_or_else(|| {
         HandlerError::permanent(format!(
-            "{name} is not a whole number from 0 to 2^64 - 1, nor one in decimal digits: {value}"
+            "{name} must be an integer from 0 to 2^64 - 1, or a string of decimal digits, but is {value}"
         ))
         .with_kind("bad_input")
     })

@@ -1,4 +1,4 @@
-//! Order fulfilment: each step adds to the order what it has found out.
+//! Order fulfilment: each step adds its result to the order.
 
 use std::collections::HashSet;
 
@@ -59,7 +59,7 @@ struct Paid {
     payment_id: String,
 }
 
-/// An order that is on its way.
+/// An order that is shipped.
 #[derive(Serialize)]
 struct Shipped {
     #[serde(flatten)]

@@ -1,4 +1,4 @@
-//! Runs the sample workflows without a database: the handlers alone, in the order of the graph.
+//! Tests of the handlers without a database: runs the sample workflows in the order of their graphs.
 
 use serde_json::{Map, Value, json};
 use tasker_engine::ClaimedStep;
@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::{TEMPLATES, math, orders};
 
-/// Runs a workflow until a step fails; returns the last step's result.
+/// Runs a workflow until a step fails. Returns the result of the last step.
 async fn run(template_name: &str, input: Value) -> HandlerResult {
     let template = TEMPLATES
         .iter()
@@ -82,7 +82,7 @@ async fn an_input_beyond_2_to_the_53rd_is_exact() {
 }
 
 #[tokio::test]
-async fn doing_nothing_gives_nothing() {
+async fn noop_steps_return_null() {
     for template in ["sequential_noop", "wide_noop"] {
         assert_eq!(run(template, json!({})).await, Ok(Value::Null));
     }

@@ -1,4 +1,4 @@
-//! The binary `rust-worker` where it cannot start: one clear line, and an exit code that says so.
+//! The binary `rust-worker` when it cannot start: one line on standard error, and exit code 1.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -15,28 +15,28 @@ fn rust_worker(arguments: &[&str], database_url: &str) -> Output {
 
 fn refuses(arguments: &[&str], database_url: &str, words: &str) {
     let output = rust_worker(arguments, database_url);
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains(words), "{said}");
-    assert_eq!(said.trim().lines().count(), 1, "{said}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains(words), "{stderr}");
+    assert_eq!(stderr.trim().lines().count(), 1, "{stderr}");
 }
 
 #[test]
-fn without_a_database_it_says_what_to_set() {
+fn a_missing_database_url_is_named() {
     refuses(&[], "", "DATABASE_URL");
 }
 
 #[test]
-fn with_a_wrong_address_it_says_how_one_looks() {
+fn a_wrong_database_url_is_explained_with_an_example() {
     refuses(&[], "mysql://somewhere", "postgres://");
 }
 
 #[test]
-fn with_a_database_that_is_not_there_it_says_why_at_once() {
+fn an_unreachable_database_is_named_at_once() {
     refuses(&["--port", "0"], "postgres://nobody@127.0.0.1:1/none", "127.0.0.1:1");
 }
 
 #[test]
-fn its_health_command_fails_where_nobody_answers() {
+fn the_health_command_fails_if_nothing_listens() {
     refuses(&["health", "--port", "1"], "", "/health");
 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use chrono::Utc;
+use pgmq_notify::insert_channel;
 use sqlx::PgPool;
 use tasker_engine::database::{self, DatabaseError};
 use tasker_engine::{ApplyOutcome, Engine};
@@ -20,47 +21,46 @@ use crate::error::HandlerResult;
 use crate::handlers::{Handler, Handlers};
 use crate::heartbeat;
 use crate::metrics::Metrics;
-use crate::queues;
 use crate::running::Running;
 use crate::shared::Shared;
 use crate::wake::Wake;
 use crate::worker::Worker;
 
-/// Why a worker did not start.
+/// Why a worker cannot start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// A template is not valid.
-    #[error("a task template of this worker is not valid:\n{0}")]
+    /// A template is invalid.
+    #[error("a task template of this worker is invalid:\n{0}")]
     Template(#[from] TemplateErrors),
-    /// A template's version is stored with other content.
+    /// This version of a template is already stored with different content.
     #[error(
-        "template {namespace}/{name} {version} is stored in the database with other content; \
-         a stored version never changes: give the new content a new version"
+        "template {namespace}/{name} {version} is already stored with different content; \
+         a stored version never changes, so give the new content a new version"
     )]
     TemplateConflict {
         /// The template's namespace.
         namespace: String,
-        /// Its name.
+        /// The template's name.
         name: String,
-        /// Its version.
+        /// The template's version.
         version: String,
     },
     /// Two handlers have the same name.
     #[error("two handlers are registered as `{0}`")]
     HandlerTwice(String),
-    /// There is nothing to serve.
-    #[error("the worker serves no namespace: give it a template or a namespace, or set TASKER_NAMESPACES")]
+    /// The worker has no namespace to serve.
+    #[error("the worker serves no namespace; add a template or a namespace, or set TASKER_NAMESPACES")]
     NoNamespace,
     /// The database cannot be used.
     #[error(transparent)]
     Database(#[from] DatabaseError),
-    /// The address of the status API cannot be listened on.
-    #[error("cannot listen on {address}: {source}; choose another with --port or --host")]
+    /// The status API cannot listen on its address.
+    #[error("cannot listen on {address}: {source}; choose another address with --port or --host")]
     Bind {
         /// The address.
         address: SocketAddr,
-        /// What happened.
+        /// The error of the operating system.
         source: std::io::Error,
     },
 }
@@ -71,7 +71,7 @@ impl From<sqlx::Error> for StartError {
     }
 }
 
-/// A worker to be started: its templates, handlers and namespaces.
+/// Collects the templates, handlers and namespaces of a worker, and starts it.
 #[derive(Debug)]
 pub struct WorkerBuilder {
     settings: settings::Worker,
@@ -94,21 +94,21 @@ impl WorkerBuilder {
         }
     }
 
-    /// Adds a task template (YAML). The start stores it, unless it is stored already, and the worker serves its namespace.
+    /// Adds a task template (YAML). [`start`](Self::start) stores it if it is new, and the worker serves its namespace.
     #[must_use]
     pub fn template(mut self, yaml: impl Into<String>) -> Self {
         self.templates.push(yaml.into());
         self
     }
 
-    /// Adds a namespace to serve, for templates that come from elsewhere.
+    /// Adds a namespace to serve. Use it if somebody else stores the templates.
     #[must_use]
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
         self.namespaces.insert(namespace.into());
         self
     }
 
-    /// Adds a handler under the name that templates use: `steps[].handler.callable`.
+    /// Adds a handler under the name that templates use in `steps[].handler.callable`.
     #[must_use]
     pub fn handler<F, R>(mut self, callable: impl Into<String>, function: F) -> Self
     where
@@ -122,9 +122,9 @@ impl WorkerBuilder {
         self
     }
 
-    /// Stores the templates, registers the worker, and starts to run steps and to answer at the status API.
+    /// Stores the templates, registers the worker, and starts to run steps and to serve the status API.
     ///
-    /// If the settings name namespaces, only those are served, and only their templates are stored.
+    /// If the settings name namespaces, the worker serves only those and stores only their templates.
     ///
     /// # Errors
     /// See [`StartError`].
@@ -159,7 +159,8 @@ impl WorkerBuilder {
         for template in &templates {
             apply(&engine, template).await?;
         }
-        let channels = queues::ensure(&self.pool, &namespaces).await?;
+        let queues = engine.ensure_namespaces(&namespaces).await?;
+        let channels = queues.into_iter().map(|(namespace, queue)| (insert_channel(&queue), namespace)).collect();
 
         let host = host_name();
         let worker_id = match self.settings.worker_id.as_str() {
@@ -167,7 +168,7 @@ impl WorkerBuilder {
             name => name.to_owned(),
         };
         let (finished, results) = mpsc::unbounded_channel();
-        // A semaphore has room for far more than the settings allow.
+        // The settings allow far fewer than the permits that a semaphore can hold.
         let slots = usize::try_from(self.settings.max_concurrent).unwrap_or(1).max(1);
         let shared = Arc::new(Shared {
             engine,
@@ -182,11 +183,11 @@ impl WorkerBuilder {
             wake: Wake::default(),
             metrics: Metrics::new(),
             draining: CancellationToken::new(),
-            hand_back: CancellationToken::new(),
+            release: CancellationToken::new(),
             ended: CancellationToken::new(),
             settings: self.settings,
         });
-        heartbeat::beat(&shared).await?;
+        heartbeat::send(&shared).await?;
         Ok(Worker::run(shared, results, channels, status_listener, address))
     }
 }
@@ -211,7 +212,7 @@ fn warn_of_missing_handlers(templates: &[TaskTemplate], handlers: &Handlers) {
                     template = template.name,
                     step = step.name,
                     callable,
-                    "the worker serves a template but not this handler of it"
+                    "the worker serves this template but has no handler for this step"
                 );
             }
         }

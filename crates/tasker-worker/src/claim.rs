@@ -1,4 +1,4 @@
-//! Claims steps while slots are free.
+//! Claims steps while there are free slots.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,36 +10,36 @@ use tokio::time::sleep;
 use crate::attempt;
 use crate::look_back::LookBack;
 use crate::outage::{Outage, bounded};
-use crate::queues;
 use crate::shared::Shared;
 
-/// How long to wait when a message is visible although a claim has just found nothing to start: somebody else has it locked.
+/// How long to wait if a message is visible but the last claim found nothing: another transaction has locked it.
 const LOCKED_PAUSE: Duration = Duration::from_millis(100);
-/// How long no notification must have come before the database is asked when the next message comes. Where much is going on,
-/// that is not worth a question.
+/// How long the worker waits for a notification before it asks the database when the next message is due. A busy worker
+/// gets a notification first and saves that query.
 const QUIET: Duration = Duration::from_millis(10);
 
-/// Turns notifications into wake-ups. `namespaces` are known by their channels.
+/// Turns notifications into wake-ups. `namespaces` maps channels to namespaces.
 pub(crate) async fn listen(shared: Arc<Shared>, mut listener: Listener, namespaces: HashMap<String, String>) {
     while let Some(event) = shared.draining.run_until_cancelled(listener.next()).await {
         match event {
             Event::Notified { channel, payload } => {
-                // How long ago the message became visible, in seconds. A payload of somebody else says nothing: any time.
+                // The payload says how many seconds ago the message became visible. With any other payload, that is
+                // unknown.
                 let ago = payload.parse().ok().map(Duration::from_secs);
-                shared.wake.ring(namespaces.get(&channel), ago.and_then(|ago| Instant::now().checked_sub(ago)));
+                shared.wake.notify(namespaces.get(&channel), ago.and_then(|ago| Instant::now().checked_sub(ago)));
             }
-            Event::Connected => shared.wake.ring(&shared.namespaces, None),
+            Event::Connected => shared.wake.notify(&shared.namespaces, None),
         }
     }
 }
 
-/// Claims steps and starts their attempts, until the worker drains.
+/// Claims steps and starts their attempts until the worker drains.
 pub(crate) async fn claim_steps(shared: Arc<Shared>) {
     let mut outage = Outage::new("claim steps");
     let mut found_nothing = false;
     let mut turn = 0;
     let mut look_back = LookBack::default();
-    shared.wake.ring(&shared.namespaces, None);
+    shared.wake.notify(&shared.namespaces, None);
     while let Some(mut slots) = shared.free_slots().await {
         let mut woken = shared.wake.take();
         if woken.is_empty() {
@@ -47,7 +47,7 @@ pub(crate) async fn claim_steps(shared: Arc<Shared>) {
             shared.draining.run_until_cancelled(wait_for_work(&shared, found_nothing)).await;
             continue;
         }
-        // The engine takes the namespaces in their order: each is first in its turn.
+        // The engine serves the namespaces in this order. The rotation lets each of them be the first in turn.
         turn = (turn + 1) % woken.len();
         woken.rotate_left(turn);
         let began = Instant::now();
@@ -59,7 +59,7 @@ pub(crate) async fn claim_steps(shared: Arc<Shared>) {
             shared.engine.start_steps(&shared.worker_id, &namespaces, limit_u32, shared.settings.lease(), &spans);
         match bounded(claim).await {
             Ok(steps) => {
-                outage.over();
+                outage.recovered();
                 shared.metrics.claimed(began.elapsed());
                 found_nothing = steps.is_empty();
                 let full = steps.len() == limit;
@@ -68,13 +68,13 @@ pub(crate) async fn claim_steps(shared: Arc<Shared>) {
                     let newest = claimed.filter_map(|step| step.waited_seconds).min_by(f64::total_cmp);
                     match newest.map(Duration::try_from_secs_f64) {
                         _ if !full => look_back.learn(namespace, span, began, began),
-                        // Steps are claimed oldest first; there may be newer ones.
+                        // The engine claims the oldest steps first, so there may be newer ones.
                         Some(Ok(waited)) => {
                             look_back.learn(namespace, span, began, began.checked_sub(waited).unwrap_or(began));
-                            shared.wake.ring([namespace], Some(began));
+                            shared.wake.notify([namespace], Some(began));
                         }
-                        // Perhaps it was not reached.
-                        _ => shared.wake.ring([namespace], *since),
+                        // The claim may not have reached this namespace.
+                        _ => shared.wake.notify([namespace], *since),
                     }
                 }
                 for step in steps {
@@ -85,7 +85,7 @@ pub(crate) async fn claim_steps(shared: Arc<Shared>) {
             }
             Err(error) => {
                 drop(slots);
-                shared.wake.ring(&namespaces, None);
+                shared.wake.notify(&namespaces, None);
                 shared.metrics.database_failed("claim");
                 shared.draining.run_until_cancelled(sleep(outage.failed(&error))).await;
             }
@@ -93,21 +93,21 @@ pub(crate) async fn claim_steps(shared: Arc<Shared>) {
     }
 }
 
-/// Waits until a claim may find something: a notification, or a message that becomes visible without one (a retry, a lease
-/// that ended, or whatever the notifications did not tell).
+/// Waits until a claim may find something: until a notification arrives, or until a message becomes visible without
+/// one, after the delay of a retry, the end of a lease, or a lost notification.
 async fn wait_for_work(shared: &Shared, found_nothing: bool) {
     let poll_interval = shared.settings.poll_interval();
     let mut pause = QUIET;
     let mut due = Vec::new();
     loop {
         tokio::select! {
-            () = shared.wake.rung() => return,
+            () = shared.wake.notified() => return,
             () = sleep(pause) => {}
         }
         if !due.is_empty() {
-            return shared.wake.ring(&due, None);
+            return shared.wake.notify(&due, None);
         }
-        match bounded(queues::next_due(shared.engine.pool(), &shared.namespaces)).await {
+        match bounded(shared.engine.next_due(&shared.namespaces)).await {
             Ok(messages) => {
                 pause = messages.iter().map(|(_, due)| *due).min().unwrap_or(poll_interval).min(poll_interval);
                 due = messages.into_iter().filter(|(_, due)| *due <= pause).map(|(namespace, _)| namespace).collect();
@@ -115,8 +115,8 @@ async fn wait_for_work(shared: &Shared, found_nothing: bool) {
                     pause = LOCKED_PAUSE;
                 }
             }
-            // The next claim meets the same outage, and deals with it.
-            Err(_) => return shared.wake.ring(&shared.namespaces, None),
+            // The next claim meets the same outage and handles it.
+            Err(_) => return shared.wake.notify(&shared.namespaces, None),
         }
     }
 }

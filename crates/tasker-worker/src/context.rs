@@ -1,4 +1,6 @@
-//! What a handler knows of its step.
+//! What a handler knows about its step.
+
+use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -8,21 +10,25 @@ use uuid::Uuid;
 
 use crate::error::HandlerError;
 
-/// One attempt of a step, as its handler sees it. Cheap to move; clones share their cancellation.
+/// One attempt of a step, as its handler sees it. Clones share the cancellation.
 #[derive(Debug, Clone)]
 pub struct StepContext {
     step: ClaimedStep,
+    deadline: Instant,
     cancelled: CancellationToken,
 }
 
 impl StepContext {
-    /// A context that is never cancelled, for tests of handlers.
+    /// Creates a context that is never cancelled, for tests of handlers.
     pub fn new(step: ClaimedStep) -> Self {
         Self::cancelled_by(step, CancellationToken::new())
     }
 
     pub(crate) fn cancelled_by(step: ClaimedStep, cancelled: CancellationToken) -> Self {
-        Self { step, cancelled }
+        // Never negative: the minimum of a template is one second.
+        let time_limit = Duration::from_secs(u64::try_from(step.timeout_seconds).unwrap_or_default());
+        let deadline = Instant::now() + time_limit;
+        Self { step, deadline, cancelled }
     }
 
     /// The task's id.
@@ -50,19 +56,25 @@ impl StepContext {
         &self.step.template_version
     }
 
-    /// The name under which the template calls the handler.
+    /// The name of the handler in the template.
     pub fn callable(&self) -> &str {
         &self.step.callable
     }
 
-    /// Which attempt this is, from 1.
+    /// The number of this attempt, from 1.
     pub fn attempt(&self) -> i16 {
         self.step.attempt
     }
 
-    /// How many attempts there may be.
+    /// The largest number of attempts.
     pub fn max_attempts(&self) -> i16 {
         self.step.max_attempts
+    }
+
+    /// When the attempt must end: its start plus the step's `timeout_seconds`. An attempt that takes longer fails with
+    /// a retryable error of kind `timeout`. Use the remaining time as the timeout of calls to other systems.
+    pub fn deadline(&self) -> Instant {
+        self.deadline
     }
 
     /// The task's input as JSON.
@@ -70,28 +82,28 @@ impl StepContext {
         &self.step.context
     }
 
-    /// The results of the steps that this one depends on, as a JSON object by step name.
+    /// The results of the steps that this one depends on: a JSON object with the step names as keys.
     pub fn dependency_results(&self) -> &Value {
         &self.step.dependency_results
     }
 
-    /// The task's input.
+    /// The task's input as a `T`.
     ///
     /// # Errors
-    /// A permanent error of kind `bad_input` if it is not a `T`.
+    /// A permanent error of kind `bad_input` if the input is not a `T`.
     pub fn input<T: DeserializeOwned>(&self) -> Result<T, HandlerError> {
         decode(&self.step.context, "the task's context")
     }
 
-    /// What the template says to the handler: `handler.initialization`.
+    /// The template's settings for the handler (`handler.initialization`) as a `T`.
     ///
     /// # Errors
-    /// A permanent error of kind `bad_input` if it is not a `T`.
+    /// A permanent error of kind `bad_input` if they are not a `T`.
     pub fn initialization<T: DeserializeOwned>(&self) -> Result<T, HandlerError> {
         decode(&self.step.initialization, "handler.initialization of the template")
     }
 
-    /// The result of a step that this one depends on.
+    /// The result of a step that this one depends on, as a `T`.
     ///
     /// # Errors
     /// A permanent error of kind `bad_input` if this step does not depend on it or its result is not a `T`.
@@ -105,14 +117,15 @@ impl StepContext {
         }
     }
 
-    /// Whether the attempt's result is no longer wanted: its lease is lost, its task was cancelled, its time is over, or
-    /// the worker stops and cannot wait any longer.
+    /// Whether the result of the attempt is no longer wanted: its lease is lost, its task is cancelled, its time is
+    /// over, or the worker is stopping and cannot wait any longer.
     pub fn is_cancelled(&self) -> bool {
         self.cancelled.is_cancelled()
     }
 
-    /// Waits until the attempt's result is no longer wanted; see [`is_cancelled`](Self::is_cancelled). A handler that
-    /// goes on then is ended at its next `.await`, after a few seconds or at once.
+    /// Waits until the result of the attempt is no longer wanted; see [`is_cancelled`](Self::is_cancelled). A handler
+    /// that keeps running is aborted at an `.await`: five seconds after its lease is lost or its task is cancelled, and
+    /// at once in the other cases.
     pub async fn cancelled(&self) {
         self.cancelled.cancelled().await;
     }
@@ -155,6 +168,13 @@ mod tests {
     }
 
     #[test]
+    fn the_deadline_is_the_start_plus_the_timeout() {
+        let before = Instant::now();
+        let deadline = context().deadline();
+        assert!((before..=Instant::now()).contains(&(deadline - Duration::from_secs(30))));
+    }
+
+    #[test]
     fn dependencies_are_read_by_name() {
         let context = context();
         assert_eq!(context.dependency::<Vec<u8>>("first").unwrap(), [1, 2]);
@@ -165,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_input_is_a_permanent_error_that_says_where() {
+    fn wrong_input_is_a_permanent_error_with_its_place() {
         #[derive(Debug, Deserialize)]
         #[expect(dead_code, reason = "only its shape counts")]
         struct Input {

@@ -1,29 +1,30 @@
-//! How handlers say that a step failed.
+//! The errors that handlers return.
 
 use std::error::Error;
 use std::fmt;
 
 use serde_json::Value;
 
-/// What a handler returns: the step's result, which may be at most 1 MiB of JSON, or why the attempt failed.
+/// What a handler returns: the step's result as JSON, up to [`MAX_RESULT_BYTES`](tasker_api::limits::MAX_RESULT_BYTES),
+/// or the reason why the attempt failed.
 pub type HandlerResult = Result<Value, HandlerError>;
 
 /// Why an attempt failed.
 ///
-/// Any other error turns into a retryable one by `?`, with its causes in the message. (That is why this type is not an
-/// [`Error`] itself.)
+/// The operator `?` turns every other error into a retryable one and adds the causes to the message. For that reason
+/// this type is not an [`Error`] itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HandlerError {
-    /// Another attempt may succeed: the step is tried again as its retry policy says.
+    /// Another attempt may succeed. The step's retry policy decides whether and when there is one.
     Retryable {
-        /// What kind of error, a stable name for programs such as `payment_provider_down`.
+        /// The kind of error: a stable name for programs, such as `payment_provider_down`.
         kind: String,
         /// What happened, for people.
         message: String,
     },
-    /// Every attempt will fail: the step fails at once.
+    /// Every attempt would fail. The step fails at once.
     Permanent {
-        /// What kind of error, a stable name for programs such as `card_declined`.
+        /// The kind of error: a stable name for programs, such as `card_declined`.
         kind: String,
         /// What happened, for people.
         message: String,
@@ -31,17 +32,17 @@ pub enum HandlerError {
 }
 
 impl HandlerError {
-    /// An error of kind `error` that another attempt may not meet.
+    /// Creates a retryable error of kind `error`.
     pub fn retryable(message: impl Into<String>) -> Self {
         Self::Retryable { kind: "error".to_owned(), message: message.into() }
     }
 
-    /// An error of kind `error` that every attempt will meet.
+    /// Creates a permanent error of kind `error`.
     pub fn permanent(message: impl Into<String>) -> Self {
         Self::Permanent { kind: "error".to_owned(), message: message.into() }
     }
 
-    /// The same error with another kind.
+    /// Replaces the kind.
     #[must_use]
     pub fn with_kind(self, kind: impl Into<String>) -> Self {
         match self {
@@ -64,7 +65,7 @@ impl<E: Error> From<E> for HandlerError {
         let mut cause = error.source();
         while let Some(error) = cause {
             let text = error.to_string();
-            // Many errors repeat their cause in their own words.
+            // Many errors already include their cause.
             if !message.contains(&text) {
                 message.push_str(": ");
                 message.push_str(&text);
@@ -92,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kind_can_be_given() {
+    fn the_kind_can_be_replaced() {
         let error = HandlerError::permanent("the bank said no").with_kind("card_declined");
         assert_eq!(error.to_string(), "card_declined: the bank said no");
     }

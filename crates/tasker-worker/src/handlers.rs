@@ -1,4 +1,4 @@
-//! The handlers of a worker by their `callable` names.
+//! The handlers of a worker, by their `callable` names.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -39,7 +39,7 @@ impl fmt::Debug for Handler {
 pub(crate) struct Handlers(BTreeMap<String, Handler>);
 
 impl Handlers {
-    /// Adds a handler; false if the name is taken.
+    /// Adds a handler. Returns false if there already is one of that name.
     pub(crate) fn add(&mut self, callable: String, handler: Handler) -> bool {
         self.0.insert(callable, handler).is_none()
     }
@@ -48,7 +48,7 @@ impl Handlers {
         self.0.get(callable)
     }
 
-    /// The names, sorted.
+    /// The names in alphabetical order.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
     }

@@ -1,4 +1,4 @@
-//! Tells the database that the worker lives, and what it is doing.
+//! Tells the database that the worker is alive, and what it is doing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,17 +9,17 @@ use tokio::time::sleep;
 use crate::outage::{Outage, bounded};
 use crate::shared::Shared;
 
-/// The server takes a worker for lost after four missed ones.
+/// The time between two heartbeats. The server considers a worker lost after four missed ones.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// Beats until the worker has ended; the first beat was the one of the start.
-pub(crate) async fn keep_beating(shared: Arc<Shared>) {
+/// Sends heartbeats until the worker has stopped. The first one was sent at the start.
+pub(crate) async fn send_heartbeats(shared: Arc<Shared>) {
     let mut pause = INTERVAL;
     let mut outage = Outage::new("send heartbeats");
     while shared.ended.run_until_cancelled(sleep(pause)).await.is_some() {
-        match bounded(beat(&shared)).await {
+        match bounded(send(&shared)).await {
             Ok(()) => {
-                outage.over();
+                outage.recovered();
                 pause = INTERVAL;
             }
             Err(error) => {
@@ -30,8 +30,8 @@ pub(crate) async fn keep_beating(shared: Arc<Shared>) {
     }
 }
 
-/// One heartbeat.
-pub(crate) async fn beat(shared: &Shared) -> sqlx::Result<()> {
+/// Sends one heartbeat.
+pub(crate) async fn send(shared: &Shared) -> sqlx::Result<()> {
     shared
         .engine
         .heartbeat(&WorkerHeartbeat {

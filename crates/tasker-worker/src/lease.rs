@@ -1,4 +1,4 @@
-//! Keeps the leases of running steps.
+//! Extends the leases of running steps.
 
 use std::sync::Arc;
 
@@ -7,9 +7,9 @@ use tokio::time::sleep;
 use crate::outage::{Outage, bounded};
 use crate::shared::Shared;
 
-/// Extends all leases three times within a lease, with one call each. Steps that were lost are cancelled: their tasks were
-/// ended, or their leases were over and somebody else may have started them.
-pub(crate) async fn keep_leases(shared: Arc<Shared>) {
+/// Extends all leases with one call, three times in the length of a lease. A lost step is cancelled: its task has
+/// ended, or its lease has expired and another worker may have started it.
+pub(crate) async fn extend_leases(shared: Arc<Shared>) {
     let interval = shared.settings.lease() / 3;
     let mut pause = interval;
     let mut outage = Outage::new("extend leases");
@@ -21,10 +21,10 @@ pub(crate) async fn keep_leases(shared: Arc<Shared>) {
         }
         match bounded(shared.engine.extend_leases(shared.settings.lease(), &steps)).await {
             Ok(held) => {
-                outage.over();
+                outage.recovered();
                 let lost = shared.running.cancel_lost(&steps, &held.into_iter().collect());
                 if lost > 0 {
-                    tracing::info!(steps = lost, "leases were lost or steps cancelled; their attempts are cancelled");
+                    tracing::info!(steps = lost, "leases were lost or tasks ended; the attempts are cancelled");
                 }
             }
             Err(error) => {

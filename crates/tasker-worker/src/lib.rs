@@ -1,7 +1,7 @@
-//! The worker: runs the steps of tasks with your handlers.
+//! The worker runs the steps of tasks with your handlers.
 //!
-//! A handler is an async function from a [`StepContext`] to a [`HandlerResult`], registered under the `callable` name
-//! that task templates use. A complete worker:
+//! A handler is an async function that takes a [`StepContext`] and returns a [`HandlerResult`]. It is registered under
+//! the `callable` name that task templates use. This is a complete worker:
 //!
 //! ```no_run
 //! use serde::Deserialize;
@@ -30,7 +30,7 @@
 //! async fn greet(step: StepContext) -> HandlerResult {
 //!     let Input { name } = step.input()?;
 //!     if name.is_empty() {
-//!         return Err(HandlerError::permanent("nobody to greet"));
+//!         return Err(HandlerError::permanent("the name is empty"));
 //!     }
 //!     Ok(json!(format!("Hello, {name}")))
 //! }
@@ -54,24 +54,25 @@
 //! }
 //! ```
 //!
-//! **Handlers run at least once.** A result is recorded exactly once, but a worker may die between the work and the record,
-//! and then the step runs again: make effects on other systems repeatable, with keys made of
+//! **Handlers run at least once.** A result is recorded exactly once. But if a worker dies after the work and before
+//! the result is recorded, the step runs again. Make effects on other systems idempotent, with a key made of
 //! [`StepContext::task_id`] and [`StepContext::step_name`].
 //!
-//! **Handlers share threads.** Work that blocks or computes for long belongs into `tokio::task::spawn_blocking`.
+//! **Handlers share threads.** Run work that blocks, or that computes for a long time, in
+//! `tokio::task::spawn_blocking`.
 //!
-//! **Nothing to tidy up.** A worker that dies loses nothing: its leases end, and others start its steps again.
-//! [`Worker::stop`] hands back what does not finish in time, so that nobody has to wait for the leases.
+//! **A crash needs no cleanup.** When a worker dies, its leases expire and other workers start its steps again.
+//! [`Worker::stop`] releases the steps that do not finish in time, so that other workers need not wait for the leases.
 //!
-//! How it works: one small loop per job, in one module each, all on the state of `shared`.
+//! Inside, each job is a small loop in a module of its own. The loops share the state in `shared`.
 //!
 //! | module | job |
 //! |---|---|
-//! | `claim` | claims steps while slots are free; sleeps until a notification or the next due message |
+//! | `claim` | claims steps while there are free slots; sleeps until a notification or the next due message |
 //! | `attempt` | runs one attempt of a step: time limit, panics, cancellation |
-//! | `record` | records finished attempts, in natural batches; starts the steps that this hands over |
-//! | `lease` | extends the leases of running steps; cancels those that were lost |
-//! | `heartbeat` | tells the database that the worker lives |
+//! | `record` | records finished attempts in batches; starts the steps that the same call claims |
+//! | `lease` | extends the leases of running steps; cancels the attempts whose leases are lost |
+//! | `heartbeat` | tells the database that the worker is alive |
 //! | `rest` | the status API |
 
 mod attempt;
@@ -86,7 +87,6 @@ mod look_back;
 mod metrics;
 mod outage;
 mod outcome;
-mod queues;
 mod record;
 mod rest;
 mod running;

@@ -1,55 +1,57 @@
-//! How far back a claim has to look in its queues.
+//! Decides how far back a claim looks in its queues.
 //!
-//! While any transaction in the database stays open, PostgreSQL keeps what was deleted after its begin. In a queue, all that is
-//! older than the messages that are there, so that every claim would pass all of it again. A worker that has just taken all
-//! there was looks only at what came since. What that misses, such as a message of a transaction that took long to commit,
-//! is found by a look at everything, once a second, and more seldom where it takes long.
+//! While a transaction in the database stays open, PostgreSQL keeps every row that was deleted after the transaction
+//! began. In a queue, these dead rows come before the messages, so every claim would read all of them again. A worker
+//! that has just claimed every message therefore looks only at newer ones. This can miss messages, such as one whose
+//! transaction took long to commit. A full scan finds them: once a second, or less often if it takes long.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use crate::wake::Since;
 
-/// Messages may become known so much later than they became visible.
+/// How much later than its visible time a message may be committed and still be found without a full scan.
 const MARGIN: Duration = Duration::from_millis(100);
-/// Between two looks at everything, at least; and how many times what such a look takes.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
-const SWEEP_RATIO: u32 = 20;
+/// The shortest time between two full scans.
+const FULL_SCAN_INTERVAL: Duration = Duration::from_secs(1);
+/// The time between two full scans is at least this many times the duration of one.
+const FULL_SCAN_RATIO: u32 = 20;
 
-/// What is known of one namespace.
+/// What is known about one namespace.
 #[derive(Debug)]
 struct Known {
-    /// No message is left that became visible before this.
+    /// Every message that became visible before this time is claimed.
     empty_before: Instant,
-    next_sweep: Instant,
+    /// When the next full scan is due.
+    next_full_scan: Instant,
 }
 
-/// What is known of the queues.
+/// What is known about the queues.
 #[derive(Debug, Default)]
 pub(crate) struct LookBack {
     namespaces: HashMap<String, Known>,
 }
 
 impl LookBack {
-    /// How long ago a message may have become visible that a claim at `now` has to find; none: at any time.
+    /// Returns how far back a claim at `now` has to look; none for a full scan.
     pub(crate) fn span(&self, namespace: &str, since: Since, now: Instant) -> Option<Duration> {
         let known = self.namespaces.get(namespace)?;
         let oldest = since?.min(known.empty_before);
-        (now < known.next_sweep).then(|| now.duration_since(oldest) + MARGIN)
+        (now < known.next_full_scan).then(|| now.duration_since(oldest) + MARGIN)
     }
 
-    /// Takes note of a claim that looked back as far as `span` said, and left no message that became visible before `empty_before`.
+    /// Learns from a claim that looked back by `span` and left no message that became visible before `empty_before`.
     pub(crate) fn learn(&mut self, namespace: &str, span: Option<Duration>, began: Instant, empty_before: Instant) {
-        let sweep = || began + SWEEP_INTERVAL.max(began.elapsed() * SWEEP_RATIO);
+        let next_full_scan = || began + FULL_SCAN_INTERVAL.max(began.elapsed() * FULL_SCAN_RATIO);
         match self.namespaces.get_mut(namespace) {
             Some(known) => {
                 known.empty_before = empty_before;
                 if span.is_none() {
-                    known.next_sweep = sweep();
+                    known.next_full_scan = next_full_scan();
                 }
             }
             None if span.is_none() => {
-                self.namespaces.insert(namespace.to_owned(), Known { empty_before, next_sweep: sweep() });
+                self.namespaces.insert(namespace.to_owned(), Known { empty_before, next_full_scan: next_full_scan() });
             }
             None => {}
         }
@@ -63,7 +65,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn looks_back_to_the_last_claim_that_took_everything() {
+    fn a_claim_looks_back_to_the_last_one_that_claimed_everything() {
         let mut look_back = LookBack::default();
         let start = Instant::now();
         assert_eq!(look_back.span("a", Some(start), start), None);
@@ -77,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn looks_back_as_far_as_a_notification_says() {
+    fn a_claim_looks_back_as_far_as_a_notification_says() {
         let mut look_back = LookBack::default();
         let start = Instant::now() + 100 * SECOND;
         look_back.learn("a", None, start, start);
@@ -86,13 +88,13 @@ mod tests {
     }
 
     #[test]
-    fn looks_at_everything_now_and_then() {
+    fn full_scans_are_repeated() {
         let mut look_back = LookBack::default();
         let start = Instant::now();
         look_back.learn("a", None, start, start);
-        let later = start + SWEEP_INTERVAL + SECOND;
+        let later = start + FULL_SCAN_INTERVAL + SECOND;
         assert_eq!(look_back.span("a", Some(later), later), None);
-        // One that took long is not done again so soon.
+        // A long scan makes the next one wait longer.
         let long_ago = start.checked_sub(10 * SECOND).unwrap();
         look_back.learn("a", None, long_ago, start);
         assert!(look_back.span("a", Some(start), start + 60 * SECOND).is_some());

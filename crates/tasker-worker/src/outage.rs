@@ -1,16 +1,16 @@
-//! What a loop does while the database fails: it waits longer each time, and says so once.
+//! What a loop does while the database fails: it retries with growing delays, and logs one warning.
 
 use std::time::{Duration, Instant};
 
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LONGEST_DELAY: Duration = Duration::from_secs(2);
-/// A statement that takes longer is given up: the connection may be dead without a word.
+/// How long a call may take. The connection may be dead without an error.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// One loop's view of the database.
+/// The outage that one loop sees, if there is one.
 #[derive(Debug)]
 pub(crate) struct Outage {
-    /// What cannot be done while it lasts, such as `claim steps`.
+    /// What the loop cannot do during an outage, such as `claim steps`.
     what: &'static str,
     began: Option<Instant>,
     delay: Duration,
@@ -21,12 +21,12 @@ impl Outage {
         Self { what, began: None, delay: FIRST_DELAY }
     }
 
-    /// To be called after a failure. Returns how long to wait before the next attempt.
+    /// Call this after a failure. Returns how long to wait before the next call.
     pub(crate) fn failed(&mut self, error: &sqlx::Error) -> Duration {
         if self.began.is_none() {
             self.began = Some(Instant::now());
             self.delay = FIRST_DELAY;
-            tracing::warn!(%error, "cannot {}; trying again until it works", self.what);
+            tracing::warn!(%error, "cannot {}; retrying until it succeeds", self.what);
         } else {
             tracing::debug!(%error, "still cannot {}", self.what);
         }
@@ -35,18 +35,18 @@ impl Outage {
         delay
     }
 
-    /// To be called after a success.
-    pub(crate) fn over(&mut self) {
+    /// Call this after a success.
+    pub(crate) fn recovered(&mut self) {
         if let Some(began) = self.began.take() {
             tracing::info!(seconds = began.elapsed().as_secs_f32(), "can {} again", self.what);
         }
     }
 }
 
-/// Waits for a call of the engine, but not for ever.
+/// Waits for a call of the engine, up to [`CALL_TIMEOUT`].
 pub(crate) async fn bounded<T>(call: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
     tokio::time::timeout(CALL_TIMEOUT, call).await.unwrap_or_else(|_| {
-        let message = format!("no answer within {} s", CALL_TIMEOUT.as_secs());
+        let message = format!("no response within {} s", CALL_TIMEOUT.as_secs());
         Err(sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, message)))
     })
 }
@@ -56,12 +56,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_delay_doubles_up_to_two_seconds_and_starts_anew_with_each_outage() {
+    fn the_delay_doubles_up_to_two_seconds_and_each_outage_starts_over() {
         let mut outage = Outage::new("do it");
         let error = sqlx::Error::PoolTimedOut;
         let delays: Vec<_> = (0..6).map(|_| outage.failed(&error).as_millis()).collect();
         assert_eq!(delays, [100, 200, 400, 800, 1600, 2000]);
-        outage.over();
+        outage.recovered();
         assert_eq!(outage.failed(&error).as_millis(), 100);
     }
 }

@@ -1,7 +1,6 @@
-//! What the end of a handler means for its step.
+//! Turns the end of a handler into the outcome of its step.
 
 use std::any::Any;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use tasker_api::limits::{
@@ -34,13 +33,13 @@ pub(crate) fn of_panic(payload: &(dyn Any + Send)) -> StepOutcome {
     StepOutcome::RetryableError(error("panic", message))
 }
 
-/// The outcome of a handler that took too long.
-pub(crate) fn of_timeout(limit: Duration) -> StepOutcome {
-    let message = format!("the attempt took longer than {} s, the step's timeout_seconds", limit.as_secs());
+/// The outcome of a handler that exceeded its time limit.
+pub(crate) fn of_timeout(timeout_seconds: i32) -> StepOutcome {
+    let message = format!("the attempt exceeded the step's timeout_seconds of {timeout_seconds} s");
     StepOutcome::RetryableError(error("timeout", &message))
 }
 
-/// The outcome of a step whose handler this worker does not have. Another worker may.
+/// The outcome of a step whose handler this worker does not have. Another worker may have it.
 pub(crate) fn of_no_handler(callable: &str, handlers: &Handlers) -> StepOutcome {
     let known: Vec<_> = handlers.names().collect();
     let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
@@ -48,7 +47,7 @@ pub(crate) fn of_no_handler(callable: &str, handlers: &Handlers) -> StepOutcome 
     StepOutcome::RetryableError(error("no_handler", &message))
 }
 
-/// The outcome of a step whose payload PostgreSQL refused.
+/// The outcome of a step whose result or error PostgreSQL refused.
 pub(crate) fn of_refused_payload(reason: &str) -> StepOutcome {
     permanent("bad_result", &format!("PostgreSQL cannot store the handler's result: {reason}"))
 }
@@ -61,18 +60,19 @@ fn error(kind: &str, message: &str) -> Value {
     json!({"kind": storable(kind, MAX_ERROR_KIND_CHARS), "message": storable(message, MAX_ERROR_MESSAGE_CHARS)})
 }
 
-/// The text without what PostgreSQL cannot store, and not too long.
+/// Replaces what PostgreSQL cannot store, and cuts off what is too long.
 fn storable(text: &str, max_chars: usize) -> String {
     text.chars().take(max_chars).map(|c| if c == '\0' { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
-/// Why a result cannot be stored.
+/// Checks whether a result can be stored. The error says why not.
 fn check(result: &Value) -> Result<(), String> {
     check_content(result, MAX_JSON_DEPTH)?;
     let bytes = stored_bytes(result);
     if bytes > MAX_RESULT_BYTES {
         return Err(format!(
-            "the result is {bytes} bytes of JSON, more than {MAX_RESULT_BYTES}; store large data elsewhere and return where"
+            "the result has {bytes} bytes of JSON; the limit is {MAX_RESULT_BYTES}; \
+             store large data elsewhere and return its location"
         ));
     }
     Ok(())
@@ -115,20 +115,21 @@ mod tests {
     }
 
     #[test]
-    fn a_result_of_one_mebibyte_is_the_largest() {
+    fn a_result_may_have_one_mebibyte() {
         let text = |bytes: usize| Value::String("x".repeat(bytes - 2));
         assert!(matches!(of_result(Ok(text(MAX_RESULT_BYTES))), StepOutcome::Completed(_)));
         assert_eq!(
             message(of_result(Ok(text(MAX_RESULT_BYTES + 1)))),
-            "the result is 1048577 bytes of JSON, more than 1048576; store large data elsewhere and return where"
+            "the result has 1048577 bytes of JSON; the limit is 1048576; \
+             store large data elsewhere and return its location"
         );
     }
 
     #[test]
-    fn numbers_count_as_postgresql_writes_them() {
+    fn numbers_have_the_length_that_postgresql_writes() {
         let numbers = |count: usize| Value::from(vec![1e300; count]);
         assert!(matches!(of_result(Ok(numbers(3_000))), StepOutcome::Completed(_)));
-        assert!(message(of_result(Ok(numbers(4_000)))).contains("more than 1048576"));
+        assert!(message(of_result(Ok(numbers(4_000)))).contains("the limit is 1048576"));
     }
 
     #[test]
@@ -147,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_are_cut_and_cleaned() {
+    fn messages_are_shortened_and_nul_is_replaced() {
         let outcome = of_result(Err(HandlerError::permanent("\0".to_owned() + &"ü".repeat(5_000))));
         let message = message(outcome);
         assert_eq!(message.chars().count(), 4_000);

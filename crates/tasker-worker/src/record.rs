@@ -1,30 +1,29 @@
-//! Records the results of attempts, and starts the steps that this hands to the worker.
+//! Records the results of attempts, and starts the steps that the engine claims for the worker in the same call.
 //!
-//! Batches are natural: while one is being written, others gather. A lone result does not wait for company.
+//! While one batch is being written, the next results collect and form the next batch. A single result is written at
+//! once.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tasker_engine::{Completion, StepOutcome, StepResult};
-use tokio::sync::{Mutex, mpsc};
+use tasker_engine::{Completion, Failure, StepOutcome, StepResult};
+use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use crate::attempt;
+use crate::metrics::Ended;
 use crate::outage::{Outage, bounded};
 use crate::outcome;
 use crate::shared::{Finished, MAX_BATCH, Shared, Slots};
 
-/// How many batches may be on their way to the database at once: as many copies of the loop run.
-pub(crate) const BATCHES_IN_FLIGHT: usize = 1;
-
-/// Records results until the worker has ended.
-pub(crate) async fn record_results(shared: Arc<Shared>, finished: Arc<Mutex<mpsc::UnboundedReceiver<Finished>>>) {
+/// Records results until the worker has stopped.
+pub(crate) async fn record_results(shared: Arc<Shared>, mut finished: mpsc::UnboundedReceiver<Finished>) {
     let recording = async {
-        loop {
-            let mut attempts = Vec::new();
-            finished.lock().await.recv_many(&mut attempts, MAX_BATCH).await;
-            if let Some(batch) = Batch::of(attempts) {
+        let mut attempts = Vec::new();
+        // The channel stays open: `shared` holds a sender.
+        while finished.recv_many(&mut attempts, MAX_BATCH).await > 0 {
+            if let Some(batch) = Batch::of(attempts.drain(..)) {
                 record(&shared, batch).await;
             }
         }
@@ -32,16 +31,16 @@ pub(crate) async fn record_results(shared: Arc<Shared>, finished: Arc<Mutex<mpsc
     shared.ended.run_until_cancelled(recording).await;
 }
 
-/// Results with their slots: as many as results, or more.
+/// Results with their slots. There are at least as many slots as results.
 struct Batch {
     results: Vec<StepResult>,
     slots: Slots,
-    /// A single result that was replaced by an error, because PostgreSQL refused it.
+    /// Whether the only result is an error that replaces a result that PostgreSQL refused.
     replaced: bool,
 }
 
 impl Batch {
-    fn of(attempts: Vec<Finished>) -> Option<Self> {
+    fn of(attempts: impl Iterator<Item = Finished>) -> Option<Self> {
         let mut batch: Option<Self> = None;
         for Finished { result, slot } in attempts {
             match &mut batch {
@@ -63,19 +62,19 @@ impl Batch {
     }
 }
 
-/// Records a batch, however long it takes. Results that PostgreSQL refuses become errors of their steps.
+/// Records a batch, however long it takes. If PostgreSQL refuses a result, its step fails.
 async fn record(shared: &Arc<Shared>, batch: Batch) {
     let mut batches = vec![batch];
     while let Some(mut batch) = batches.pop() {
         let Err(refusal) = deliver(shared, &mut batch).await else { continue };
         match batch.results.as_mut_slice() {
             [result] if batch.replaced => {
-                // Its lease ends by itself, and the step is tried again.
-                tracing::error!(task = %result.step.task_id, %refusal, "a result cannot be recorded; it is dropped");
+                // Its lease expires, and the step runs again.
+                tracing::error!(task = %result.step.task_id, %refusal, "a result cannot be recorded and is dropped");
                 shared.running.remove(&result.step);
             }
             [result] => {
-                tracing::warn!(task = %result.step.task_id, %refusal, "PostgreSQL refuses a result; its step fails");
+                tracing::warn!(task = %result.step.task_id, %refusal, "PostgreSQL refused a result; its step fails");
                 result.outcome = outcome::of_refused_payload(&refusal.to_string());
                 batch.replaced = true;
                 batches.push(batch);
@@ -85,7 +84,7 @@ async fn record(shared: &Arc<Shared>, batch: Batch) {
     }
 }
 
-/// Sends a batch until the database has taken it, or refuses what is in it.
+/// Sends a batch until the database accepts it. The error means that PostgreSQL refuses what is in it.
 async fn deliver(shared: &Arc<Shared>, batch: &mut Batch) -> Result<(), sqlx::Error> {
     let mut outage = Outage::new("record results");
     loop {
@@ -104,17 +103,17 @@ async fn deliver(shared: &Arc<Shared>, batch: &mut Batch) -> Result<(), sqlx::Er
         );
         match bounded(call).await {
             Ok(completion) => {
-                outage.over();
+                outage.recovered();
                 shared.metrics.recorded(batch.results.len(), began.elapsed());
                 settle(shared, batch, completion);
                 return Ok(());
             }
             Err(error) => {
                 shared.metrics.database_failed("record");
-                if is_about_the_batch(&error) {
+                if Failure::of(&error) == Failure::BadData {
                     return Err(error);
                 }
-                // The spare slots go back while the database is away.
+                // Give back the spare slots during the outage.
                 let spare = batch.slots.num_permits().saturating_sub(batch.results.len());
                 drop(batch.slots.split(spare));
                 sleep(outage.failed(&error)).await;
@@ -123,44 +122,32 @@ async fn deliver(shared: &Arc<Shared>, batch: &mut Batch) -> Result<(), sqlx::Er
     }
 }
 
-/// Forgets what was recorded, and starts what was handed over.
+/// Forgets the recorded steps, and starts the steps that the engine has claimed.
 fn settle(shared: &Arc<Shared>, batch: &mut Batch, completion: Completion) {
     let refused: HashSet<_> = completion.refused.into_iter().collect();
     for StepResult { step, outcome } in &batch.results {
         shared.running.remove(step);
         let outcome = match outcome {
             _ if refused.contains(&(step.task_id, step.step_no)) => {
-                tracing::debug!(task = %step.task_id, step_no = step.step_no, "a result came too late and was refused");
-                "refused"
+                tracing::debug!(task = %step.task_id, step_no = step.step_no, "a result was too late and was refused");
+                Ended::Refused
             }
-            StepOutcome::Completed(_) => "completed",
-            StepOutcome::RetryableError(_) => "retryable_error",
-            StepOutcome::PermanentError(_) => "permanent_error",
-            StepOutcome::Released => "released",
+            StepOutcome::Completed(_) => Ended::Completed,
+            StepOutcome::RetryableError(_) => Ended::RetryableError,
+            StepOutcome::PermanentError(_) => Ended::PermanentError,
+            StepOutcome::Released => Ended::Released,
         };
         shared.metrics.attempt_ended(&step.namespace, outcome);
     }
-    // The loop that claims waits for the next due time, and these may be nearer.
+    // The `claim` loop sleeps until the next message is due. These retries may be due earlier.
     let retried = |result: &&StepResult| matches!(result.outcome, StepOutcome::RetryableError(_));
     let retries = batch.results.iter().filter(retried).map(|result| &result.step.namespace);
     if retries.clone().next().is_some() {
-        shared.wake.ring(retries, Some(Instant::now()));
+        shared.wake.notify(retries, Some(Instant::now()));
     }
     for step in completion.handed {
         if let Some(slot) = batch.slots.split(1) {
             attempt::start(shared, step, slot);
         }
-    }
-}
-
-/// Whether the error comes from what is in the batch, so that the same batch will meet it again.
-fn is_about_the_batch(error: &sqlx::Error) -> bool {
-    match error {
-        sqlx::Error::Encode(_) => true,
-        // Classes of SQLSTATE: data exception, constraint violation, program limit exceeded.
-        sqlx::Error::Database(error) => {
-            error.code().is_some_and(|code| ["22", "23", "54"].iter().any(|class| code.starts_with(class)))
-        }
-        _ => false,
     }
 }

@@ -1,4 +1,4 @@
-//! The status API: health, what the worker is doing, and figures for Prometheus.
+//! The status API: health, status and metrics.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use crate::shared::Shared;
 
-/// How long the database may take to answer a check.
+/// How long the database may take to respond to a health check.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
@@ -31,22 +31,23 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
 
 /// Whether the worker can do its work.
 async fn health(State(shared): State<Arc<Shared>>) -> Response {
-    answer([("database", database(&shared).await)])
+    respond([("database", database(&shared).await)])
 }
 
-/// Whether the process lives.
+/// Whether the process is alive.
 async fn live() -> Response {
-    answer([])
+    respond([])
 }
 
-/// Whether the worker takes steps.
+/// Whether the worker claims steps.
 async fn ready(State(shared): State<Arc<Shared>>) -> Response {
-    let state = shared.state();
-    let worker = match state {
+    let worker = match shared.state() {
         WorkerState::Running => healthy(),
-        _ => unhealthy(format!("the worker is {}", state.as_str())),
+        state @ (WorkerState::Draining | WorkerState::Stopped | WorkerState::Lost) => {
+            unhealthy(format!("the worker is {}", state.as_str()))
+        }
     };
-    answer([("database", database(&shared).await), ("worker", worker)])
+    respond([("database", database(&shared).await), ("worker", worker)])
 }
 
 async fn status(State(shared): State<Arc<Shared>>) -> Json<WorkerStatus> {
@@ -73,9 +74,10 @@ async fn no_such_path(uri: Uri) -> Response {
     problem(
         StatusCode::NOT_FOUND,
         "no-such-path",
-        "There is nothing at this path",
+        "Path not found",
         format!(
-            "a worker has no path {}; it has /health, /health/live, /health/ready, /v1/worker/status and /metrics",
+            "a worker has no path {}; \
+             its paths are /health, /health/live, /health/ready, /v1/worker/status and /metrics",
             uri.path()
         ),
     )
@@ -85,8 +87,8 @@ async fn wrong_method(method: Method, uri: Uri) -> Response {
     problem(
         StatusCode::METHOD_NOT_ALLOWED,
         "wrong-method",
-        "The path does not take this method",
-        format!("{} takes GET, not {method}", uri.path()),
+        "Method not allowed",
+        format!("{} accepts GET, not {method}", uri.path()),
     )
 }
 
@@ -105,7 +107,7 @@ async fn database(shared: &Shared) -> HealthCheck {
     match timeout(CHECK_TIMEOUT, shared.engine.ping()).await {
         Ok(Ok(())) => healthy(),
         Ok(Err(error)) => unhealthy(error.to_string()),
-        Err(_) => unhealthy(format!("no answer within {} s", CHECK_TIMEOUT.as_secs())),
+        Err(_) => unhealthy(format!("no response within {} s", CHECK_TIMEOUT.as_secs())),
     }
 }
 
@@ -117,8 +119,8 @@ fn unhealthy(message: String) -> HealthCheck {
     HealthCheck { status: HealthStatus::Unhealthy, message: Some(message) }
 }
 
-/// 200 if every check is healthy, else 503.
-fn answer<const N: usize>(checks: [(&str, HealthCheck); N]) -> Response {
+/// Responds with 200 if every check is healthy, otherwise with 503.
+fn respond<const N: usize>(checks: [(&str, HealthCheck); N]) -> Response {
     let checks: BTreeMap<_, _> = checks.into_iter().map(|(name, check)| (name.to_owned(), check)).collect();
     let (code, status) = if checks.values().all(|check| check.status == HealthStatus::Healthy) {
         (StatusCode::OK, HealthStatus::Healthy)

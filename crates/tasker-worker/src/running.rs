@@ -1,31 +1,31 @@
-//! The steps that a worker holds: from the claim until the result is recorded.
+//! The steps that a worker holds. It holds a step from the claim until the result is recorded.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use parking_lot::Mutex;
 use tasker_engine::StepRef;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 type Key = (Uuid, i16);
 
-/// Held steps, each with the token that cancels its attempt.
+/// The held steps, each with the token that cancels its attempt.
 #[derive(Debug, Default)]
 pub(crate) struct Running(Mutex<HashMap<Key, (StepRef, CancellationToken)>>);
 
 impl Running {
-    /// Adds a step. An older attempt of the same step is lost: it is cancelled.
+    /// Adds a step. This cancels an older attempt of the same step, which has lost its lease.
     pub(crate) fn add(&self, step: StepRef) -> CancellationToken {
         let cancelled = CancellationToken::new();
-        if let Some((_, older)) = self.lock().insert(key(&step), (step, cancelled.clone())) {
+        if let Some((_, older)) = self.0.lock().insert(key(&step), (step, cancelled.clone())) {
             older.cancel();
         }
         cancelled
     }
 
-    /// Removes a step, unless another attempt of it was added since.
+    /// Removes a step, unless a newer attempt of it has been added.
     pub(crate) fn remove(&self, step: &StepRef) {
-        let mut steps = self.lock();
+        let mut steps = self.0.lock();
         if steps.get(&key(step)).is_some_and(|(held, _)| held.token == step.token) {
             steps.remove(&key(step));
         }
@@ -33,12 +33,12 @@ impl Running {
 
     /// All steps.
     pub(crate) fn steps(&self) -> Vec<StepRef> {
-        self.lock().values().map(|(step, _)| step.clone()).collect()
+        self.0.lock().values().map(|(step, _)| step.clone()).collect()
     }
 
-    /// Cancels those of `asked` that are not in `held`; returns how many.
+    /// Cancels the steps of `asked` that are not in `held`. Returns how many there were.
     pub(crate) fn cancel_lost(&self, asked: &[StepRef], held: &HashSet<Key>) -> usize {
-        let steps = self.lock();
+        let steps = self.0.lock();
         let lost = asked.iter().filter(|step| !held.contains(&key(step)));
         let mut count = 0;
         for step in lost {
@@ -53,14 +53,9 @@ impl Running {
         count
     }
 
-    /// How many steps.
+    /// The number of steps.
     pub(crate) fn len(&self) -> usize {
-        self.lock().len()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, (StepRef, CancellationToken)>> {
-        // Nothing panics while it holds the lock, and the map is whole between any two statements.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().len()
     }
 }
 
@@ -77,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_attempt_cancels_the_old_one_and_outlives_its_removal() {
+    fn a_new_attempt_cancels_the_old_one_and_stays_when_that_is_removed() {
         let running = Running::default();
         let (old, new) = (step(1), step(1));
         let old_cancelled = running.add(old.clone());

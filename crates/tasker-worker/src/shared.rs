@@ -1,4 +1,4 @@
-//! What the loops of a worker share.
+//! The state that the loops of a worker share.
 
 use std::sync::Arc;
 
@@ -14,11 +14,11 @@ use crate::metrics::Metrics;
 use crate::running::Running;
 use crate::wake::Wake;
 
-/// The most steps of one claim, and the most results of one record.
+/// The largest number of steps in one claim, and of results in one batch.
 pub(crate) const MAX_BATCH: usize = 500;
 
-/// The right to hold one or more steps. A slot is held from the claim until the result is recorded, so that neither running
-/// steps nor results that wait for the database can pile up.
+/// Slots for one or more steps. A step occupies its slot from the claim until its result is recorded. This limits the
+/// running steps as well as the results that wait for the database.
 pub(crate) type Slots = OwnedSemaphorePermit;
 
 /// An attempt that has ended, with its slot.
@@ -44,11 +44,11 @@ pub(crate) struct Shared {
     /// The namespaces that may have something to claim.
     pub(crate) wake: Wake,
     pub(crate) metrics: Metrics,
-    /// Shutdown begins: no new work.
+    /// The worker is shutting down and claims no more steps.
     pub(crate) draining: CancellationToken,
-    /// The time of running steps is over: they are handed back.
-    pub(crate) hand_back: CancellationToken,
-    /// Everything is recorded, or given up: the loops end.
+    /// The running steps have had their time and are released.
+    pub(crate) release: CancellationToken,
+    /// Every result is recorded or given up, and the loops end.
     pub(crate) ended: CancellationToken,
 }
 
@@ -64,7 +64,7 @@ impl Shared {
         }
     }
 
-    /// Waits for a free slot, and takes all that are free; none once the worker drains.
+    /// Waits for a free slot, then takes all free slots. Returns none once the worker drains.
     pub(crate) async fn free_slots(&self) -> Option<Slots> {
         let one = Arc::clone(&self.slots).acquire_owned();
         // The semaphore is never closed.
@@ -75,14 +75,14 @@ impl Shared {
         Some(slots)
     }
 
-    /// Half of the free slots, so that claiming need not wait for recording; none once the worker drains.
+    /// Takes half of the free slots and leaves the other half to the `claim` loop. Returns none once the worker drains.
     pub(crate) fn spare_slots(&self) -> Option<Slots> {
         if self.draining.is_cancelled() { None } else { self.try_slots(MAX_BATCH, |free| free / 2) }
     }
 
     fn try_slots(&self, limit: usize, share: impl Fn(usize) -> usize) -> Option<Slots> {
         let count = share(self.slots.available_permits()).min(limit);
-        // Somebody else may have been quicker; then there are none this time.
+        // Fails if another loop took the slots first. Then there are none this time.
         Arc::clone(&self.slots).try_acquire_many_owned(u32::try_from(count).ok()?).ok()
     }
 }

@@ -1,51 +1,46 @@
-//! Tells the loop that claims which namespaces may have something to claim.
+//! Tells the `claim` loop which namespaces may have steps to claim.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-/// When the oldest message became visible that there is to find; none: at any time.
+/// When the oldest unclaimed message became visible; none if that is unknown.
 pub(crate) type Since = Option<Instant>;
 
-/// The namespaces to look at, gathered while nobody looks.
+/// The namespaces that the next claim should look at.
 #[derive(Debug, Default)]
 pub(crate) struct Wake {
     namespaces: Mutex<BTreeMap<String, Since>>,
-    bell: Notify,
+    added: Notify,
 }
 
 impl Wake {
-    /// Adds namespaces, and wakes who waits.
-    pub(crate) fn ring<'a>(&self, namespaces: impl IntoIterator<Item = &'a String>, since: Since) {
-        let mut waiting = self.lock();
+    /// Adds namespaces and wakes the `claim` loop.
+    pub(crate) fn notify<'a>(&self, namespaces: impl IntoIterator<Item = &'a String>, since: Since) {
+        let mut waiting = self.namespaces.lock();
         for namespace in namespaces {
             match waiting.entry(namespace.clone()) {
-                // None is less than all.
+                // None is less than every time.
                 Entry::Occupied(mut entry) => *entry.get_mut() = since.min(*entry.get()),
                 Entry::Vacant(entry) => drop(entry.insert(since)),
             }
         }
         drop(waiting);
-        self.bell.notify_one();
+        self.added.notify_one();
     }
 
-    /// Takes the namespaces that were added since the last time.
+    /// Takes the namespaces that were added since the last call.
     pub(crate) fn take(&self) -> Vec<(String, Since)> {
-        std::mem::take(&mut *self.lock()).into_iter().collect()
+        std::mem::take(&mut *self.namespaces.lock()).into_iter().collect()
     }
 
     /// Waits until there is a namespace to take.
-    pub(crate) async fn rung(&self) {
-        while self.lock().is_empty() {
-            self.bell.notified().await;
+    pub(crate) async fn notified(&self) {
+        while self.namespaces.lock().is_empty() {
+            self.added.notified().await;
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Since>> {
-        // A panic while it was held cannot have left half an entry.
-        self.namespaces.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

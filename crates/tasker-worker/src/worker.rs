@@ -1,4 +1,4 @@
-//! A running worker, from its start to its end.
+//! A running worker, from start to stop.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use pgmq_notify::Listener;
 use sqlx::PgPool;
 use tasker_runtime::settings;
 use tokio::net::TcpListener;
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -22,13 +22,13 @@ use crate::record;
 use crate::rest;
 use crate::shared::{Finished, Shared};
 
-/// How long a shutdown waits for the database to take what is left, after the running steps have had their time.
+/// How long a shutdown waits for the last results to be recorded, after the running steps have had their time.
 const LAST_RESULTS: Duration = Duration::from_secs(3);
-/// How long a shutdown waits for each of the things that it could do without.
-const COURTESY: Duration = Duration::from_secs(1);
+/// How long a shutdown waits for each thing that it can do without.
+const BEST_EFFORT: Duration = Duration::from_secs(1);
 
-/// A running worker. [`stop`](Self::stop) it in the end: a worker that is dropped ends at once, as in a crash, and its
-/// running steps start again elsewhere only when their leases end.
+/// A running worker. Call [`stop`](Self::stop) at the end. A worker that is dropped ends at once, as in a crash, and
+/// its running steps start again only after their leases have expired.
 #[derive(Debug)]
 pub struct Worker {
     shared: Arc<Shared>,
@@ -37,8 +37,8 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// A worker to be given templates and handlers. It uses two to five connections of the pool, and one more of its own
-    /// for notifications.
+    /// Returns a builder for the templates and handlers of a worker. The worker uses two to five connections of the
+    /// pool, and one connection of its own for notifications.
     pub fn builder(settings: settings::Worker, pool: PgPool) -> WorkerBuilder {
         WorkerBuilder::new(settings, pool)
     }
@@ -51,15 +51,12 @@ impl Worker {
         address: SocketAddr,
     ) -> Self {
         let mut loops = JoinSet::new();
-        let results = Arc::new(Mutex::new(results));
         let listener = Listener::new(shared.engine.pool(), channels.keys().cloned());
         loops.spawn(claim::listen(Arc::clone(&shared), listener, channels));
         loops.spawn(claim::claim_steps(Arc::clone(&shared)));
-        for _ in 0..record::BATCHES_IN_FLIGHT {
-            loops.spawn(record::record_results(Arc::clone(&shared), Arc::clone(&results)));
-        }
-        loops.spawn(lease::keep_leases(Arc::clone(&shared)));
-        loops.spawn(heartbeat::keep_beating(Arc::clone(&shared)));
+        loops.spawn(record::record_results(Arc::clone(&shared), results));
+        loops.spawn(lease::extend_leases(Arc::clone(&shared)));
+        loops.spawn(heartbeat::send_heartbeats(Arc::clone(&shared)));
         let without_delay = status_listener.tap_io(|stream| {
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%error, "cannot set TCP_NODELAY");
@@ -69,7 +66,7 @@ impl Worker {
             .with_graceful_shutdown(shared.ended.clone().cancelled_owned());
         loops.spawn(async move {
             if let Err(error) = status_api.await {
-                tracing::error!(%error, "the status API has ended");
+                tracing::error!(%error, "the status API has failed");
             }
         });
         tracing::info!(
@@ -77,7 +74,7 @@ impl Worker {
             namespaces = shared.namespaces.join(","),
             %address,
             version = tasker_api::VERSION,
-            "worker runs"
+            "worker started"
         );
         Self { shared, address, loops }
     }
@@ -97,57 +94,57 @@ impl Worker {
         format!("http://{}", self.address)
     }
 
-    /// Runs until `shutdown` is there, then [stops](Self::stop).
+    /// Runs until `shutdown` completes, then [stops](Self::stop).
     pub async fn run_until(self, shutdown: impl Future<Output = ()>) {
         shutdown.await;
         self.stop().await;
     }
 
-    /// Ends the worker in order: it claims no more; running steps have the settings' shutdown timeout to finish, and are
-    /// then handed back, so that other workers start them at once and the attempt does not count.
+    /// Stops the worker gracefully. It claims no more steps. Running steps may finish within the shutdown timeout of
+    /// the settings. Then they are released: other workers start them at once, and the attempt does not count.
     ///
-    /// Takes the shutdown timeout and six seconds at most, even if the database is away. Results that it could not record
-    /// then are lost, and their steps run again when their leases end.
+    /// This takes at most the shutdown timeout plus six seconds, even if the database is unavailable. Results that
+    /// cannot be recorded in that time are lost, and their steps run again after their leases have expired.
     pub async fn stop(mut self) {
         let shared = &self.shared;
-        tracing::info!(running_steps = shared.running.len(), "worker shuts down");
+        tracing::info!(running_steps = shared.running.len(), "worker is shutting down");
         shared.draining.cancel();
         let draining = async {
-            let _ = timeout(COURTESY, heartbeat::beat(shared)).await;
+            let _ = timeout(BEST_EFFORT, heartbeat::send(shared)).await;
         };
         let (finished, ()) = tokio::join!(everything_recorded(shared, shared.settings.shutdown_timeout()), draining);
         if !finished {
-            tracing::info!(steps = shared.running.len(), "steps did not finish in time and are handed back");
-            shared.hand_back.cancel();
+            tracing::info!(steps = shared.running.len(), "steps did not finish in time and are released");
+            shared.release.cancel();
             if !everything_recorded(shared, LAST_RESULTS).await {
                 tracing::warn!(
                     steps = shared.running.len(),
-                    "the database did not take the last results; these steps run again when their leases end"
+                    "the last results could not be recorded; these steps run again after their leases have expired"
                 );
             }
         }
         shared.ended.cancel();
-        let _ = timeout(COURTESY, heartbeat::beat(shared)).await;
+        let _ = timeout(BEST_EFFORT, heartbeat::send(shared)).await;
         let ended = async { while self.loops.join_next().await.is_some() {} };
-        if timeout(COURTESY, ended).await.is_err() {
-            // Clients of the status API that keep their connections.
+        if timeout(BEST_EFFORT, ended).await.is_err() {
+            // Some clients of the status API keep their connections open.
             self.loops.abort_all();
         }
-        tracing::info!("worker has ended");
+        tracing::info!("worker stopped");
     }
 }
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        let Shared { draining, hand_back, ended, .. } = &*self.shared;
-        for token in [draining, hand_back, ended] {
+        let Shared { draining, release, ended, .. } = &*self.shared;
+        for token in [draining, release, ended] {
             token.cancel();
         }
     }
 }
 
-/// Waits until no slot is taken: every step that was claimed is recorded. False if that takes too long.
-async fn everything_recorded(shared: &Shared, patience: Duration) -> bool {
+/// Waits until every slot is free, because every claimed step is recorded. Returns false if that takes too long.
+async fn everything_recorded(shared: &Shared, limit: Duration) -> bool {
     let slots = shared.settings.max_concurrent.max(1);
-    timeout(patience, shared.slots.acquire_many(slots)).await.is_ok()
+    timeout(limit, shared.slots.acquire_many(slots)).await.is_ok()
 }

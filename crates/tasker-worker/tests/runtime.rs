@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 use tokio::time::sleep;
 
 #[tokio::test]
-async fn a_chain_is_handed_from_step_to_step() {
+async fn completing_a_step_starts_the_next_one() {
     let pool = database().await;
     let worker = worker(&pool)
         .handler("test.first", |step: StepContext| async move {
@@ -47,7 +47,7 @@ async fn a_chain_is_handed_from_step_to_step() {
     let results: Vec<_> = task.steps.iter().map(|step| step.result.clone().unwrap()).collect();
     assert_eq!(results, [json!(10), json!(20), json!(40)]);
     assert_eq!(task.steps[2].worker_id.as_deref(), Some(worker.worker_id()));
-    // Handed over: what completes a step starts the next one.
+    // The transaction that completes a step also starts the next one.
     let history = Engine::new(pool.clone()).list_transitions(task_id).await.unwrap();
     let at = |step: &str, state: &str| {
         history.iter().find(|entry| entry.step.as_deref() == Some(step) && entry.to == state).unwrap().at
@@ -58,7 +58,7 @@ async fn a_chain_is_handed_from_step_to_step() {
 }
 
 #[tokio::test]
-async fn side_by_side_steps_share_the_slots() {
+async fn parallel_steps_share_the_slots() {
     let pool = database().await;
     let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let (counted, peak) = (Arc::clone(&now), Arc::clone(&most));
@@ -68,7 +68,7 @@ async fn side_by_side_steps_share_the_slots() {
             let (now, most) = (Arc::clone(&counted), Arc::clone(&peak));
             async move {
                 most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-                // The first ones wait until all slots are taken.
+                // The first handlers wait until all slots are taken.
                 while most.load(Ordering::SeqCst) < 3 {
                     sleep(Duration::from_millis(1)).await;
                 }
@@ -86,7 +86,7 @@ async fn side_by_side_steps_share_the_slots() {
     let task_id = create_task(&pool, &steps).await;
     task_in(&pool, task_id, TaskState::Completed).await;
     assert_eq!(most.load(Ordering::SeqCst), 3);
-    // The worker hears a moment later than the database that its steps are recorded.
+    // The worker learns a moment after the commit that its steps are recorded.
     wait_for("the slots", async || {
         let (_, status) = get_json(&worker, "/v1/worker/status").await;
         (status["completed_steps"] == json!(21) && status["running_steps"] == json!(0)).then_some(())
@@ -102,7 +102,7 @@ async fn a_retry_starts_when_its_backoff_is_over() {
         .handler("test.flaky", |step: StepContext| async move {
             match step.attempt() {
                 1 => Err(HandlerError::retryable("not yet").with_kind("impatient")),
-                // An error of another kind, by `?`.
+                // `?` turns another error into a retryable one.
                 2 => Ok(json!("none".parse::<u64>()?)),
                 attempt => Ok(json!(attempt)),
             }
@@ -132,11 +132,11 @@ async fn a_retry_starts_when_its_backoff_is_over() {
 }
 
 #[tokio::test]
-async fn an_idle_worker_leaves_the_database_alone() {
+async fn an_idle_worker_does_not_claim() {
     let pool = database().await;
     let settings = tasker_runtime::settings::Worker { poll_interval_ms: 500, ..settings() };
     let worker = worker_with(&pool, settings).start().await.unwrap();
-    // Every claim of an idle worker is one too many, beyond the first ones: at the start, and when it begins to listen.
+    // An idle worker needs no claims but the first ones: at the start, and when it begins to listen.
     sleep(Duration::from_secs(2)).await;
     let (_, _, metrics) = request(&worker, "GET", "/metrics").await;
     let claims = metrics.lines().find_map(|line| line.strip_prefix("tasker_worker_claim_seconds_count ")).unwrap();
@@ -145,7 +145,7 @@ async fn an_idle_worker_leaves_the_database_alone() {
 }
 
 #[tokio::test]
-async fn every_way_to_fail_is_told_apart() {
+async fn every_kind_of_failure_has_its_own_error() {
     let pool = database().await;
     let worker = worker(&pool)
         .handler("test.permanent", |_| async { Err(HandlerError::permanent("never").with_kind("declined")) })
@@ -170,7 +170,7 @@ async fn every_way_to_fail_is_told_apart() {
     let task = task_in(&pool, task_id, TaskState::BlockedByFailures).await;
     let expected = [
         ("permanent", "declined", "never"),
-        ("slow", "timeout", "the attempt took longer than 1 s, the step's timeout_seconds"),
+        ("slow", "timeout", "the attempt exceeded the step's timeout_seconds of 1 s"),
         ("panic", "panic", "nobody expected this"),
         ("nul", "bad_result", "the result contains the character U+0000, which PostgreSQL cannot store"),
         (
@@ -187,7 +187,7 @@ async fn every_way_to_fail_is_told_apart() {
 }
 
 #[tokio::test]
-async fn one_bad_result_does_not_spoil_its_batch() {
+async fn one_bad_result_does_not_affect_the_rest_of_its_batch() {
     let pool = database().await;
     sqlx::raw_sql("alter table tasker.steps add constraint no_poison check (result is distinct from '\"poison\"')")
         .execute(&pool)
@@ -236,7 +236,7 @@ async fn a_lost_lease_cancels_the_attempt() {
     let task_id = create_task(&pool, "- {name: wait, handler: {callable: test.wait}}").await;
     wait_for("the handler", async || started.load(Ordering::SeqCst).then_some(())).await;
     let engine = Engine::new(pool.clone());
-    // The lease was extended beyond the end of the first one.
+    // The lease is extended beyond its first end.
     wait_for("the lease to be extended", async || {
         let query = "select due_at > started_at + interval '1.5 s' from tasker.steps where task_id = $1";
         sqlx::query_scalar::<_, bool>(query).bind(task_id).fetch_one(&pool).await.unwrap().then_some(())
@@ -256,7 +256,7 @@ async fn a_lost_lease_cancels_the_attempt() {
 }
 
 #[tokio::test]
-async fn a_shutdown_lets_short_steps_finish_and_hands_long_ones_back() {
+async fn a_shutdown_lets_short_steps_finish_and_releases_long_ones() {
     let pool = database().await;
     let started = Arc::new(Semaphore::new(0));
     let signal = Arc::clone(&started);
@@ -377,7 +377,7 @@ async fn an_outage_of_the_database_loses_nothing() {
 }
 
 #[tokio::test]
-async fn a_shutdown_ends_although_the_database_is_away() {
+async fn a_shutdown_ends_even_if_the_database_is_unavailable() {
     let server = start_server().await;
     let pool = prepare(&server, "away").await;
     let started = Arc::new(Semaphore::new(0));
@@ -397,7 +397,7 @@ async fn a_shutdown_ends_although_the_database_is_away() {
 }
 
 #[tokio::test]
-async fn the_status_api_speaks_of_the_worker() {
+async fn the_status_api_reports_health_status_and_metrics() {
     let pool = database().await;
     let worker = worker(&pool).handler("test.work", |_| async { Ok(json!(null)) }).start().await.unwrap();
     let (code, health) = get_json(&worker, "/health/ready").await;
@@ -429,7 +429,8 @@ async fn a_worker_that_cannot_start_says_why() {
     let noop = |_: StepContext| async { Ok(json!(null)) };
     let template = |version: &str, callable: &str| {
         format!(
-            "{{name: same, namespace_name: test, version: {version}, steps: [{{name: a, handler: {{callable: {callable}}}}}]}}"
+            "{{name: same, namespace_name: test, version: {version}, \
+             steps: [{{name: a, handler: {{callable: {callable}}}}}]}}"
         )
     };
     let none = Worker::builder(settings(), pool.clone()).start().await.unwrap_err();
@@ -437,11 +438,14 @@ async fn a_worker_that_cannot_start_says_why() {
     let twice = worker(&pool).handler("test.a", noop).handler("test.a", noop).start().await.unwrap_err();
     assert_eq!(twice.to_string(), "two handlers are registered as `test.a`");
     let bad = worker(&pool).template(template("one", "a")).start().await.unwrap_err();
-    assert!(bad.to_string().starts_with("a task template of this worker is not valid:\nline 1"), "{bad}");
+    assert!(bad.to_string().starts_with("a task template of this worker is invalid:\nline 1"), "{bad}");
 
     let first = worker(&pool).template(template("1.0.0", "test.a")).start().await.unwrap();
     let conflict = worker(&pool).template(template("1.0.0", "test.b")).start().await.unwrap_err();
-    assert!(conflict.to_string().starts_with("template test/same 1.0.0 is stored"), "{conflict}");
+    assert!(
+        conflict.to_string().starts_with("template test/same 1.0.0 is already stored with different content"),
+        "{conflict}"
+    );
     let port = first.address().port();
     let bound = worker_with(&pool, tasker_runtime::settings::Worker { port, ..settings() }).start().await.unwrap_err();
     assert!(bound.to_string().starts_with(&format!("cannot listen on 127.0.0.1:{port}: ")), "{bound}");

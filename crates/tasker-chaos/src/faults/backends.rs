@@ -1,4 +1,4 @@
-//! PostgreSQL: a session killed, which makes it restart all of them, and a crash of the whole.
+//! Faults of PostgreSQL: a killed session, after which it restarts all sessions, and a crash of the server.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,11 +15,11 @@ use crate::field::Field;
 use crate::plan::Kind;
 use crate::{process, recovery};
 
-/// How long PostgreSQL may take to notice, and to be back.
+/// How long PostgreSQL may take to notice a killed session, and to be available again.
 const LIMIT: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(20);
 
-/// `kill -9` of a session of a worker or a server.
+/// SIGKILL of a session of a worker or a server.
 pub(super) async fn kill(field: &Arc<Field>, kind: Kind, rng: &mut Rng) -> Result<bool> {
     let back_at = {
         let _postgres = field.stack.postgres.lock().await;
@@ -30,40 +30,40 @@ pub(super) async fn kill(field: &Arc<Field>, kind: Kind, rng: &mut Rng) -> Resul
         .fetch_all(&mut witness)
         .await?;
         let Some(pid) = rng.choice(pids) else { return Ok(false) };
-        let _away = field.ledger.away();
+        let _outage = field.ledger.outage();
         process::send(pid, Signal::SIGKILL)?;
         let begun = Instant::now();
         while sqlx::query("select 1").execute(&mut witness).await.is_ok() {
-            ensure!(begun.elapsed() < LIMIT, "PostgreSQL does not notice that a session was killed");
+            ensure!(begun.elapsed() < LIMIT, "PostgreSQL did not notice a killed session within {LIMIT:?}");
             sleep(POLL).await;
         }
-        back(field).await?
+        until_available(field).await?
     };
     recovery::of_postgres(field, kind, back_at).await;
     Ok(true)
 }
 
-/// PostgreSQL stops without a word, and is started again.
+/// Immediate shutdown of PostgreSQL, then a start.
 pub(super) async fn crash(field: &Arc<Field>, kind: Kind, rng: &mut Rng) -> Result<bool> {
     let back_at = {
         let mut postgres = field.stack.postgres.lock().await;
-        let _away = field.ledger.away();
+        let _outage = field.ledger.outage();
         postgres.interrupt(StopMode::Immediate).await?;
         sleep(Duration::from_millis(rng.u64(0..1_500))).await;
         postgres.resume().await?;
-        back(field).await?
+        until_available(field).await?
     };
     recovery::of_postgres(field, kind, back_at).await;
     Ok(true)
 }
 
-/// Waits until PostgreSQL answers; returns its time then.
-async fn back(field: &Field) -> Result<DateTime<Utc>> {
+/// Waits until PostgreSQL responds, and returns its time.
+async fn until_available(field: &Field) -> Result<DateTime<Utc>> {
     let begun = Instant::now();
     loop {
         match field.now().await {
             Ok(now) => return Ok(now),
-            Err(error) => ensure!(begun.elapsed() < LIMIT, "PostgreSQL does not come back: {error}"),
+            Err(error) => ensure!(begun.elapsed() < LIMIT, "PostgreSQL did not come back within {LIMIT:?}: {error}"),
         }
         sleep(POLL).await;
     }

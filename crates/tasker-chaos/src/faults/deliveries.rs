@@ -1,6 +1,6 @@
-//! True results that come twice, at the same time as others, in another order, or too late.
+//! True results that arrive twice, at the same time as others, in another order, or too late.
 //!
-//! They are results of steps that we have claimed as a worker does, and whose handlers are so simple that we run them ourselves.
+//! The campaign claims steps as a worker does. Their handlers are so simple that it computes the results itself.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use super::lies::{claim, deliver, deliver_in_vain};
 use crate::field::Field;
 use crate::stack::LEASE;
 
-/// Claims some steps; none if there is nothing to claim.
+/// Claims some steps, if there are any.
 async fn claim_some(field: &Field, rng: &mut Rng, lease: Duration) -> sqlx::Result<Vec<ClaimedStep>> {
     claim(field, &["faults"], rng.u32(1..8), lease).await
 }
@@ -24,7 +24,7 @@ fn result(step: &ClaimedStep, outcome: StepOutcome) -> StepResult {
     StepResult { step: step.step_ref(), outcome }
 }
 
-/// What the sample worker's handlers of namespace `faults` say, without the waiting.
+/// What the sample worker's handlers of namespace `faults` return, without the delays.
 fn true_result(step: &ClaimedStep) -> StepResult {
     let number = |name| step.initialization.get(name).or_else(|| step.context.get(name)).and_then(Value::as_i64);
     let outcome = match step.callable.as_str() {
@@ -33,17 +33,17 @@ fn true_result(step: &ClaimedStep) -> StepResult {
         "faults.fail_times" if i64::from(step.attempt) > number("failures").unwrap_or_default() => {
             StepOutcome::Completed(json!({ "attempts": step.attempt }))
         }
-        "faults.permanent" => StepOutcome::PermanentError(json!({ "kind": "permanent", "message": "as it shall" })),
+        "faults.permanent" => StepOutcome::PermanentError(json!({ "kind": "permanent", "message": "as configured" })),
         _ => an_error(),
     };
     result(step, outcome)
 }
 
 fn an_error() -> StepOutcome {
-    StepOutcome::RetryableError(json!({ "kind": "campaign", "message": "another attempt will do" }))
+    StepOutcome::RetryableError(json!({ "kind": "campaign", "message": "another attempt will succeed" }))
 }
 
-/// Each result twice in one batch, and the batch two times more.
+/// Each result twice in one batch, and the batch twice more.
 pub(super) async fn duplicate(field: &Arc<Field>, rng: &mut Rng) -> Result<bool> {
     let claimed = claim_some(field, rng, LEASE).await?;
     let results: Vec<_> = claimed.iter().chain(&claimed).map(true_result).collect();
@@ -60,14 +60,17 @@ pub(super) async fn racing(field: &Arc<Field>, rng: &mut Rng) -> Result<bool> {
     let errors: Vec<_> = claimed.iter().rev().map(|step| result(step, an_error())).collect();
     let (one, other) = tokio::join!(deliver(field, &results), deliver(field, &errors));
     let refused = one? + other?;
-    // More are refused where somebody has cancelled the task meanwhile.
+    // More are refused if the task was cancelled meanwhile.
     if refused < claimed.len() {
-        field.ledger.violation(format!("of {} attempts, {refused} had only one outcome: {claimed:?}", claimed.len()));
+        field.ledger.violation(format!(
+            "of {} attempts, only {refused} accepted exactly one outcome: {claimed:?}",
+            claimed.len()
+        ));
     }
     Ok(!claimed.is_empty())
 }
 
-/// The last step first, and of each an error before its result: then the error is what counts.
+/// The last step first, and for each step an error before its result. Only the error may be accepted.
 pub(super) async fn reordered(field: &Arc<Field>, rng: &mut Rng) -> Result<bool> {
     let claimed = claim_some(field, rng, LEASE).await?;
     for step in claimed.iter().rev() {
@@ -77,7 +80,7 @@ pub(super) async fn reordered(field: &Arc<Field>, rng: &mut Rng) -> Result<bool>
     Ok(!claimed.is_empty())
 }
 
-/// Results after their leases. They count where nobody else has taken the step.
+/// Results after their leases have expired. They are accepted if no other worker has taken the step.
 pub(super) async fn late(field: &Arc<Field>, rng: &mut Rng) -> Result<bool> {
     let lease = Duration::from_millis(rng.u64(50..500));
     let claimed = claim_some(field, rng, lease).await?;

@@ -1,4 +1,4 @@
-//! Transactions of somebody else, left open.
+//! Foreign transactions that stay open.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,22 +10,22 @@ use tokio::time::sleep;
 
 use crate::field::Field;
 
-/// A snapshot, so that no row that is deleted or changed meanwhile can be removed.
+/// Keeps a snapshot, so that no row version that is dead since then can be removed.
 pub(super) async fn hold_snapshot(field: &Arc<Field>, rng: &mut Rng) -> Result<bool> {
     let mut connection = PgConnection::connect(field.stack.database_url()).await?;
     sqlx::query("begin isolation level repeatable read").execute(&mut connection).await?;
-    // Its own transaction id makes it hold back more.
+    // A transaction id of its own holds back more.
     sqlx::query("select pg_current_xact_id()::text, count(*) from tasker.namespaces").execute(&mut connection).await?;
     sleep(Duration::from_millis(rng.u64(1_000..8_000))).await;
-    // A crash of PostgreSQL may have ended it before.
+    // Fails if PostgreSQL crashed meanwhile.
     let _ = connection.close().await;
     Ok(true)
 }
 
-/// Locks on some of our rows. Those who need them have to wait.
+/// Keeps locks on some rows. Whoever needs them must wait.
 pub(super) async fn hold_locks(field: &Arc<Field>, rng: &mut Rng) -> Result<bool> {
     let mut connection = PgConnection::connect(field.stack.database_url()).await?;
-    // Somebody else knows nothing of our order of locks, but also waits for nobody.
+    // Without the engine's order of locks, but it never waits for a lock, so it cannot cause a deadlock.
     let of_open_tasks = "select t.task_id from tasker.tasks t where t.state in ('pending', 'in_progress')";
     let locks = match rng.u8(0..3) {
         0 => format!(

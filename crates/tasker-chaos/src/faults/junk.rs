@@ -1,4 +1,4 @@
-//! Messages in our queues that are none of ours.
+//! Foreign messages in the queues.
 
 use std::sync::Arc;
 

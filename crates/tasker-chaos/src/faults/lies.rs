@@ -1,6 +1,6 @@
-//! A worker that lies: it has sessions of its own, and calls the engine's functions as no worker should.
+//! A worker that misbehaves: it calls the engine's functions as no worker should, in sessions of its own.
 //!
-//! Whether a lie was believed is seen at once; whether it did harm, by the checks of the campaign.
+//! Each fault sees at once whether a false result was accepted. The checks of the campaign find other damage.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -18,16 +18,16 @@ use crate::consistency;
 use crate::field::Field;
 use crate::stack::LEASE;
 
-/// The name under which lies are told.
+/// The misbehaving worker's id.
 pub(super) const LIAR: &str = "liar";
 /// The namespaces of the load.
 const NAMESPACES: [&str; 6] =
     ["faults", "linear_workflow", "diamond_workflow", "tree_workflow", "mixed_dag_workflow", "order_fulfillment"];
-/// How long to wait until leases of others are over.
+/// How long to wait until other workers' leases expire.
 const PATIENCE: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(50);
 
-/// Some steps that workers hold now, with their true tokens and messages.
+/// Some steps that workers hold now, with their valid tokens and messages.
 async fn held(field: &Field, count: i64) -> sqlx::Result<Vec<StepRef>> {
     let mut connection = field.pool().acquire().await?;
     let messages = consistency::all_messages(&mut connection).await?;
@@ -44,8 +44,8 @@ async fn held(field: &Field, count: i64) -> sqlx::Result<Vec<StepRef>> {
     Ok(rows.into_iter().map(step).collect())
 }
 
-/// Some steps whose leases were true a moment ago, and are over.
-async fn over(field: &Field, count: i64) -> sqlx::Result<Vec<StepRef>> {
+/// Some steps whose leases were valid a moment ago and have expired.
+async fn expired(field: &Field, count: i64) -> sqlx::Result<Vec<StepRef>> {
     let steps = held(field, count).await?;
     let begun = Instant::now();
     loop {
@@ -78,24 +78,24 @@ pub(super) async fn claim(
     field.engine.start_steps(LIAR, &namespaces, limit, lease, &[]).await
 }
 
-/// Sends results; returns how many were refused.
+/// Sends results. Returns how many were refused.
 pub(super) async fn deliver(field: &Field, results: &[StepResult]) -> sqlx::Result<usize> {
     let completion = field.engine.complete_steps(LIAR, &[], 0, LEASE, results).await?;
     field.ledger.refused(completion.refused.len());
     Ok(completion.refused.len())
 }
 
-/// Sends results that may not count; false if there are none.
+/// Sends results that must be refused. Returns false if there are none.
 pub(super) async fn deliver_in_vain(field: &Field, what: &str, results: &[StepResult]) -> sqlx::Result<bool> {
     let refused = deliver(field, results).await?;
     if refused != results.len() {
         let counted = results.len() - refused;
-        field.ledger.violation(format!("{what}: {counted} of {} results counted: {results:?}", results.len()));
+        field.ledger.violation(format!("{what}: {counted} of {} results were accepted: {results:?}", results.len()));
     }
     Ok(!results.is_empty())
 }
 
-/// Some outcome.
+/// A random outcome.
 fn false_outcome(rng: &mut Rng) -> StepOutcome {
     let error = json!({ "kind": "lie", "message": "this is not true" });
     match rng.u8(0..4) {
@@ -115,12 +115,12 @@ pub(super) async fn wrong_token(field: &Arc<Field>, rng: &mut Rng) -> Result<boo
     for step in &mut steps {
         step.token = Uuid::new_v4();
     }
-    Ok(deliver_in_vain(field, "tokens that nobody has given", &false_results(steps, rng)).await?)
+    Ok(deliver_in_vain(field, "tokens that were never issued", &false_results(steps, rng)).await?)
 }
 
 pub(super) async fn old_token(field: &Arc<Field>, rng: &mut Rng) -> Result<bool> {
-    let steps = over(field, rng.i64(1..20)).await?;
-    Ok(deliver_in_vain(field, "tokens that are over", &false_results(steps, rng)).await?)
+    let steps = expired(field, rng.i64(1..20)).await?;
+    Ok(deliver_in_vain(field, "expired tokens", &false_results(steps, rng)).await?)
 }
 
 pub(super) async fn foreign_token(field: &Arc<Field>, rng: &mut Rng) -> Result<bool> {
@@ -128,7 +128,7 @@ pub(super) async fn foreign_token(field: &Arc<Field>, rng: &mut Rng) -> Result<b
     if steps.len() < 2 {
         return Ok(false);
     }
-    // Each has the token of the next one.
+    // Each step gets the token of the next one.
     let mut tokens: Vec<_> = steps.iter().map(|step| step.token).collect();
     tokens.rotate_left(1);
     for (step, token) in steps.iter_mut().zip(tokens) {
@@ -144,24 +144,24 @@ pub(super) async fn claim_and_vanish(field: &Arc<Field>, rng: &mut Rng) -> Resul
     Ok(!claim(field, &namespaces, rng.u32(1..10), LEASE).await?.is_empty())
 }
 
-pub(super) async fn hand_back_twice(field: &Arc<Field>, rng: &mut Rng) -> Result<bool> {
+pub(super) async fn return_twice(field: &Arc<Field>, rng: &mut Rng) -> Result<bool> {
     let claimed = claim(field, &["faults"], rng.u32(1..10), LEASE).await?;
     let back = |step: &ClaimedStep| StepResult { step: step.step_ref(), outcome: StepOutcome::Released };
     let results: Vec<_> = claimed.iter().map(back).collect();
-    // Refused only where somebody has cancelled the task meanwhile.
+    // Refused only if the task was cancelled meanwhile.
     deliver(field, &results).await?;
-    Ok(deliver_in_vain(field, "steps handed back twice", &results).await?)
+    Ok(deliver_in_vain(field, "steps returned twice", &results).await?)
 }
 
 pub(super) async fn extend_lost(field: &Arc<Field>, rng: &mut Rng) -> Result<bool> {
-    let mut steps = over(field, rng.i64(1..10)).await?;
+    let mut steps = expired(field, rng.i64(1..10)).await?;
     for mut step in held(field, rng.i64(1..10)).await? {
         step.token = Uuid::new_v4();
         steps.push(step);
     }
     let extended = field.engine.extend_leases(Duration::from_secs(600), &steps).await?;
     if !extended.is_empty() {
-        field.ledger.violation(format!("leases that are over were extended: {extended:?}"));
+        field.ledger.violation(format!("expired leases were extended: {extended:?}"));
     }
     Ok(!steps.is_empty())
 }

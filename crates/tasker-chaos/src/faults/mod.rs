@@ -1,4 +1,4 @@
-//! The faults, one module for each thing that suffers them.
+//! The faults, one module for each kind of target.
 
 mod backends;
 mod deliveries;
@@ -12,50 +12,54 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use fastrand::Rng;
+use tasker_engine::Failure;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::field::Field;
 use crate::plan::{Fault, Kind};
 
-/// Faults that are going on at the same time, at most.
+/// How many faults may overlap.
 const MAX_AT_ONCE: usize = 12;
-/// How often a fault looks for something to harm, and how long it waits between: PostgreSQL may be away.
+/// How often a fault looks for a target, because PostgreSQL may be unavailable, and the pause between.
 const TRIES: u32 = 30;
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Injects the faults of a plan until there are no more or the time is over, and returns when the last one is. To be called in
-/// a `LocalSet`.
+/// Injects the faults of a plan until there are no more or the time is over. Returns when the last one has ended.
+/// Call this in a `LocalSet`.
 pub(crate) async fn inject(field: &Arc<Field>, plan: impl Iterator<Item = Fault>, duration: Duration) -> Result<()> {
     let begun = Instant::now();
-    let mut going_on = JoinSet::new();
+    let mut running = JoinSet::new();
     for fault in plan {
         sleep(fault.pause.min(duration.saturating_sub(begun.elapsed()))).await;
         if begun.elapsed() >= duration {
             break;
         }
-        while going_on.len() >= MAX_AT_ONCE {
-            going_on.join_next().await.transpose()?;
+        while running.len() >= MAX_AT_ONCE {
+            running.join_next().await.transpose()?;
         }
-        while going_on.try_join_next().transpose()?.is_some() {}
-        going_on.spawn_local(inject_one(Arc::clone(field), fault));
+        while running.try_join_next().transpose()?.is_some() {}
+        running.spawn_local(inject_one(Arc::clone(field), fault));
     }
-    while going_on.join_next().await.transpose()?.is_some() {}
+    while running.join_next().await.transpose()?.is_some() {}
     Ok(())
 }
 
 async fn inject_one(field: Arc<Field>, fault: Fault) {
     field.ledger.tell(fault.kind);
-    let mut found_something = false;
+    let mut injected = false;
     for _ in 0..TRIES {
         match attempt(&field, fault).await {
             Ok(true) => {
-                found_something = true;
+                injected = true;
                 break;
             }
-            // Nothing to harm, or no PostgreSQL to do it.
+            // There is no target, or PostgreSQL is unavailable.
             Ok(false) => {}
-            Err(error) if error.downcast_ref::<sqlx::Error>().is_some_and(is_outage) => {}
+            Err(error)
+                if error
+                    .downcast_ref::<sqlx::Error>()
+                    .is_some_and(|error| Failure::of(error) == Failure::Unavailable) => {}
             Err(error) => {
                 field.ledger.violation(format!("{}: {error:#}", fault.kind));
                 break;
@@ -63,10 +67,10 @@ async fn inject_one(field: Arc<Field>, fault: Fault) {
         }
         sleep(PAUSE).await;
     }
-    field.ledger.fault(fault.kind, found_something);
+    field.ledger.fault(fault.kind, injected);
 }
 
-/// Tries to inject a fault; false if it found nothing to harm.
+/// Tries to inject a fault. Returns false if there is no target.
 async fn attempt(field: &Arc<Field>, fault: Fault) -> Result<bool> {
     let Fault { kind, seed, .. } = fault;
     let mut rng = Rng::with_seed(seed);
@@ -85,26 +89,12 @@ async fn attempt(field: &Arc<Field>, fault: Fault) -> Result<bool> {
         Kind::OldToken => lies::old_token(field, &mut rng).await,
         Kind::ForeignToken => lies::foreign_token(field, &mut rng).await,
         Kind::Vanish => lies::claim_and_vanish(field, &mut rng).await,
-        Kind::HandBackTwice => lies::hand_back_twice(field, &mut rng).await,
+        Kind::ReturnTwice => lies::return_twice(field, &mut rng).await,
         Kind::ExtendLost => lies::extend_lost(field, &mut rng).await,
         Kind::Junk => junk::send(field, &mut rng).await,
         Kind::DuplicateResult => deliveries::duplicate(field, &mut rng).await,
         Kind::RacingResults => deliveries::racing(field, &mut rng).await,
         Kind::ReorderedResults => deliveries::reordered(field, &mut rng).await,
         Kind::LateResult => deliveries::late(field, &mut rng).await,
-    }
-}
-
-/// Whether an error is one of those that a database has that is away, starting or shutting down.
-fn is_outage(error: &sqlx::Error) -> bool {
-    match error {
-        // Classes 08, 53, 57: the connection, resources, the server's shutdown.
-        sqlx::Error::Database(error) => {
-            error.code().is_some_and(|code| ["08", "53", "57"].iter().any(|class| code.starts_with(class)))
-        }
-        _ => matches!(
-            error,
-            sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::PoolTimedOut | sqlx::Error::WorkerCrashed
-        ),
     }
 }

@@ -1,4 +1,4 @@
-//! Servers and workers: killed, ended in order, suspended, and with clocks that jump.
+//! Faults of servers and workers: killed, stopped, suspended, and with clocks that jump.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,31 +17,31 @@ fn one<'a>(places: &'a [Place], rng: &mut Rng) -> Result<&'a Place> {
     rng.choice(places).context("there is no such process")
 }
 
-/// `kill -9` of a worker. Its steps must go on.
+/// SIGKILL of a worker. Its steps must continue.
 pub(super) async fn kill_worker(field: &Arc<Field>, kind: Kind, rng: &mut Rng) -> Result<bool> {
     let place = one(&field.stack.workers, rng)?;
     let mut process = place.enter().await?;
     let worker_id = place.worker_id();
     process.kill().await?;
-    // PostgreSQL may be away; then nobody knows whose the steps are.
+    // Unknown while PostgreSQL is unavailable.
     let leases = recovery::leases(field, &worker_id).await;
     let refilled = async {
         let refilled = place.refill(&mut process).await;
         drop(process);
         refilled
     };
-    tokio::join!(refilled, go_on(field, kind, leases)).0?;
+    tokio::join!(refilled, recover(field, kind, leases)).0?;
     Ok(true)
 }
 
-/// Waits until the steps of a lost worker have gone on.
-async fn go_on(field: &Field, kind: Kind, leases: sqlx::Result<Leases>) {
+/// Waits until the steps of a lost worker continue.
+async fn recover(field: &Field, kind: Kind, leases: sqlx::Result<Leases>) {
     if let Ok(leases) = leases {
         recovery::of_leases(field, kind, leases).await;
     }
 }
 
-/// `kill -9` of a server.
+/// SIGKILL of a server.
 pub(super) async fn kill_server(field: &Arc<Field>, rng: &mut Rng) -> Result<bool> {
     let place = one(&field.stack.servers, rng)?;
     let mut process = place.enter().await?;
@@ -50,15 +50,15 @@ pub(super) async fn kill_server(field: &Arc<Field>, rng: &mut Rng) -> Result<boo
     Ok(true)
 }
 
-/// SIGTERM: the process must end in order.
+/// SIGTERM. The process must exit cleanly.
 pub(super) async fn restart(places: &[Place], rng: &mut Rng) -> Result<bool> {
     let place = one(places, rng)?;
-    let mut process = place.end().await?;
+    let mut process = place.stop().await?;
     place.refill(&mut process).await?;
     Ok(true)
 }
 
-/// SIGSTOP past the leases: others take the steps, and its results come too late.
+/// SIGSTOP until the leases have expired: other workers take the steps, and the results of this one are late.
 pub(super) async fn suspend_worker(field: &Arc<Field>, kind: Kind, rng: &mut Rng) -> Result<bool> {
     let place = one(&field.stack.workers, rng)?;
     let process = place.enter().await?;
@@ -70,11 +70,11 @@ pub(super) async fn suspend_worker(field: &Arc<Field>, kind: Kind, rng: &mut Rng
         drop(process);
         resumed
     };
-    tokio::join!(suspended, go_on(field, kind, leases)).0?;
+    tokio::join!(suspended, recover(field, kind, leases)).0?;
     Ok(true)
 }
 
-/// The clock of a worker jumps, forth or back.
+/// The clock of a worker jumps forward or back.
 pub(super) fn jump_clock(field: &Arc<Field>, rng: &mut Rng) -> Result<bool> {
     let clock = one(&field.stack.workers, rng)?.clock.as_ref().context("the clock cannot be moved")?;
     clock.set(rng.i64(-86_400..=86_400))?;

@@ -16,44 +16,44 @@ use crate::failure::Failure;
 use crate::output::{self, note};
 use crate::stack::Stack;
 
-/// How long a round may take: far more than it needs.
+/// How long a round may take: far longer than it needs.
 const LIMIT: Duration = Duration::from_secs(300);
 /// Steps of `benchmark`/`sequential_noop` and `benchmark`/`wide_noop`.
 const SEQUENTIAL_STEPS: usize = 3;
 const WIDE_STEPS: usize = 52;
 
-/// What is measured, each on the same PostgreSQL with its default, durable settings:
+/// Measures, on one PostgreSQL with its default, durable settings:
 ///
-/// - commit: a one-row INSERT of a single client, the yardstick;
-/// - latency: a task of three steps in a row, one at a time, from POST sent to completion known by long poll;
-/// - creation: POST of a task while many clients create tasks at once;
-/// - sequential, wide: steps a second at saturation, in tasks of three steps in a row, and of 50 steps side by side;
-/// - idle: transactions a second while nothing is to do.
+/// - commit: a one-row INSERT of a single client, for comparison;
+/// - latency: a task of three sequential steps, one at a time, from the POST until a long poll returns its completion;
+/// - creation: the POST of a task while many clients create tasks;
+/// - sequential, wide: steps per second at saturation, in tasks of three sequential steps and of 50 parallel steps;
+/// - idle: transactions per second while there is nothing to do.
 #[derive(Debug, Args)]
 pub(crate) struct Command {
-    /// How many commits and single tasks are timed.
+    /// How many commits and single tasks to time.
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     samples: u32,
-    /// How many rounds of each load; each gives one figure.
+    /// How many rounds of each load to run. Each gives one sample.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     rounds: u32,
-    /// How many tasks of three steps a round has; of tasks with 50 steps side by side, a tenth of it.
+    /// How many tasks of three sequential steps a round has. It has a tenth as many tasks of 50 parallel steps.
     #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(10..=1_000_000))]
     tasks: u32,
-    /// How many clients create tasks at once.
+    /// How many clients create tasks at the same time.
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     clients: u32,
-    /// How long the idle stack is watched, in seconds.
+    /// How long to watch the idle stack, in seconds.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     idle: u64,
 }
 
-/// One thing that was measured.
+/// One measurement.
 #[derive(Debug, Serialize)]
 struct Benchmark {
     name: &'static str,
     unit: &'static str,
-    /// Which samples are better: `lower` or `higher` ones.
+    /// Which samples are better: `lower` or `higher`.
     better: &'static str,
     samples: Vec<f64>,
 }
@@ -143,10 +143,10 @@ async fn latencies(api: &OrchestrationClient, samples: u32) -> Result<Vec<f64>, 
     Ok(took)
 }
 
-/// Transactions a second of the whole stack, those of the measurement itself taken off.
+/// Transactions per second of the whole stack, without those of the measurement.
 async fn idle_transactions(session: &mut PgConnection, span: Duration) -> Result<f64, Failure> {
     let mut counts = [0_i64; 2];
-    // What the start has left over gets counted before.
+    // Let the work of the start finish.
     tokio::time::sleep(Duration::from_secs(2)).await;
     for (at, count) in counts.iter_mut().enumerate() {
         if at == 1 {
@@ -159,7 +159,7 @@ async fn idle_transactions(session: &mut PgConnection, span: Duration) -> Result
         .await
         .map_err(Failure::failed)?;
     }
-    // One of them is the first count.
+    // One of them is the first query of the measurement.
     let transactions = u32::try_from(counts[1] - counts[0] - 1).unwrap_or(0);
     Ok(f64::from(transactions) / span.as_secs_f64())
 }
@@ -176,7 +176,7 @@ fn noop(name: &str) -> CreateTask {
     }
 }
 
-/// Many clients that create tasks as fast as they are let.
+/// Many clients that create tasks as fast as possible.
 struct Load<'a> {
     api: &'a OrchestrationClient,
     worker: &'a WorkerClient,
@@ -184,7 +184,8 @@ struct Load<'a> {
 }
 
 impl Load<'_> {
-    /// Creates tasks and waits until all their steps have completed. Returns steps a second, and what each creation took.
+    /// Creates tasks and waits until all their steps have completed. Returns steps per second, and the time of each
+    /// creation.
     async fn run(&self, name: &'static str, tasks: usize, steps: usize) -> Result<(f64, Vec<f64>), Failure> {
         let before = self.worker.get_worker_status().await?.completed_steps;
         let wanted = before + u64::try_from(tasks * steps).unwrap_or(u64::MAX);

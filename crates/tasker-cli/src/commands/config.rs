@@ -13,28 +13,28 @@ use crate::output;
 pub(crate) enum Command {
     /// Merge the base settings with those of an environment, and check the result.
     Build(Build),
-    /// Check a settings file, or a folder of base settings and environments; exit code 2 if something is wrong.
+    /// Check a settings file, or a folder of base settings and environments; exit code 2 if it is invalid.
     Validate {
         /// A settings file, or a folder.
         #[arg(default_value = FOLDER)]
         path: PathBuf,
-        /// Only this environment of the folder [default: all].
+        /// Check only this environment of the folder [default: all].
         #[arg(long, env = "TASKER_ENV")]
         environment: Option<String>,
     },
-    /// Show the settings that the server and the worker would have here, without passwords.
+    /// Show the settings that a server or worker started here would use, without passwords.
     Show {
-        /// A settings file, or a folder of base settings and environments [default: TASKER_CONFIG_PATH, then none].
+        /// A settings file, or a folder of base settings and environments [default: TASKER_CONFIG_PATH].
         path: Option<PathBuf>,
     },
 }
 
-/// Where the settings of a project are.
+/// The folder of a project's settings.
 const FOLDER: &str = "config/tasker";
 
 #[derive(Debug, Args)]
 pub(crate) struct Build {
-    /// A base file by its name, such as common, orchestration or worker; may be repeated [default: all].
+    /// The name of a base file, such as common, orchestration or worker; may be repeated [default: all].
     #[arg(long = "context", value_name = "CONTEXT")]
     contexts: Vec<String>,
     /// The environment, such as development, test or production.

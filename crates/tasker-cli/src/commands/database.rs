@@ -10,7 +10,7 @@ use crate::output;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Install PGMQ if needed, and bring the schema up to this version. Safe to run at any time.
+    /// Install or upgrade PGMQ and the schema. Safe to run at any time.
     Migrate {
         /// The database [default: DATABASE_URL, then the settings file that TASKER_CONFIG_PATH names].
         #[arg(long)]
@@ -27,7 +27,7 @@ impl Command {
         }
         let pool = database::connect(&settings.database, "tasker-cli db").await?;
         tasker_engine::migrate(&pool).await.map_err(Failure::failed)?;
-        let version = database::schema_version(&pool).await?;
+        let version = tasker_engine::schema_version(&pool).await.map_err(Failure::failed)?;
         if context.json {
             return output::print_json(&serde_json::json!({"schema_version": version}));
         }

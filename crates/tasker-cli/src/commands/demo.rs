@@ -14,12 +14,12 @@ use crate::output::{self, note};
 use crate::progress::{Progress, watch};
 use crate::stack::Stack;
 
-/// How long a workflow may take: far more than it needs.
+/// How long a workflow may take: far longer than it needs.
 const LIMIT: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Args)]
 pub(crate) struct Command {
-    /// The number that the four mathematical workflows begin with: even, at least 2.
+    /// The input of the four mathematical workflows: even, at least 2.
     #[arg(long, default_value_t = 6)]
     even_number: u64,
 }
@@ -28,7 +28,7 @@ impl Command {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
         let begun = Instant::now();
         let mut settings = Stack::private_settings("warn,sqlx_core=error");
-        // Only an interrupted demo has steps and requests that still run.
+        // Only an interrupted demo has steps and requests left.
         settings.worker.shutdown_timeout_ms = 500;
         settings.orchestration.shutdown_timeout_ms = 500;
         let work = async |stack: &Stack| Ok(run_workflows(&stack.url, self.even_number).await?);
@@ -37,7 +37,7 @@ impl Command {
     }
 }
 
-/// Creates a task of each sample workflow, and watches them side by side until they are at rest.
+/// Creates a task of each sample workflow, and watches all of them until they are at rest.
 async fn run_workflows(url: &str, even_number: u64) -> Result<Vec<TaskDetail>, ClientError> {
     let client = OrchestrationClient::new(url)?;
     let progress = Progress::default();

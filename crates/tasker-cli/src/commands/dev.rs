@@ -13,13 +13,13 @@ use crate::stack::Stack;
 
 #[derive(Debug, Args)]
 pub(crate) struct Command {
-    /// The server's port; 0 takes a free one [default: 8080].
+    /// The server's port; 0 chooses a free one [default: 8080].
     #[arg(long)]
     port: Option<u16>,
-    /// The port of the worker's status API; 0 takes a free one [default: 8081].
+    /// The port of the worker's status API; 0 chooses a free one [default: 8081].
     #[arg(long)]
     worker_port: Option<u16>,
-    /// Where PostgreSQL keeps its data, if neither DATABASE_URL nor the settings name a database.
+    /// The folder of PostgreSQL's data, if neither DATABASE_URL nor the settings name a database.
     #[arg(long, default_value = ".tasker/postgresql")]
     data_dir: PathBuf,
 }
@@ -38,12 +38,12 @@ impl Command {
             () = interrupt.cancelled() => return Err(Failure::interrupted()),
             stack = Stack::start(settings, Some(self.data_dir)) => stack?,
         };
-        let told = welcome(context, &stack);
-        if told.is_ok() {
+        let printed = welcome(context, &stack);
+        if printed.is_ok() {
             interrupt.cancelled().await;
         }
         stack.stop().await?;
-        told
+        printed
     }
 }
 
@@ -54,7 +54,7 @@ fn welcome(context: &Context, stack: &Stack) -> Result<(), Failure> {
             "orchestration_url": url, "worker_url": worker_url, "database_url": database_url,
         }));
     }
-    // At the default addresses the commands need no variables.
+    // Commands find the default addresses without variables.
     let variables = if url.ends_with(":8080") && worker_url.ends_with(":8081") {
         String::new()
     } else {
@@ -62,13 +62,13 @@ fn welcome(context: &Context, stack: &Stack) -> Result<(), Failure> {
     };
     output::print(format!(
         "
-Tasker runs until Ctrl-C.
+Tasker is running. Press Ctrl-C to stop it.
 
   server    {url}   (API: {url}/openapi.json, health: {url}/health)
   worker    {worker_url}
   database  {database_url}
 
-Try, in another terminal:
+In another terminal, try:
 
 {variables}  tasker-cli task create --namespace linear_workflow --name mathematical_sequence --input '{{\"even_number\": 6}}' --wait
   tasker-cli task list

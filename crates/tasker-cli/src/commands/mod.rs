@@ -1,4 +1,4 @@
-//! What the commands do, one file per resource.
+//! The commands, one file for each.
 
 pub(crate) mod bench;
 pub(crate) mod config;
@@ -15,13 +15,13 @@ pub(crate) mod worker;
 use clap::Args;
 use tasker_api::OperatorAction;
 
-/// What an operator can say with an action.
+/// Options of an operator's actions.
 #[derive(Debug, Args)]
 pub(crate) struct Operator {
-    /// Why; goes into the task's history.
+    /// The reason, for the task's history.
     #[arg(long)]
     reason: Option<String>,
-    /// Who acts; goes into the task's history [default: the user's name].
+    /// Your name, for the task's history [default: the user's name].
     #[arg(long)]
     actor: Option<String>,
 }

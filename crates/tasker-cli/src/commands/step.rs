@@ -12,14 +12,14 @@ use crate::input;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Let a failed step run again, with all its attempts.
+    /// Retry a failed step, with all its attempts.
     Retry {
         #[command(flatten)]
         which: Which,
         #[command(flatten)]
         operator: Operator,
     },
-    /// Give a step a result by hand; the steps that wait for it go on.
+    /// Resolve a step manually with a result, so that the steps that wait for it continue.
     Resolve {
         #[command(flatten)]
         which: Which,

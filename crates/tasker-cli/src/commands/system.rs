@@ -12,20 +12,20 @@ use crate::output;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Ask whether the server and the workers are healthy; exit code 1 if one is not.
+    /// Check the health of the server and the workers; exit code 1 if one is unhealthy.
     Health {
-        /// Only the server, unless --workers is given too.
+        /// Check only the server, unless --workers is given too.
         #[arg(long)]
         orchestration: bool,
-        /// Only the workers, unless --orchestration is given too.
+        /// Check only the workers, unless --orchestration is given too.
         #[arg(long)]
         workers: bool,
     },
-    /// Show which versions of what are running.
+    /// Show the versions of Tasker, its schema, PostgreSQL and PGMQ.
     Info,
 }
 
-/// What `system health --json` says.
+/// The output of `system health --json`.
 #[derive(Serialize)]
 struct SystemHealth {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -62,7 +62,7 @@ async fn health(context: &Context, orchestration: bool, workers: bool) -> Result
     let orchestration = if orchestration { Some(context.orchestration()?.health().await?) } else { None };
     let sick = orchestration.as_ref().filter(|health| health.status == HealthStatus::Unhealthy);
     let sick = sick.map(|health| format!("the server is unhealthy: {}", worker::checks(health)));
-    // A server without a database knows no workers, and that it has none is what must be told.
+    // Without its database the server knows no workers.
     let workers = if workers && sick.is_none() { Some(worker::every(context).await?) } else { None };
     let system = SystemHealth { orchestration, workers };
     if context.json {

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
+use humantime::parse_duration;
 use serde_json::Value;
 use tasker_api::{CreateTask, ListTasks, StepDetail, TaskDetail, TaskState, TaskSummary};
 use tasker_client::OrchestrationApiClient;
+use tasker_runtime::shutdown;
 use uuid::Uuid;
 
 use super::Operator;
@@ -36,11 +38,11 @@ pub(crate) enum Command {
         /// How many tasks at most, 1 to 500.
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..=500))]
         limit: i64,
-        /// Where to go on: the cursor that the page before printed.
+        /// The cursor that the previous page printed.
         #[arg(long)]
         cursor: Option<String>,
     },
-    /// Watch a task until it is at rest; exit code 0 if it completed, else 1.
+    /// Watch a task until it is at rest; exit code 0 if it completed, otherwise 1.
     Watch {
         /// The task's id.
         #[arg(long)]
@@ -48,13 +50,13 @@ pub(crate) enum Command {
         #[command(flatten)]
         limit: Limit,
     },
-    /// Show every change of state of a task and its steps.
+    /// Show the history of a task and its steps.
     History {
         /// The task's id.
         #[arg(long)]
         id: Uuid,
     },
-    /// End a task: no step of it will start any more.
+    /// Cancel a task: no more of its steps start.
     Cancel {
         /// The task's id.
         #[arg(long)]
@@ -62,7 +64,7 @@ pub(crate) enum Command {
         #[command(flatten)]
         operator: Operator,
     },
-    /// Give up a task that is blocked by failures.
+    /// Fail a task that is blocked by failures.
     Fail {
         /// The task's id.
         #[arg(long)]
@@ -70,7 +72,7 @@ pub(crate) enum Command {
         #[command(flatten)]
         operator: Operator,
     },
-    /// Let all failed steps of a task run again.
+    /// Retry all failed steps of a task.
     Retry {
         /// The task's id.
         #[arg(long)]
@@ -94,16 +96,16 @@ pub(crate) struct Create {
     /// The task's input: a JSON object, or @FILE, or - for standard input.
     #[arg(long, default_value = "{}")]
     input: String,
-    /// Makes the request safe to repeat: the same key with the same request gives the same task.
+    /// Makes the request safe to repeat: repeating it with the same key returns the same task.
     #[arg(long)]
     idempotency_key: Option<String>,
-    /// 0 (the default) to 100; every point counts like ten seconds of waiting.
+    /// 0 (the default) to 100; each point counts like ten seconds of waiting.
     #[arg(long, value_parser = clap::value_parser!(i16).range(0..=100))]
     priority: Option<i16>,
-    /// A mark of your own; may be repeated.
+    /// A tag of your own; may be repeated.
     #[arg(long = "tag", value_name = "TAG")]
     tags: Vec<String>,
-    /// Watch the task until it is at rest; exit code 0 if it completed, else 1.
+    /// Watch the task until it is at rest; exit code 0 if it completed, otherwise 1.
     #[arg(long)]
     wait: bool,
     #[command(flatten)]
@@ -112,8 +114,8 @@ pub(crate) struct Create {
 
 #[derive(Debug, Args)]
 pub(crate) struct Limit {
-    /// How long to wait at most, such as 90s or 5m [default: for ever].
-    #[arg(long, value_name = "DURATION", value_parser = input::duration)]
+    /// How long to wait at most, such as 90s or 5m [default: no limit].
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     timeout: Option<Duration>,
 }
 
@@ -136,7 +138,7 @@ impl Command {
                 }
                 output::print(list(&tasks.tasks))?;
                 match tasks.next_cursor {
-                    Some(cursor) => output::print(format!("There are more: --cursor {cursor}")),
+                    Some(cursor) => output::print(format!("Next page: --cursor {cursor}")),
                     None => Ok(()),
                 }
             }
@@ -180,6 +182,8 @@ impl Create {
         let client = context.orchestration()?;
         let task = client.create_task(&task).await?;
         if self.wait {
+            // Printed now, so that the id is known if the wait is interrupted.
+            output::note(format!("Created task {}", task.task_uuid));
             return watch_one(context, &client, task.task_uuid, &self.limit).await;
         }
         if context.json {
@@ -192,25 +196,30 @@ impl Create {
     }
 }
 
-/// Watches a task to its end and shows it; fails if it did not complete.
+/// Watches a task until it is at rest, and shows it. Fails if it did not complete or the user interrupts.
 async fn watch_one(
     context: &Context,
     client: &impl OrchestrationApiClient,
     task_uuid: Uuid,
     limit: &Limit,
 ) -> Result<(), Failure> {
-    let task = watch(client, task_uuid, limit.duration(), Progress::default().task(0)).await?;
+    let interrupt = shutdown::on_signal().map_err(|error| Failure::failed(format!("cannot catch signals: {error}")))?;
+    let watching = watch(client, task_uuid, limit.duration(), Progress::default().task(0));
+    let Some(task) = interrupt.run_until_cancelled(watching).await.transpose()? else {
+        let hint = format!("the task continues; watch it with `tasker-cli task watch --id {task_uuid}`");
+        return Err(Failure::interrupted().hint(hint));
+    };
     show(context, &task)?;
     match task.summary.status {
         TaskState::Completed => Ok(()),
         TaskState::BlockedByFailures => Err(not_completed(&task).hint(format!(
-            "once the cause is gone, run `tasker-cli task retry --id {task_uuid}`; or give it up with `task fail`"
+            "fix the cause and run `tasker-cli task retry --id {task_uuid}`, or give up with `task fail`"
         ))),
         _ => Err(not_completed(&task)),
     }
 }
 
-/// Why a task that is at rest did not complete.
+/// Says why a task that is at rest did not complete.
 pub(crate) fn not_completed(task: &TaskDetail) -> Failure {
     let TaskSummary { task_uuid, status, .. } = task.summary;
     let errors: Vec<_> =
@@ -219,7 +228,7 @@ pub(crate) fn not_completed(task: &TaskDetail) -> Failure {
     Failure::failed(output::clean(&format!("task {task_uuid} is {status}{why}")))
 }
 
-/// A task after an operator's action.
+/// Prints a task after an operator's action.
 pub(super) fn acted(context: &Context, task: &TaskSummary) -> Result<(), Failure> {
     if context.json {
         return output::print_json(task);
@@ -280,7 +289,7 @@ fn steps(steps: &[StepDetail]) -> String {
     output::table(["step", "status", "attempts", "waits for", "took", "result"], rows)
 }
 
-/// A step's result, or why its last attempt failed.
+/// A step's result, or the error of its last attempt.
 pub(crate) fn outcome(step: &StepDetail) -> String {
     match (&step.result, error(step)) {
         (Some(result), _) => output::short(result),
@@ -289,7 +298,7 @@ pub(crate) fn outcome(step: &StepDetail) -> String {
     }
 }
 
-/// Why a step's last attempt failed, in short.
+/// The error of a step's last attempt, shortened.
 fn error(step: &StepDetail) -> Option<String> {
     let error = step.error.as_ref()?;
     Some(output::short(error.get("message").unwrap_or(error)))

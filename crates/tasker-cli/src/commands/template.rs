@@ -12,29 +12,29 @@ use crate::{input, output};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Check templates, and store them in the server.
+    /// Check templates, and store them on the server.
     Apply {
         /// YAML or JSON files; - for standard input.
         #[arg(required = true)]
         files: Vec<String>,
     },
-    /// Check templates without a server; exit code 1 if one is wrong.
+    /// Check templates without a server; exit code 1 if one is invalid.
     Validate {
         /// YAML or JSON files; - for standard input.
         #[arg(required = true)]
         files: Vec<String>,
     },
-    /// List the templates of the server.
+    /// List the templates on the server.
     List {
         /// Only templates of this namespace.
         #[arg(long)]
         namespace: Option<String>,
     },
-    /// Show a template of the server.
+    /// Show a template on the server.
     Show(Stored),
     /// Draw the graph of a template's steps.
     Graph {
-        /// A YAML or JSON file; - for standard input. Without it, a template of the server.
+        /// A YAML or JSON file; - for standard input [default: a template on the server].
         #[arg(conflicts_with_all = ["namespace", "name", "version"], required_unless_present_all = ["namespace", "name"])]
         file: Option<String>,
         #[arg(long, requires = "name")]
@@ -46,7 +46,7 @@ pub(crate) enum Command {
         /// The template's version [default: the newest].
         #[arg(long)]
         version: Option<String>,
-        /// As a graph for Graphviz.
+        /// Print the graph for Graphviz.
         #[arg(long)]
         dot: bool,
     },
@@ -105,7 +105,7 @@ impl Command {
     }
 }
 
-/// A template that the server sent.
+/// Parses a template that the server sent.
 fn stored(definition: &serde_json::Value) -> Result<TaskTemplate, Failure> {
     match parse(&definition.to_string(), None) {
         Ok(Parsed { template, .. }) => Ok(template),
@@ -114,11 +114,11 @@ fn stored(definition: &serde_json::Value) -> Result<TaskTemplate, Failure> {
 }
 
 fn refused(errors: &TemplateErrors) -> Failure {
-    Failure::failed(format!("the template is wrong:\n{errors}"))
+    Failure::failed(format!("the template is invalid:\n{errors}"))
 }
 
 async fn apply(context: &Context, files: &[String]) -> Result<(), Failure> {
-    // All are checked before the first is stored: a set with a mistake in it is not stored by half.
+    // All are checked before the first is stored, so that an invalid file does not leave half of them stored.
     let sources: Vec<_> = files.iter().map(|file| Ok((file, input::read(file)?))).collect::<Result<_, Failure>>()?;
     for (file, source) in &sources {
         for warning in parse(source, Some(file)).map_err(|errors| refused(&errors))?.warnings {
@@ -141,7 +141,7 @@ async fn apply(context: &Context, files: &[String]) -> Result<(), Failure> {
     if context.json { output::print_json(&applied) } else { Ok(()) }
 }
 
-/// What `template validate --json` says of a file.
+/// The output of `template validate --json` for a file.
 #[derive(Serialize)]
 struct Checked {
     file: String,
@@ -180,11 +180,11 @@ fn validate(context: &Context, files: &[String]) -> Result<(), Failure> {
     }
     match checked.iter().filter(|file| !file.valid).count() {
         0 => Ok(()),
-        wrong => Err(Failure::failed(format!("{wrong} of {} templates are wrong", checked.len()))),
+        wrong => Err(Failure::failed(format!("{wrong} of {} templates are invalid", checked.len()))),
     }
 }
 
-/// A warning, as compilers write it.
+/// A warning in the format of compilers.
 fn warning_line(warning: &Finding) -> String {
     let Finding { file, line, column, path, message } = warning;
     let path = if path.is_empty() { String::new() } else { format!("{path}: ") };
@@ -219,7 +219,7 @@ fn show(template: &TaskTemplate) -> Result<(), Failure> {
     output::print(output::table(["step", "handler", "waits for", "attempts", "timeout"], rows))
 }
 
-/// The steps of each level, or the graph in the language of Graphviz.
+/// Prints the steps of each level, or the graph for Graphviz.
 fn draw(context: &Context, template: &TaskTemplate, dot: bool) -> Result<(), Failure> {
     let name = |step: u16| template.steps[usize::from(step)].name.as_str();
     let dependencies =

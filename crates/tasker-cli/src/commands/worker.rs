@@ -9,7 +9,7 @@ use crate::context::Context;
 use crate::failure::Failure;
 use crate::output;
 
-/// What to do if a worker cannot be reached.
+/// The hint if a worker cannot be reached.
 const HINT: &str =
     "is the worker running? `tasker-cli dev` starts one; --worker-url or TASKER_WORKER_URL names another";
 
@@ -21,15 +21,15 @@ pub(crate) enum Command {
         #[arg(long)]
         namespace: Option<String>,
     },
-    /// Show what the worker at --worker-url is doing, or what the server knows of another.
+    /// Show what the worker at --worker-url is doing, or what the server knows about a worker.
     Status {
         /// The worker's id [default: the one at --worker-url].
         #[arg(long)]
         id: Option<String>,
     },
-    /// Ask the worker at --worker-url whether it is healthy; exit code 1 if it is not.
+    /// Check the health of the worker at --worker-url; exit code 1 if it is unhealthy.
     Health {
-        /// Judge all workers that the server knows, too, by their heartbeats.
+        /// Also check the heartbeats of all workers that the server knows.
         #[arg(long)]
         all: bool,
     },
@@ -51,7 +51,7 @@ impl Command {
                     None => {
                         let known: Vec<_> = workers.iter().map(|worker| worker.worker_id.as_str()).collect();
                         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-                        Err(Failure::failed(format!("the server knows no worker '{id}'; it knows: {known}")))
+                        Err(Failure::failed(format!("the server knows no worker '{id}', only: {known}")))
                     }
                 }
             }
@@ -78,11 +78,11 @@ pub(super) struct WorkerHealth {
     detail: String,
 }
 
-/// Fails if there is no worker, or one is not healthy.
+/// Fails if there is no worker, or one is unhealthy.
 pub(super) fn judge(workers: &[WorkerHealth]) -> Result<(), Failure> {
     let sick: Vec<_> = workers.iter().filter(|worker| worker.status == HealthStatus::Unhealthy).collect();
     match sick.as_slice() {
-        [] if workers.is_empty() => Err(Failure::failed("no worker is known").hint(HINT)),
+        [] if workers.is_empty() => Err(Failure::failed("there are no workers").hint(HINT)),
         [] => Ok(()),
         [worker] => Err(Failure::failed(format!("worker {} is unhealthy: {}", worker.worker, worker.detail))),
         _ => Err(Failure::failed(format!("{} of {} workers are unhealthy", sick.len(), workers.len()))),
@@ -100,15 +100,15 @@ pub(super) fn health_table(workers: &[WorkerHealth]) -> String {
     output::table(["worker", "health", "detail"], rows)
 }
 
-/// The workers that the server knows, and the one at the worker's address if that is more than the default. Workers that have
-/// ended in order are not counted.
+/// The health of the workers that the server knows, without those that were stopped, and of the worker at the
+/// worker's address unless nothing is there and the address is the default.
 pub(super) async fn every(context: &Context) -> Result<Vec<WorkerHealth>, Failure> {
     let known = context.orchestration()?.list_workers(None).await?.workers;
     let mut workers: Vec<_> =
         known.iter().filter(|worker| worker.status != WorkerState::Stopped).map(by_heartbeat).collect();
     match at_url(context).await {
         Ok(worker) => workers.push(worker),
-        // Nobody said that there is a worker at the default address.
+        // There need not be a worker at the default address.
         Err(failure) if failure.is_unreachable() && context.named_worker_url()?.is_none() => {}
         Err(failure) if failure.is_unreachable() => workers.push(WorkerHealth {
             worker: context.worker()?.1,
@@ -127,14 +127,14 @@ fn by_heartbeat(worker: &WorkerSummary) -> WorkerHealth {
     WorkerHealth { worker: worker.worker_id.clone(), status, detail }
 }
 
-/// The worker at its address.
+/// The health of the worker at the worker's address.
 async fn at_url(context: &Context) -> Result<WorkerHealth, Failure> {
     let (client, url) = context.worker()?;
     let health = client.worker_health().await.map_err(|error| Failure::from(error).hint_if_unreachable(HINT))?;
     Ok(WorkerHealth { worker: url, status: health.status, detail: checks(&health) })
 }
 
-/// The checks of a health in words.
+/// The checks of a health response in words.
 pub(super) fn checks(health: &Health) -> String {
     let checks = health.checks.iter().map(|(name, check)| match (check.status, &check.message) {
         (HealthStatus::Healthy, _) => format!("{name}: healthy"),

@@ -1,4 +1,4 @@
-//! The API as a client written elsewhere sees it: plain JSON by plain HTTP.
+//! The API as seen by other clients: plain JSON over plain HTTP.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ struct Plain {
 
 impl Plain {
     fn new(stack: &Stack) -> Self {
-        // Once per process is enough; a second call changes nothing.
+        // Fails if another test of this process has set it already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         Self { http: reqwest::Client::new(), base: stack.orchestration_url.clone() }
     }
@@ -73,7 +73,7 @@ async fn a_task_has_the_documented_shape() -> Result<()> {
 }
 
 #[tokio::test]
-async fn bad_requests_are_told_what_is_wrong() -> Result<()> {
+async fn bad_requests_get_a_precise_error() -> Result<()> {
     let stack = Stack::start().await?;
     let plain = Plain::new(&stack);
     let request = |extra: &str| {
@@ -167,7 +167,7 @@ async fn lists_are_paged_newest_first() -> Result<()> {
 }
 
 #[tokio::test]
-async fn health_metrics_and_documents_answer_quickly() -> Result<()> {
+async fn health_metrics_and_documents_respond_quickly() -> Result<()> {
     let stack = Stack::start().await?;
     let plain = Plain::new(&stack);
     for url in [&stack.orchestration_url, &stack.worker_url] {
@@ -177,7 +177,7 @@ async fn health_metrics_and_documents_answer_quickly() -> Result<()> {
         }
         let metrics = plain.http.get(format!("{url}/metrics")).send().await?.text().await?;
         assert!(metrics.contains("# TYPE tasker_") && metrics.ends_with("# EOF\n"), "{metrics}");
-        // Not a measurement: far above the 50 ms that it should take, far below a hang.
+        // Not a benchmark: far above the 50 ms that it should take, and far below a hang.
         let begun = Instant::now();
         plain.http.get(format!("{url}/health")).send().await?;
         assert!(begun.elapsed() < Duration::from_secs(2));

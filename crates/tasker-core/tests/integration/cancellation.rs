@@ -8,7 +8,7 @@ use tasker_client::{ClientError, OrchestrationApiClient};
 use crate::support::{Stack, complete, eventually, fault_step, fault_template, step, task};
 
 #[tokio::test]
-async fn a_cancelled_task_ends_at_once_and_its_running_step_is_told() -> Result<()> {
+async fn a_cancelled_task_ends_at_once_and_its_running_step_is_notified() -> Result<()> {
     let stack = Stack::start().await?;
     let api = stack.api()?;
     let mut after = fault_step("after", "faults.echo", json!({}));

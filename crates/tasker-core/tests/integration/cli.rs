@@ -73,7 +73,7 @@ async fn a_task_is_created_watched_shown_and_listed() -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_goes_wrong_has_its_exit_code_and_says_why() -> Result<()> {
+async fn failures_have_an_exit_code_and_a_reason() -> Result<()> {
     let stack = Stack::start().await?;
     let cli = Cli(&stack);
     let create = |input: &'static str| {
@@ -98,7 +98,7 @@ async fn what_goes_wrong_has_its_exit_code_and_says_why() -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_operator_frees_a_blocked_task() -> Result<()> {
+async fn an_operator_resolves_a_blocked_task() -> Result<()> {
     let stack = Stack::start().await?;
     let api = stack.api()?;
     let cli = Cli(&stack);

@@ -10,7 +10,7 @@ use tasker_client::{ClientError, OrchestrationApiClient, OrchestrationClient, Wo
 use crate::support::{Stack, fault_step, fault_template, task};
 
 #[tokio::test]
-async fn a_wait_that_is_too_short_says_how_far_the_task_is() -> Result<()> {
+async fn a_wait_that_is_too_short_returns_the_state_of_the_task() -> Result<()> {
     let stack = Stack::start().await?;
     let api = stack.api()?;
     let steps = json!([fault_step("slow", "faults.sleep", json!({ "ms": 600_000 }))]);
@@ -23,7 +23,7 @@ async fn a_wait_that_is_too_short_says_how_far_the_task_is() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_worker_speaks_of_itself() -> Result<()> {
+async fn a_worker_returns_its_status() -> Result<()> {
     let stack = Stack::start().await?;
     let worker = stack.worker()?;
     assert_eq!(worker.worker_health().await?.status, HealthStatus::Healthy);
@@ -37,7 +37,7 @@ async fn a_worker_speaks_of_itself() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_there_is_unreachable() -> Result<()> {
+async fn a_missing_server_is_unreachable() -> Result<()> {
     // A port that was free a moment ago.
     let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
     let api = OrchestrationClient::new(&format!("http://127.0.0.1:{port}"))?;

@@ -8,7 +8,7 @@ use tasker_client::OrchestrationApiClient;
 use crate::support::{Stack, complete, fault_step, fault_template, run, step, task};
 
 #[tokio::test]
-async fn a_step_that_fails_twice_completes_at_the_third_attempt() -> Result<()> {
+async fn a_step_that_fails_twice_completes_in_the_third_attempt() -> Result<()> {
     let stack = Stack::start().await?;
     let api = stack.api()?;
     let steps = json!([fault_step("flaky", "faults.fail_times", json!({ "failures": 2 }))]);
@@ -16,7 +16,7 @@ async fn a_step_that_fails_twice_completes_at_the_third_attempt() -> Result<()> 
     let done = complete(&api, &task("faults", &name, json!({}))).await?;
     assert_eq!(step(&done, "flaky")?.attempts, 3);
 
-    // Each retry waited for its backoff of 50 ms, less a quarter at most.
+    // Each retry waited for its backoff of 50 ms, less up to a quarter.
     let history = api.list_transitions(done.summary.task_uuid).await?.transitions;
     let at = |to: &str| history.iter().filter(|t| t.step.is_some() && t.to == to).map(|t| t.at).collect::<Vec<_>>();
     let (failed, started) = (at("waiting_for_retry"), at("in_progress"));
@@ -28,7 +28,7 @@ async fn a_step_that_fails_twice_completes_at_the_third_attempt() -> Result<()> 
 }
 
 #[tokio::test]
-async fn a_task_whose_step_has_no_attempt_left_is_blocked() -> Result<()> {
+async fn a_task_whose_step_has_no_attempts_left_is_blocked() -> Result<()> {
     let stack = Stack::start().await?;
     let api = stack.api()?;
     let mut after = fault_step("after", "faults.echo", json!({}));
@@ -71,7 +71,7 @@ async fn errors_that_are_permanent_or_not_retryable_take_one_attempt() -> Result
 }
 
 #[tokio::test]
-async fn time_limits_panics_and_missing_handlers_are_failures_that_say_so() -> Result<()> {
+async fn time_limits_panics_and_missing_handlers_fail_with_a_clear_error() -> Result<()> {
     let stack = Stack::start().await?;
     let api = stack.api()?;
     let mut slow = fault_step("slow", "faults.sleep", json!({ "ms": 60_000 }));

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use crate::support::{Stack, task, unique};
 
 #[tokio::test]
-async fn the_same_request_gives_the_same_task_and_another_one_a_conflict() -> Result<()> {
+async fn the_same_request_returns_the_same_task_and_another_one_is_a_conflict() -> Result<()> {
     let stack = Stack::start().await?;
     let api = stack.api()?;
     let mut request = task("linear_workflow", "mathematical_sequence", json!({ "even_number": 4 }));
@@ -30,7 +30,7 @@ async fn the_same_request_gives_the_same_task_and_another_one_a_conflict() -> Re
 }
 
 #[tokio::test]
-async fn many_at_once_make_one_task() -> Result<()> {
+async fn concurrent_requests_create_one_task() -> Result<()> {
     let stack = Stack::start().await?;
     let api = stack.api()?;
     let mut request = task("linear_workflow", "mathematical_sequence", json!({ "even_number": 4 }));

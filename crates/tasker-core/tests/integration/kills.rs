@@ -1,5 +1,5 @@
-//! `kill -9`, with hundreds of tasks running: of the worker, the server, a backend of PostgreSQL, and PostgreSQL as a whole.
-//! Every task completes all the same, no step gets two results, and the work goes on within a lease and a second.
+//! SIGKILL of the worker, the server, a session of PostgreSQL, and PostgreSQL, while hundreds of tasks are running.
+//! Every task completes, no step gets two results, and work continues within a lease and a second.
 
 use std::time::Duration;
 
@@ -10,19 +10,19 @@ use serde_json::{Value, json};
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{Connection, PgConnection, PgPool};
 use tasker_api::{CreateTask, TaskState};
+use tasker_chaos::consistency;
 use tasker_client::{ClientError, OrchestrationApiClient};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use crate::consistency;
 use crate::support::{DEADLINE, OwnStack, eventually, fault_step, fault_template, send_signal, task};
 
 const LEASE: Duration = Duration::from_secs(2);
-/// How long it may take until the work goes on.
+/// How long it may take until work continues.
 const RECOVERY: Duration = Duration::from_secs(3);
-/// Tasks that run, and take their time, when something is killed.
+/// How many slow tasks are running when something is killed.
 const SLOW_TASKS: usize = 200;
-/// Tasks of each sample workflow that are created just before.
+/// How many tasks of each sample workflow are created just before.
 const QUICK_TASKS: usize = 10;
 
 #[tokio::test]
@@ -30,7 +30,7 @@ async fn a_killed_worker_costs_its_steps_an_attempt_and_nothing_else() -> Result
     let mut field = Field::busy().await?;
     let killed_at = field.now().await?;
     field.stack.workers[0].kill()?;
-    // What it had sent has been carried out when its sessions have ended.
+    // Once its sessions have ended, everything that it had sent is carried out.
     eventually("the sessions of the worker end", async || {
         Ok(field.backends("rust-worker").await?.is_empty().then_some(()))
     })
@@ -54,7 +54,7 @@ async fn a_killed_worker_costs_its_steps_an_attempt_and_nothing_else() -> Result
     .bind(killed_at)
     .fetch_one(&field.pool)
     .await?;
-    assert_eq!(usize::try_from(started)?, held.len(), "steps of the dead worker have not started again");
+    assert_eq!(usize::try_from(started)?, held.len(), "steps of the dead worker did not start again");
     within_recovery(killed_at, last)
 }
 
@@ -78,7 +78,7 @@ async fn a_killed_backend_of_the_server_costs_attempts_at_most() -> Result<()> {
     a_killed_backend_of("tasker-server").await
 }
 
-/// PostgreSQL then ends all its backends, and recovers from its log.
+/// PostgreSQL then ends all its sessions, and recovers from its log.
 async fn a_killed_backend_of(application: &str) -> Result<()> {
     let field = Field::busy().await?;
     let url = field.stack.postgres.url();
@@ -87,7 +87,7 @@ async fn a_killed_backend_of(application: &str) -> Result<()> {
     send_signal(u32::try_from(*backends.first().context("no backend")?)?, "KILL")?;
     let begun = std::time::Instant::now();
     while sqlx::query("select 1").execute(&mut witness).await.is_ok() {
-        ensure!(begun.elapsed() < DEADLINE, "PostgreSQL has not noticed");
+        ensure!(begun.elapsed() < DEADLINE, "PostgreSQL did not notice");
     }
     let back_at = eventually("PostgreSQL is back", async || Ok(field.now().await.ok())).await?;
     field.everything_completes().await?;
@@ -108,12 +108,12 @@ fn within_recovery(from: DateTime<Utc>, to: DateTime<Utc>) -> Result<()> {
     let took = (to - from).to_std().unwrap_or_default();
     ensure!(
         took <= RECOVERY,
-        "the work went on after {took:?}, not within {RECOVERY:?} (a lease of {LEASE:?} and a second)"
+        "work continued after {took:?}, not within {RECOVERY:?} (a lease of {LEASE:?} and a second)"
     );
     Ok(())
 }
 
-/// A stack that is busy.
+/// A busy stack.
 struct Field {
     stack: OwnStack,
     pool: PgPool,
@@ -148,7 +148,7 @@ impl Field {
         Ok(field)
     }
 
-    /// Creates tasks, all at the same time.
+    /// Creates tasks concurrently.
     async fn create(&mut self, requests: Vec<CreateTask>) -> Result<()> {
         let api = self.stack.api(0)?;
         let mut creating = JoinSet::new();
@@ -192,13 +192,13 @@ impl Field {
     async fn everything_completes(&self) -> Result<()> {
         let api = self.stack.api(self.stack.servers.len() - 1)?;
         for id in &self.tasks {
-            // A server says 503 until all its sessions are new ones.
-            let task = eventually("an answer", async || match api.wait_for_task(*id, DEADLINE).await {
+            // A server responds with 503 until all its sessions are new.
+            let task = eventually("a response", async || match api.wait_for_task(*id, DEADLINE).await {
                 Err(ClientError::Problem(problem)) if problem.status == 503 => Ok(None),
                 answer => Ok(Some(answer?)),
             })
             .await?;
-            ensure!(task.summary.status == TaskState::Completed, "the task has not completed: {task:#?}");
+            ensure!(task.summary.status == TaskState::Completed, "the task did not complete: {task:#?}");
         }
         eventually("nothing is left", async || Ok(consistency::left_over(&self.pool).await?.is_empty().then_some(())))
             .await?;
@@ -208,7 +208,8 @@ impl Field {
     }
 }
 
-/// Four steps: one that takes long enough for all tasks to have started, two side by side, of which one fails first, and a last one.
+/// Four steps: a slow one, so that all tasks are running; two parallel ones, one of which fails at first; and a last
+/// one.
 fn slow_steps() -> Value {
     let patient = |name: &str, callable: &str, initialization: Value, dependencies: Value| {
         let mut step = fault_step(name, callable, initialization);

@@ -1,17 +1,13 @@
-//! The integration suite: it talks HTTP and knows only addresses.
+//! The integration suite. It uses a stack only through its HTTP APIs.
 //!
-//! With `TASKER_TEST_ORCHESTRATION_URL` and `TASKER_TEST_WORKER_URL` set, it uses that stack, which others may be using too. Without
-//! them every test starts its own: a private PostgreSQL, the real `tasker-server` and `rust-worker`, on free ports. Tests in
-//! `own_stack` and `kills` kill processes, or need several of them, so they always start their own; those in `kills` also read
-//! the tables.
+//! If `TASKER_TEST_ORCHESTRATION_URL` and `TASKER_TEST_WORKER_URL` are set, it uses that stack, which may have other
+//! users. Otherwise every test starts a stack of its own: a private PostgreSQL, `tasker-server` and `rust-worker`, on
+//! free ports. The tests in `own_stack` and `kills` stop processes or need several of them, so they always start
+//! their own stack. Those in `kills` also read the tables.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod support;
-// By its path: this crate is published, the campaign is not.
-#[allow(dead_code, unreachable_pub, reason = "a module of the fault campaign")]
-#[path = "../../../tasker-chaos/src/consistency.rs"]
-mod consistency;
 
 mod api;
 mod cancellation;

@@ -1,4 +1,4 @@
-//! What operators do to tasks that are stuck.
+//! Operators' actions on blocked tasks.
 
 use anyhow::{Context, Result};
 use serde_json::json;
@@ -7,7 +7,7 @@ use tasker_client::{ClientError, OrchestrationApiClient};
 
 use crate::support::{DEADLINE, Stack, fault_step, fault_template, run, step, task};
 
-/// A task that is blocked by its first of two steps.
+/// A task that is blocked by the first of its two steps.
 async fn blocked(api: &impl OrchestrationApiClient, failures: u32) -> Result<TaskDetail> {
     let mut after = fault_step("after", "faults.echo", json!({}));
     after["dependencies"] = json!(["before"]);
@@ -64,7 +64,7 @@ async fn retried_steps_get_all_their_attempts_again() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_blocked_task_can_be_failed_for_good() -> Result<()> {
+async fn a_blocked_task_can_be_failed() -> Result<()> {
     let stack = Stack::start().await?;
     let api = stack.api()?;
     let id = blocked(&api, 99).await?.summary.task_uuid;
@@ -81,7 +81,7 @@ async fn a_blocked_task_can_be_failed_for_good() -> Result<()> {
 }
 
 #[tokio::test]
-async fn steps_and_tasks_that_are_not_there_are_told_apart() -> Result<()> {
+async fn missing_steps_and_missing_tasks_are_different_errors() -> Result<()> {
     let stack = Stack::start().await?;
     let api = stack.api()?;
     let id = blocked(&api, 99).await?.summary.task_uuid;

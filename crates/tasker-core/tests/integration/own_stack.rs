@@ -1,4 +1,4 @@
-//! Several servers and workers on one database, and what happens when some of them end.
+//! Several servers and workers on one database, some of which stop or are killed.
 
 use std::collections::HashMap;
 
@@ -29,7 +29,7 @@ async fn two_servers_and_two_workers_share_the_work() -> Result<()> {
     }
     let mut by_worker: HashMap<String, usize> = HashMap::new();
     for (n, id) in ids.into_iter().enumerate() {
-        // Asked at the server that did not create it.
+        // By the server that did not create it.
         let done = apis[(n + 1) % 2].wait_for_task(id, DEADLINE).await?;
         assert_eq!(done.summary.status, TaskState::Completed);
         for step in &done.steps {
@@ -42,7 +42,7 @@ async fn two_servers_and_two_workers_share_the_work() -> Result<()> {
             assert_eq!(completions, 1, "{history:#?}");
         }
     }
-    assert_eq!(by_worker.len(), 2, "one worker did all: {by_worker:?}");
+    assert_eq!(by_worker.len(), 2, "one worker ran all steps: {by_worker:?}");
     assert_eq!(by_worker.values().sum::<usize>(), 120);
     Ok(())
 }
@@ -69,7 +69,7 @@ async fn steps_of_a_killed_worker_start_again_when_its_leases_end() -> Result<()
 }
 
 #[tokio::test]
-async fn a_worker_that_is_asked_to_end_finishes_or_hands_back() -> Result<()> {
+async fn a_stopped_worker_finishes_or_returns_its_steps() -> Result<()> {
     let mut stack = OwnStack::start_with(json!({ "shutdown_timeout_ms": 1500 })).await?;
     stack.start_server()?;
     stack.start_worker()?;
@@ -90,7 +90,7 @@ async fn a_worker_that_is_asked_to_end_finishes_or_hands_back() -> Result<()> {
     let task = api.get_task(id).await?;
     assert_eq!(step(&task, "short")?.status, StepState::Completed);
     let long = step(&task, "long")?;
-    // Handed back: in the queue again, and the attempt does not count.
+    // Returned: in the queue again, and the attempt does not count.
     assert_eq!((long.status, long.attempts), (StepState::Enqueued, 0));
     let workers = api.list_workers(None).await?.workers;
     assert_eq!(workers.iter().map(|worker| worker.status).collect::<Vec<_>>(), [WorkerState::Stopped]);
@@ -98,7 +98,7 @@ async fn a_worker_that_is_asked_to_end_finishes_or_hands_back() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_database_that_is_gone_is_told_and_its_return_is_seen() -> Result<()> {
+async fn an_unavailable_database_is_reported_until_it_is_back() -> Result<()> {
     let mut stack = OwnStack::start().await?;
     stack.start_server()?;
     stack.start_worker()?;
@@ -126,7 +126,7 @@ async fn a_database_that_is_gone_is_told_and_its_return_is_seen() -> Result<()> 
 }
 
 #[tokio::test]
-async fn a_server_that_ends_answers_those_that_wait() -> Result<()> {
+async fn a_stopping_server_responds_to_waiting_requests() -> Result<()> {
     let mut stack = OwnStack::start().await?;
     stack.start_server()?;
     stack.start_worker()?;
@@ -141,13 +141,13 @@ async fn a_server_that_ends_answers_those_that_wait() -> Result<()> {
         let api = api.clone();
         async move { api.get_task_at_rest(id, DEADLINE).await }
     });
-    // The wait has reached the server when its listener knows of it; asking again tells that requests get through.
+    // The waiting request was sent before this one, so it has usually arrived when this one returns.
     api.get_task(id).await?;
     let ended = stack.servers[0].stop()?;
     assert_eq!(ended.code(), Some(0));
     match waiting.await? {
         Ok(task) => assert_eq!(task.summary.status, TaskState::InProgress),
-        // The server was gone before the request came.
+        // The server had exited before the request arrived.
         Err(error) => assert!(matches!(error, tasker_client::ClientError::Unreachable { .. }), "{error}"),
     }
     Ok(())

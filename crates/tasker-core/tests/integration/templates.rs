@@ -12,7 +12,7 @@ fn template(name: &str, version: &str, steps: Value) -> String {
 }
 
 #[tokio::test]
-async fn versions_live_side_by_side_and_a_running_task_keeps_its_own() -> Result<()> {
+async fn versions_coexist_and_a_running_task_keeps_its_own() -> Result<()> {
     let stack = Stack::start().await?;
     let api = stack.api()?;
     let name = unique("versions");
@@ -26,7 +26,7 @@ async fn versions_live_side_by_side_and_a_running_task_keeps_its_own() -> Result
     assert_eq!(running.version, "1.9.0");
     api.apply_template(&template(&name, "1.10.0", new)).await?;
 
-    // The newest version by meaning, not by spelling, from the next task on.
+    // New tasks use the newest version by number, not by alphabet.
     let newest = complete(&api, &task("faults", &name, json!({}))).await?;
     assert_eq!((newest.summary.version.as_str(), newest.steps.len()), ("1.10.0", 1));
     let mut request = task("faults", &name, json!({}));
@@ -63,7 +63,7 @@ async fn a_stored_version_never_changes() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_bad_template_is_refused_with_every_line() -> Result<()> {
+async fn an_invalid_template_is_refused_with_the_line_of_every_error() -> Result<()> {
     let stack = Stack::start().await?;
     let source = "name: bad\nnamespace_name: faults\nversion: 1.0.0\nsteps:\n  - name: a\n    handler: { callable: x }\n    \
                   dependencies: [b]\n  - name: b\n    handler: { callable: x }\n    dependencies: [a, nope]\n";

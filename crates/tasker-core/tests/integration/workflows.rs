@@ -7,7 +7,7 @@ use tasker_api::StepState;
 
 use crate::support::{Stack, complete, step, task};
 
-/// The number of a result: a JSON number, or a decimal string where it passes 2^53.
+/// The number in a result: a JSON number, or a decimal string beyond 2^53.
 fn number(result: Option<&Value>) -> Result<BigUint> {
     let value = result.and_then(|result| result.get("value")).context("the result has no value")?;
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
@@ -64,7 +64,7 @@ async fn order() -> Result<()> {
     let done = complete(&stack.api()?, &task("order_fulfillment", "business_workflow", context)).await?;
     let shipped = step(&done, "ship_order")?.result.clone().context("no result")?;
     let text = shipped.to_string();
-    assert!(text.contains("3499"), "the total is not in {text}");
+    assert!(text.contains("3499"), "{text} does not contain the total");
     assert!(
         text.contains("tracking_number") && text.contains("payment_id") && text.contains("reservation_id"),
         "{text}"

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use local_postgres::LocalPostgres;
 use serde_json::{Value, json};
 use sqlx::PgPool;
-use sqlx::postgres::PgPoolOptions;
+use tasker_engine::database::pool_options;
 use tasker_engine::{ClaimedStep, Completion, CreateOutcome, Engine, NewTask, StepOutcome, StepResult};
 use uuid::Uuid;
 
@@ -26,7 +26,7 @@ impl Bench {
     /// A migrated database; the clock shows midnight.
     pub(crate) async fn new() -> Result<Self> {
         let postgres = database().await?;
-        let pool = PgPoolOptions::new().max_connections(1).connect(&postgres.url()).await?;
+        let pool = pool_options().max_connections(1).connect(&postgres.url()).await?;
         let bench = Self { engine: Engine::new(pool.clone()), pool, _postgres: postgres };
         sqlx::query("select set_config('tasker.now', '2030-01-01 00:00:00+00', false)").execute(&bench.pool).await?;
         Ok(bench)

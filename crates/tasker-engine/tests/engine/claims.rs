@@ -3,7 +3,8 @@
 use anyhow::Result;
 use serde_json::json;
 use tasker_api::{StepState, TaskState};
-use tasker_engine::{Operation, OperationOutcome, StepOutcome, StepResult};
+use tasker_engine::database::pool_options;
+use tasker_engine::{Engine, Operation, OperationOutcome, StepOutcome, StepResult};
 
 use crate::bench::{Bench, LEASE, NAMESPACE, completed, failed, step};
 
@@ -144,5 +145,27 @@ async fn a_step_resolved_while_it_waits_or_runs_is_not_run_again() -> Result<()>
         bench.engine.list_steps(task).await?.unwrap_or_default().iter().map(|step| step.status).collect();
     assert_eq!(states, [StepState::ResolvedManually, StepState::ResolvedManually, StepState::Completed]);
     assert_eq!(bench.engine.get_task_summary(task).await?.map(|task| task.status), Some(TaskState::Completed));
+    Ok(())
+}
+
+#[tokio::test]
+async fn steps_are_handed_to_a_session_with_any_search_path() -> Result<()> {
+    let bench = Bench::new().await?;
+    let template = bench.template(NAMESPACE, json!([step("a", &[]), step("b", &["a"])])).await?;
+    let now: String = bench.value("select current_setting('tasker.now')").await?;
+    // PostgreSQL names types of schema `tasker` with or without it, and the first entry of the default path is the user.
+    for path in ["public", "tasker", "\"$user\", public"] {
+        let options =
+            (*bench.pool.connect_options()).clone().options([("tasker.now", now.as_str()), ("search_path", path)]);
+        let engine = Engine::new(pool_options().max_connections(1).connect_with(options).await?);
+        bench.task(template).await?;
+        let namespaces = [NAMESPACE.to_owned()];
+        let first = engine.start_steps("w", &namespaces, 1, LEASE, &[None]).await?;
+        let results: Vec<_> = first.iter().map(completed).collect();
+        let handed = engine.complete_steps("w", &namespaces, 1, LEASE, &results).await?.handed;
+        assert_eq!(handed.len(), 1, "{path}");
+        let results: Vec<_> = handed.iter().map(completed).collect();
+        assert_eq!(engine.complete_steps("w", &namespaces, 1, LEASE, &results).await?.refused, []);
+    }
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use serde_json::json;
 use sqlx::AssertSqlSafe;
-use sqlx::postgres::PgPoolOptions;
+use tasker_engine::database::pool_options;
 use tasker_engine::{CreateOutcome, DeletedTasks, Engine, NewTask, Operation, StepOutcome, StepResult};
 use uuid::Uuid;
 
@@ -149,7 +149,7 @@ async fn impatient(bench: &Bench) -> Result<Engine> {
     let now: String = bench.value("select current_setting('tasker.now')").await?;
     let options =
         (*bench.pool.connect_options()).clone().options([("tasker.now", now.as_str()), ("lock_timeout", "1")]);
-    Ok(Engine::new(PgPoolOptions::new().max_connections(1).connect_with(options).await?))
+    Ok(Engine::new(pool_options().max_connections(1).connect_with(options).await?))
 }
 
 #[tokio::test]

@@ -193,7 +193,7 @@ async fn waking_is_one_notification_per_statement_and_none_for_hidden_messages()
 }
 
 async fn fresh_pool(bench: &Bench) -> Result<sqlx::PgPool> {
-    Ok(sqlx::postgres::PgPoolOptions::new()
+    Ok(tasker_engine::database::pool_options()
         .max_connections(1)
         .connect_with((*bench.pool.connect_options()).clone())
         .await?)

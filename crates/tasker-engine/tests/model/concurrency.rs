@@ -12,7 +12,7 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::{TestRng, TestRunner};
 use serde_json::{Value, json};
 use sqlx::PgPool;
-use sqlx::postgres::PgPoolOptions;
+use tasker_engine::database::pool_options;
 use tasker_engine::{ClaimedStep, CreateOutcome, Engine, NewTask, Operation, StepOutcome, StepRef, StepResult};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -49,8 +49,7 @@ struct Field {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_connections_never_wait_in_a_circle_and_lose_nothing() -> Result<()> {
     let postgres = database().await?;
-    let pool =
-        PgPoolOptions::new().max_connections(CREATORS + WORKERS + OPERATORS + 1).connect(&postgres.url()).await?;
+    let pool = pool_options().max_connections(CREATORS + WORKERS + OPERATORS + 1).connect(&postgres.url()).await?;
     let mut runner = TestRunner::deterministic();
     let field = Arc::new(Field::new(pool.clone(), &mut runner).await?);
 
@@ -304,7 +303,7 @@ async fn empty_queues(field: &Field, began: Instant) -> Result<()> {
 }
 
 async fn no_deadlocks(url: &str) -> Result<()> {
-    let pool = PgPoolOptions::new().max_connections(1).connect(url).await?;
+    let pool = pool_options().max_connections(1).connect(url).await?;
     let deadlocks: i64 =
         sqlx::query_scalar("select coalesce(sum(deadlocks), 0)::bigint from pg_stat_database").fetch_one(&pool).await?;
     pool.close().await;

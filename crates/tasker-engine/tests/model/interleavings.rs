@@ -9,7 +9,7 @@ use chrono::{TimeDelta, TimeZone, Utc};
 use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
 use serde_json::json;
 use sqlx::PgPool;
-use sqlx::postgres::PgPoolOptions;
+use tasker_engine::database::pool_options;
 use tasker_engine::{ClaimedStep, Engine, NewTask, Operation, OperationOutcome, StepOutcome, StepRef, StepResult};
 use uuid::Uuid;
 
@@ -32,7 +32,7 @@ fn the_engine_does_what_the_model_says() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (postgres, pool) = runtime.block_on(async {
         let postgres = database().await?;
-        let pool = PgPoolOptions::new().max_connections(1).connect(&postgres.url()).await?;
+        let pool = pool_options().max_connections(1).connect(&postgres.url()).await?;
         anyhow::Ok((postgres, pool))
     })?;
     let configured = Config::default();

@@ -1,15 +1,19 @@
-//! Who may ask for what: API keys and signed tokens, each with scopes. `docs/access.md` is the page for users.
+//! Who may do what: API keys and signed tokens, each with scopes and namespaces. `docs/access.md` is the page for
+//! users.
 //!
-//! Neither keys nor tokens are ever logged, shown in errors, or kept: a key is compared by its digest.
+//! Keys and tokens are never logged, shown in errors, or stored. A key is compared by its digest.
 
+mod principal;
+mod refusal;
+mod throttle;
 mod token;
 
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tasker_runtime::settings::{self, Scope, SettingsError};
@@ -17,28 +21,32 @@ use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
 };
 
+pub(crate) use self::principal::Principal;
+use self::refusal::{Refusals, Source};
 pub use self::token::BadKey;
 use self::token::Verifier;
-use super::error::ApiError;
+use super::state;
 
-/// Where a key may stand instead of `Authorization: Bearer`.
+/// The header that may carry a key instead of `Authorization: Bearer`.
 const KEY_HEADER: &str = "x-api-key";
 
-/// The keys and what they allow.
+/// The keys, and what their holders may do.
 #[derive(Debug)]
 pub(crate) struct Access {
     keys: Vec<Key>,
     verifier: Option<Verifier>,
+    everyone: Arc<Principal>,
+    refusals: Refusals,
 }
 
 struct Key {
     digest: [u8; 32],
-    scopes: Vec<Scope>,
+    holder: Arc<Principal>,
 }
 
 impl std::fmt::Debug for Key {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Key").field("scopes", &self.scopes).finish_non_exhaustive()
+        f.debug_struct("Key").field("holder", &self.holder).finish_non_exhaustive()
     }
 }
 
@@ -54,49 +62,37 @@ pub enum AccessError {
     BadKey(#[from] BadKey),
 }
 
-/// Why a request is not carried out.
-#[derive(Debug)]
-enum Refusal {
-    Unknown(&'static str),
-    Missing(Scope),
-}
-
 impl Access {
     /// Reads the keys.
     pub(crate) fn new(settings: &settings::Access) -> Result<Self, AccessError> {
-        let mut keys = Vec::new();
-        for key in &settings.keys {
-            keys.push(Key { digest: key.digest()?, scopes: key.scopes.clone() });
-        }
+        let keys = settings.keys.iter().zip(settings.key_digests()?).map(|(key, digest)| {
+            let holder = Principal::of_key(&key.name, key.scopes.clone(), key.namespaces.clone());
+            Key { digest, holder: Arc::new(holder) }
+        });
+        let keys = keys.collect();
         let verifier = match settings.jwt_public_key_pem()? {
             Some(pem) => Some(Verifier::new(&pem, &settings.jwt_issuer, &settings.jwt_audience)?),
             None => None,
         };
-        Ok(Self { keys, verifier })
+        Ok(Self { keys, verifier, everyone: Arc::new(Principal::everyone()), refusals: Refusals::default() })
     }
 
-    /// Whether there is no key: everybody may do everything.
+    /// Whether there is no key of either kind, so that everyone may do everything.
     pub(crate) fn is_open(&self) -> bool {
         self.keys.is_empty() && self.verifier.is_none()
     }
 
-    fn check(&self, request: &Request) -> Result<(), Refusal> {
-        let Some(needed) = needed_scope(request.method(), request.uri().path()) else { return Ok(()) };
-        if self.is_open() || self.scopes_of(request.headers())?.contains(&needed) {
-            Ok(())
-        } else {
-            Err(Refusal::Missing(needed))
+    /// Finds out who sent these headers.
+    fn authenticate(&self, headers: &HeaderMap) -> Result<Arc<Principal>, &'static str> {
+        if self.is_open() {
+            return Ok(Arc::clone(&self.everyone));
         }
-    }
-
-    /// What the sender of these headers may do.
-    fn scopes_of(&self, headers: &HeaderMap) -> Result<Vec<Scope>, Refusal> {
         let Some(credential) = credential(headers)? else {
-            return Err(Refusal::Unknown(
+            return Err(
                 "send an API key or a token in the header `Authorization: Bearer ...`, or a key in `X-API-Key`",
-            ));
+            );
         };
-        // Every key is compared with, in constant time: how long it takes tells nothing.
+        // The digest is compared with every key, each in constant time, so the duration reveals nothing.
         let digest: [u8; 32] = Sha256::digest(credential).into();
         let mut found = None;
         for key in &self.keys {
@@ -105,16 +101,15 @@ impl Access {
             }
         }
         match (found, &self.verifier) {
-            (Some(key), _) => Ok(key.scopes.clone()),
-            (None, Some(verifier)) if credential.contains('.') => {
-                verifier.verify(credential, chrono::Utc::now()).map_err(Refusal::Unknown)
-            }
-            _ => Err(Refusal::Unknown("no API key is like the one that was sent")),
+            (Some(key), _) => Ok(Arc::clone(&key.holder)),
+            (None, Some(verifier)) if credential.contains('.') => verifier.verify(credential).map(Arc::new),
+            _ => Err("the API key is unknown"),
         }
     }
 }
 
-/// What the route needs; none for what everybody may see. What is not listed, even what does not exist, needs a scope.
+/// Returns the scope that a request needs, or none if everyone may send it. Every other path needs a scope, even one
+/// that does not exist.
 fn needed_scope(method: &Method, path: &str) -> Option<Scope> {
     match (method.as_str(), path) {
         ("GET" | "HEAD", "/health" | "/health/live" | "/health/ready" | "/openapi.json") => None,
@@ -124,57 +119,50 @@ fn needed_scope(method: &Method, path: &str) -> Option<Scope> {
     }
 }
 
-/// The key or token that was sent, if any.
-fn credential(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
-    let text = |given| HeaderValue::to_str(given).map_err(|_| Refusal::Unknown("keys and tokens are ASCII text"));
+/// The key or token of a request, if it has one.
+fn credential(headers: &HeaderMap) -> Result<Option<&str>, &'static str> {
+    let text = |given| HeaderValue::to_str(given).map_err(|_| "keys and tokens are ASCII text");
     if let Some(given) = headers.get(header::AUTHORIZATION) {
         return match text(given)?.split_once(' ') {
             Some((scheme, credential)) if scheme.eq_ignore_ascii_case("bearer") => Ok(Some(credential.trim())),
-            _ => Err(Refusal::Unknown("the header Authorization must be `Bearer` and an API key or a token")),
+            _ => Err("the header Authorization must hold `Bearer`, a space, and an API key or a token"),
         };
     }
     headers.get(KEY_HEADER).map(text).transpose()
 }
 
-fn name(scope: Scope) -> &'static str {
-    match scope {
-        Scope::Read => "read",
-        Scope::Submit => "submit",
-        Scope::Operate => "operate",
+/// Passes a request on, with its [`Principal`], if the sender may make it. Else refuses it.
+pub(super) async fn guard(State(state): State<Arc<state::State>>, mut request: Request, next: Next) -> Response {
+    let Some(needed) = needed_scope(request.method(), request.uri().path()) else { return next.run(request).await };
+    let refusals = &state.access.refusals;
+    let source = Source::of(&request);
+    let principal = match state.access.authenticate(request.headers()) {
+        Ok(principal) => principal,
+        Err(reason) => {
+            state.metrics.refused("unauthenticated");
+            let delay = refusals.unauthenticated(&source, reason);
+            tokio::select! {
+                () = tokio::time::sleep(delay) => {}
+                () = state.shutdown.cancelled() => {}
+            }
+            return refusal::unauthenticated(reason);
+        }
+    };
+    let response = if principal.has_scope(needed) {
+        request.extensions_mut().insert(Arc::clone(&principal));
+        next.run(request).await
+    } else {
+        refusal::missing_scope(needed)
+    };
+    // Handlers refuse requests for namespaces that the principal may not use.
+    if response.status() == StatusCode::FORBIDDEN {
+        state.metrics.refused("forbidden");
+        refusals.forbidden(&source, &principal);
     }
+    response
 }
 
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        let (error, challenge) = match self {
-            Self::Unknown(detail) => (ApiError::unauthenticated(detail), "Bearer realm=\"tasker\""),
-            Self::Missing(scope) => (
-                ApiError::missing_scope(format!(
-                    "this needs the scope `{}`, which the key or token lacks",
-                    name(scope)
-                )),
-                match scope {
-                    Scope::Read => "Bearer realm=\"tasker\", error=\"insufficient_scope\", scope=\"read\"",
-                    Scope::Submit => "Bearer realm=\"tasker\", error=\"insufficient_scope\", scope=\"submit\"",
-                    Scope::Operate => "Bearer realm=\"tasker\", error=\"insufficient_scope\", scope=\"operate\"",
-                },
-            ),
-        };
-        let mut response = error.into_response();
-        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
-        response
-    }
-}
-
-/// Lets through who may do what the request asks.
-pub(super) async fn guard(State(access): State<Arc<Access>>, request: Request, next: Next) -> Response {
-    match access.check(&request) {
-        Ok(()) => next.run(request).await,
-        Err(refusal) => refusal.into_response(),
-    }
-}
-
-/// Adds to the API's description how callers show who they are.
+/// Adds the ways to authenticate to the API's description.
 pub(super) fn describe(document: &mut utoipa::openapi::OpenApi) {
     let components = document.components.get_or_insert_with(Default::default);
     let bearer = HttpBuilder::new()

@@ -57,6 +57,11 @@ impl ApiError {
         Self::new(StatusCode::FORBIDDEN, "cross-site", "The request comes from another web site", detail)
     }
 
+    /// 403: the key or token does not cover a namespace.
+    pub(crate) fn namespace_denied(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "namespace-denied", "The key or token does not cover this namespace", detail)
+    }
+
     /// 404: there is no such path.
     pub(crate) fn no_such_path(path: &str) -> Self {
         Self::new(

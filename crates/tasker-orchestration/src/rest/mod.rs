@@ -24,7 +24,6 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use self::access::Access;
 use self::error::ApiError;
 use self::origin::Origins;
 use self::state::State;
@@ -72,11 +71,12 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 ///
 /// # Errors
 /// When the description of the API cannot be written as JSON.
-pub(crate) fn router(state: Arc<State>, access: Arc<Access>) -> serde_json::Result<Router> {
+pub(crate) fn router(state: Arc<State>) -> serde_json::Result<Router> {
     let (router, _) = routes().split_for_parts();
     // As text that all requests share: the router is cloned, and the document is large.
     let document = Bytes::from(serde_json::to_vec(&openapi())?);
-    let origins = Arc::new(Origins { allowed_hosts: state.settings.allowed_hosts.clone(), keys: !access.is_open() });
+    let origins =
+        Arc::new(Origins { allowed_hosts: state.settings.allowed_hosts.clone(), keys: !state.access.is_open() });
     Ok(router
         .route(
             "/openapi.json",
@@ -86,7 +86,7 @@ pub(crate) fn router(state: Arc<State>, access: Arc<Access>) -> serde_json::Resu
         .method_not_allowed_fallback(async |method: Method, uri: axum::http::Uri| {
             ApiError::wrong_method(&method, uri.path())
         })
-        .layer(middleware::from_fn_with_state(access, access::guard))
+        .layer(middleware::from_fn_with_state(Arc::clone(&state), access::guard))
         .layer(middleware::from_fn_with_state(origins, origin::guard))
         .layer(CatchPanicLayer::custom(|_| ApiError::internal().into_response()))
         .layer(middleware::from_fn_with_state(Arc::clone(&state), observe::observe))

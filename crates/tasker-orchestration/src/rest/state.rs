@@ -7,6 +7,7 @@ use tasker_engine::Engine;
 use tasker_runtime::settings::Orchestration;
 use tokio_util::sync::CancellationToken;
 
+use super::access::Access;
 use crate::services::creator::Creator;
 use crate::services::metrics::Metrics;
 use crate::services::templates::Templates;
@@ -16,6 +17,7 @@ use crate::services::writability::Writability;
 /// What every request can reach.
 #[derive(Debug)]
 pub(crate) struct State {
+    pub(crate) access: Access,
     pub(crate) engine: Engine,
     pub(crate) settings: Orchestration,
     pub(crate) creator: Creator,

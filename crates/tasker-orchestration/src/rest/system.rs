@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use tasker_api::{Health, HealthCheck, NamespaceList, SystemInfo};
-use tasker_engine::database;
 
+use super::access::Principal;
 use super::error::ApiError;
 use super::state;
 
@@ -18,17 +18,19 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Lists the namespaces and their queues.
 #[utoipa::path(get, path = "/v1/namespaces", responses((status = 200, body = NamespaceList)))]
-pub(super) async fn namespaces(State(state): State<Arc<state::State>>) -> Result<Json<NamespaceList>, ApiError> {
-    Ok(Json(NamespaceList { namespaces: state.engine.list_namespaces().await? }))
+pub(super) async fn namespaces(
+    State(state): State<Arc<state::State>>,
+    Extension(principal): Extension<Arc<Principal>>,
+) -> Result<Json<NamespaceList>, ApiError> {
+    let mut namespaces = state.engine.list_namespaces().await?;
+    namespaces.retain(|namespace| principal.covers(&namespace.namespace));
+    Ok(Json(NamespaceList { namespaces }))
 }
 
 /// Shows the versions of Tasker, its schema, PostgreSQL and PGMQ.
 #[utoipa::path(get, path = "/v1/system/info", responses((status = 200, body = SystemInfo)))]
 pub(super) async fn info(State(state): State<Arc<state::State>>) -> Result<Json<SystemInfo>, ApiError> {
-    let schema_version = database::schema_version(state.engine.pool()).await.map_err(|error| match error {
-        database::DatabaseError::Sql(error) => ApiError::from(error),
-        _ => ApiError::internal(),
-    })?;
+    let schema_version = tasker_engine::schema_version(state.engine.pool()).await?;
     Ok(Json(SystemInfo {
         version: tasker_api::VERSION.to_owned(),
         schema_version,
@@ -68,7 +70,11 @@ pub(super) async fn ready(state: State<Arc<state::State>>) -> Response {
 
 /// Metrics for Prometheus, in the OpenMetrics text format.
 #[utoipa::path(get, path = "/metrics", responses((status = 200, body = String, content_type = "application/openmetrics-text")))]
-pub(super) async fn metrics(State(state): State<Arc<state::State>>) -> Result<Response, ApiError> {
+pub(super) async fn metrics(
+    State(state): State<Arc<state::State>>,
+    Extension(principal): Extension<Arc<Principal>>,
+) -> Result<Response, ApiError> {
+    principal.require_every_namespace("metrics")?;
     let text = state.metrics.encode().map_err(|_| ApiError::internal())?;
     Ok(([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response())
 }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::Value;
@@ -20,6 +20,7 @@ use tasker_engine::{CreateOutcome, NewTask, Operation, OperationOutcome, TaskFil
 use utoipa::IntoParams;
 use uuid::Uuid;
 
+use super::access::Principal;
 use super::error::ApiError;
 use super::extract::{InPath, JsonBody, OptionalJsonBody, QueryString, TaskId};
 use super::state;
@@ -40,9 +41,11 @@ const MAX_LOOKS: usize = 5;
         (status = 413, body = Problem), (status = 422, body = Problem, description = "The context does not match the input_schema")))]
 pub(super) async fn create(
     State(state): State<Arc<state::State>>,
+    Extension(principal): Extension<Arc<Principal>>,
     JsonBody(request): JsonBody<CreateTask>,
 ) -> Result<Response, ApiError> {
     request.check()?;
+    principal.require_namespace(&request.namespace)?;
     let idempotency = request.idempotency_key.clone().map(|key| (key, digest(&request)));
     let version = request.version.as_deref();
     let CreateTask { namespace, name, context, priority, tags, .. } = &request;
@@ -74,10 +77,14 @@ pub(super) async fn create(
                 return Ok((StatusCode::OK, Json(summary(&state, existing).await?)).into_response());
             }
             CreateOutcome::Conflict(existing) => {
+                let existing = match require_visible(&state, &principal, existing).await {
+                    Ok(()) => format!("task {existing}"),
+                    Err(_) => "another task".to_owned(),
+                };
                 return Err(ApiError::conflict(
                     "idempotency-key-taken",
                     "Another request has used the idempotency key",
-                    format!("another request created task {existing} with this key; use a new key for a new task"),
+                    format!("another request created {existing} with this key; use a new key for a new task"),
                 ));
             }
             CreateOutcome::Outdated => state.templates.forget_newest(namespace, name),
@@ -164,9 +171,12 @@ pub(super) struct Wait {
     responses((status = 200, body = TaskDetail), (status = 400, body = Problem), (status = 404, body = Problem)))]
 pub(super) async fn get(
     State(state): State<Arc<state::State>>,
+    Extension(principal): Extension<Arc<Principal>>,
     TaskId(task_id): TaskId,
     QueryString(query): QueryString<Wait>,
 ) -> Result<Json<TaskDetail>, ApiError> {
+    // Before the wait: how long it takes would tell whether the task exists.
+    require_visible(&state, &principal, task_id).await?;
     if let Some(wait) = query.wait {
         let wait = parse_wait(&wait)?.min(state.settings.max_wait());
         let waiter = state.waiters.register(task_id);
@@ -202,12 +212,14 @@ fn parse_wait(text: &str) -> Result<Duration, ApiError> {
     responses((status = 200, body = TaskList), (status = 400, body = Problem)))]
 pub(super) async fn list(
     State(state): State<Arc<state::State>>,
+    Extension(principal): Extension<Arc<Principal>>,
     QueryString(query): QueryString<ListTasks>,
 ) -> Result<Json<TaskList>, ApiError> {
     let limit = query.limit.unwrap_or(DEFAULT_PAGE);
     if !(1..=MAX_PAGE).contains(&limit) {
         return Err(ApiError::malformed(format!("limit must be 1 to {MAX_PAGE}, not {limit}")));
     }
+    let namespaces = principal.namespaces_to_list(query.namespace)?;
     let status = query
         .status
         .map(|status| status.parse::<TaskState>())
@@ -221,7 +233,7 @@ pub(super) async fn list(
     let mut tasks = state
         .engine
         // One more task than requested shows whether there is a next page.
-        .list_tasks(&TaskFilter { namespace: query.namespace, status, before, limit: limit + 1 })
+        .list_tasks(&TaskFilter { namespaces, status, before, limit: limit + 1 })
         .await?;
     let size = usize::try_from(limit).unwrap_or(usize::MAX);
     let more = tasks.len() > size;
@@ -235,8 +247,10 @@ pub(super) async fn list(
     responses((status = 200, body = StepList), (status = 404, body = Problem)))]
 pub(super) async fn steps(
     State(state): State<Arc<state::State>>,
+    Extension(principal): Extension<Arc<Principal>>,
     TaskId(task_id): TaskId,
 ) -> Result<Json<StepList>, ApiError> {
+    require_visible(&state, &principal, task_id).await?;
     let steps = state.engine.list_steps(task_id).await?.ok_or_else(|| no_such_task(task_id))?;
     Ok(Json(StepList { steps }))
 }
@@ -246,8 +260,10 @@ pub(super) async fn steps(
     responses((status = 200, body = TransitionList), (status = 404, body = Problem)))]
 pub(super) async fn transitions(
     State(state): State<Arc<state::State>>,
+    Extension(principal): Extension<Arc<Principal>>,
     TaskId(task_id): TaskId,
 ) -> Result<Json<TransitionList>, ApiError> {
+    require_visible(&state, &principal, task_id).await?;
     let transitions = state.engine.list_transitions(task_id).await?;
     if transitions.is_empty() {
         return Err(no_such_task(task_id));
@@ -260,10 +276,11 @@ pub(super) async fn transitions(
     responses((status = 200, body = TaskSummary), (status = 404, body = Problem), (status = 409, body = Problem, description = "The task has ended")))]
 pub(super) async fn cancel(
     State(state): State<Arc<state::State>>,
+    Extension(principal): Extension<Arc<Principal>>,
     TaskId(task_id): TaskId,
     OptionalJsonBody(action): OptionalJsonBody<OperatorAction>,
 ) -> Result<Json<TaskSummary>, ApiError> {
-    operate(&state, task_id, &Operation::Cancel, action).await
+    operate(&state, &principal, task_id, &Operation::Cancel, action).await
 }
 
 /// Marks a task that is blocked by failures as failed.
@@ -271,10 +288,11 @@ pub(super) async fn cancel(
     responses((status = 200, body = TaskSummary), (status = 404, body = Problem), (status = 409, body = Problem, description = "The task is not blocked")))]
 pub(super) async fn fail(
     State(state): State<Arc<state::State>>,
+    Extension(principal): Extension<Arc<Principal>>,
     TaskId(task_id): TaskId,
     OptionalJsonBody(action): OptionalJsonBody<OperatorAction>,
 ) -> Result<Json<TaskSummary>, ApiError> {
-    operate(&state, task_id, &Operation::Fail, action).await
+    operate(&state, &principal, task_id, &Operation::Fail, action).await
 }
 
 /// Runs all failed steps of a task again, with all their attempts.
@@ -282,10 +300,11 @@ pub(super) async fn fail(
     responses((status = 200, body = TaskSummary), (status = 404, body = Problem), (status = 409, body = Problem, description = "No step has failed, or the task has ended")))]
 pub(super) async fn retry(
     State(state): State<Arc<state::State>>,
+    Extension(principal): Extension<Arc<Principal>>,
     TaskId(task_id): TaskId,
     OptionalJsonBody(action): OptionalJsonBody<OperatorAction>,
 ) -> Result<Json<TaskSummary>, ApiError> {
-    operate(&state, task_id, &Operation::Retry { step: None }, action).await
+    operate(&state, &principal, task_id, &Operation::Retry { step: None }, action).await
 }
 
 #[derive(Deserialize)]
@@ -299,11 +318,12 @@ pub(super) struct StepInPath {
     responses((status = 200, body = TaskSummary), (status = 404, body = Problem), (status = 409, body = Problem, description = "The step has not failed, or the task has ended")))]
 pub(super) async fn retry_step(
     State(state): State<Arc<state::State>>,
+    Extension(principal): Extension<Arc<Principal>>,
     TaskId(task_id): TaskId,
     InPath(step): InPath<StepInPath>,
     OptionalJsonBody(action): OptionalJsonBody<OperatorAction>,
 ) -> Result<Json<TaskSummary>, ApiError> {
-    operate(&state, task_id, &Operation::Retry { step: Some(step.name) }, action).await
+    operate(&state, &principal, task_id, &Operation::Retry { step: Some(step.name) }, action).await
 }
 
 /// Sets the result of a step by hand. The steps that depend on it continue.
@@ -312,23 +332,34 @@ pub(super) async fn retry_step(
     responses((status = 200, body = TaskSummary), (status = 404, body = Problem), (status = 409, body = Problem, description = "The step has a result, or the task has ended")))]
 pub(super) async fn resolve_step(
     State(state): State<Arc<state::State>>,
+    Extension(principal): Extension<Arc<Principal>>,
     TaskId(task_id): TaskId,
     InPath(step): InPath<StepInPath>,
     JsonBody(body): JsonBody<ResolveStep>,
 ) -> Result<Json<TaskSummary>, ApiError> {
     body.check()?;
     let ResolveStep { result, actor, reason } = body;
-    operate(&state, task_id, &Operation::Resolve { step: step.name, result }, OperatorAction { actor, reason }).await
+    operate(
+        &state,
+        &principal,
+        task_id,
+        &Operation::Resolve { step: step.name, result },
+        OperatorAction { actor, reason },
+    )
+    .await
 }
 
 async fn operate(
     state: &state::State,
+    principal: &Principal,
     task_id: Uuid,
     operation: &Operation,
     action: OperatorAction,
 ) -> Result<Json<TaskSummary>, ApiError> {
     action.check()?;
+    require_visible(state, principal, task_id).await?;
     let OperatorAction { actor, reason } = action;
+    let actor = principal.actor(actor.as_deref());
     let outcome = state.engine.operate(task_id, operation, actor.as_deref(), reason.as_deref()).await?;
     match outcome {
         OperationOutcome::Done => {
@@ -364,6 +395,14 @@ async fn operate(
 
 async fn summary(state: &state::State, task_id: Uuid) -> Result<TaskSummary, ApiError> {
     state.engine.get_task_summary(task_id).await?.ok_or_else(|| no_such_task(task_id))
+}
+
+/// Refuses a task of a namespace that the principal may not use, as if there were no such task.
+async fn require_visible(state: &state::State, principal: &Principal, task_id: Uuid) -> Result<(), ApiError> {
+    if principal.is_restricted() && !principal.covers(&summary(state, task_id).await?.namespace) {
+        return Err(no_such_task(task_id));
+    }
+    Ok(())
 }
 
 fn no_such_task(task_id: Uuid) -> ApiError {

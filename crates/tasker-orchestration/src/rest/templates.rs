@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::{Extension, Json};
 use serde::Deserialize;
 use tasker_api::{AppliedTemplate, FieldError, Problem, TemplateDetail, TemplateList, TemplateOutcome};
 use tasker_engine::ApplyOutcome;
 use tasker_template::Finding;
 use utoipa::IntoParams;
 
+use super::access::Principal;
 use super::error::ApiError;
 use super::extract::{InPath, QueryString, YamlBody};
 use super::state;
@@ -40,15 +41,19 @@ fn field_errors(findings: &[Finding]) -> Vec<FieldError> {
         (status = 422, body = Problem, description = "The template is invalid; each error has its line")))]
 pub(super) async fn apply(
     State(state): State<Arc<state::State>>,
+    Extension(principal): Extension<Arc<Principal>>,
     YamlBody(source): YamlBody,
 ) -> Result<(StatusCode, Json<AppliedTemplate>), ApiError> {
     let parsed = tasker_template::parse(&source, None).map_err(|errors| {
         ApiError::invalid("invalid-template", "The template is invalid", errors.to_string(), field_errors(&errors.0))
     })?;
     let template = parsed.template;
+    principal.require_namespace(&template.namespace_name)?;
     let (code, outcome) = match state.engine.apply_template(&template).await? {
         ApplyOutcome::Created => {
             state.writability.written();
+            let (namespace, name, version) = (&template.namespace_name, &template.name, &template.version);
+            tracing::info!(principal = principal.name(), namespace, name, %version, "stored a template");
             (StatusCode::CREATED, TemplateOutcome::Created)
         }
         ApplyOutcome::Unchanged => (StatusCode::OK, TemplateOutcome::Unchanged),
@@ -80,9 +85,15 @@ pub(super) async fn apply(
 #[utoipa::path(get, path = "/v1/templates", params(OfNamespace), responses((status = 200, body = TemplateList)))]
 pub(super) async fn list(
     State(state): State<Arc<state::State>>,
+    Extension(principal): Extension<Arc<Principal>>,
     QueryString(query): QueryString<OfNamespace>,
 ) -> Result<Json<TemplateList>, ApiError> {
-    Ok(Json(TemplateList { templates: state.engine.list_templates(query.namespace.as_deref()).await? }))
+    if let Some(namespace) = &query.namespace {
+        principal.require_namespace(namespace)?;
+    }
+    let mut templates = state.engine.list_templates(query.namespace.as_deref()).await?;
+    templates.retain(|template| principal.covers(&template.namespace));
+    Ok(Json(TemplateList { templates }))
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -99,9 +110,11 @@ pub(super) struct OfVersion {
     responses((status = 200, body = TemplateDetail), (status = 404, body = Problem)))]
 pub(super) async fn get(
     State(state): State<Arc<state::State>>,
+    Extension(principal): Extension<Arc<Principal>>,
     InPath((namespace, name)): InPath<(String, String)>,
     QueryString(query): QueryString<OfVersion>,
 ) -> Result<Json<TemplateDetail>, ApiError> {
+    principal.require_namespace(&namespace)?;
     let version = query.version.as_deref();
     match state.engine.get_template(&namespace, &name, version).await? {
         Some(template) => Ok(Json(template)),

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
+use axum::{Extension, Json};
 use serde::Deserialize;
 use tasker_api::WorkerList;
 use utoipa::IntoParams;
 
+use super::access::Principal;
 use super::error::ApiError;
 use super::extract::QueryString;
 use super::state;
@@ -24,7 +25,18 @@ pub(super) struct OfNamespace {
 #[utoipa::path(get, path = "/v1/workers", params(OfNamespace), responses((status = 200, body = WorkerList)))]
 pub(super) async fn list(
     State(state): State<Arc<state::State>>,
+    Extension(principal): Extension<Arc<Principal>>,
     QueryString(query): QueryString<OfNamespace>,
 ) -> Result<Json<WorkerList>, ApiError> {
-    Ok(Json(WorkerList { workers: state.engine.list_workers(query.namespace.as_deref()).await? }))
+    if let Some(namespace) = &query.namespace {
+        principal.require_namespace(namespace)?;
+    }
+    let mut workers = state.engine.list_workers(query.namespace.as_deref()).await?;
+    if principal.is_restricted() {
+        for worker in &mut workers {
+            worker.namespaces.retain(|namespace| principal.covers(namespace));
+        }
+        workers.retain(|worker| !worker.namespaces.is_empty());
+    }
+    Ok(Json(WorkerList { workers }))
 }

@@ -43,6 +43,12 @@ pub(crate) struct TemplateLabels {
     pub(crate) template: String,
 }
 
+/// Labels of a request that was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefusedLabels {
+    reason: &'static str,
+}
+
 /// Labels of deleted rows.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct DeletedLabels {
@@ -56,6 +62,7 @@ pub(crate) struct Metrics {
     requests: Family<RequestLabels, Histogram>,
     created: Family<TemplateLabels, Counter>,
     deleted: Family<DeletedLabels, Counter>,
+    refused: Family<RefusedLabels, Counter>,
 }
 
 impl Metrics {
@@ -73,7 +80,13 @@ impl Metrics {
         registry.register("tasks_created", "Tasks created by this server", created.clone());
         let deleted = Family::default();
         registry.register("rows_deleted", "Old rows deleted by this server", deleted.clone());
-        Self { registry, requests, created, deleted }
+        let refused = Family::default();
+        registry.register(
+            "requests_refused",
+            "Requests without a valid key or token (unauthenticated), or for something that it does not allow (forbidden)",
+            refused.clone(),
+        );
+        Self { registry, requests, created, deleted, refused }
     }
 
     pub(crate) fn request(&self, labels: &RequestLabels, took: Duration) {
@@ -86,6 +99,11 @@ impl Metrics {
 
     pub(crate) fn deleted(&self, table: &'static str, rows: i64) {
         self.deleted.get_or_create(&DeletedLabels { table }).inc_by(u64::try_from(rows).unwrap_or(0));
+    }
+
+    /// Counts a refused request; `reason` is `unauthenticated` or `forbidden`.
+    pub(crate) fn refused(&self, reason: &'static str) {
+        self.refused.get_or_create(&RefusedLabels { reason }).inc();
     }
 
     /// Encodes the metrics in the OpenMetrics text format.

@@ -1,7 +1,11 @@
-//! Who may do what: keys, tokens and scopes, what the server refuses to start with, and the database's roles.
+//! Access: keys, tokens, scopes and namespaces, the settings that the server refuses, and the database's roles.
 
+mod actors;
 mod http;
+mod namespaces;
+mod refusals;
 mod requests;
 mod roles;
+mod server;
 mod signer;
 mod startup;

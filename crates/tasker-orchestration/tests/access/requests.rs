@@ -1,15 +1,14 @@
-//! Keys and tokens of all kinds, on all routes.
+//! Every kind of key and token, on every route.
 
 use anyhow::{Context, Result, ensure};
 use chrono::Utc;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
-use tasker_orchestration::{Server, openapi};
-use tasker_runtime::settings::{Access, ApiKey, Scope, Settings};
-use tokio_util::sync::CancellationToken;
+use tasker_orchestration::openapi;
+use tasker_runtime::settings::{Access, Scope};
 use uuid::Uuid;
 
 use crate::http::{Answer, database, send};
+use crate::server::{Running, key};
 use crate::signer::{Signer, hmac_token, unsigned};
 
 const ROUTES: [(&str, &str, &[Scope]); 21] = [
@@ -36,25 +35,16 @@ const ROUTES: [(&str, &str, &[Scope]); 21] = [
     ("DELETE", "/v1/tasks/ID", &[Scope::Operate]),
 ];
 
-/// Who it is, the headers that are sent, and the scopes these stand for, if they count.
+/// A description of the caller, the headers that it sends, and the scopes that it has; none if it is refused.
 type Caller = (&'static str, Vec<(String, String)>, Option<Vec<Scope>>);
-
-fn key(name: &str, scopes: &[Scope]) -> ApiKey {
-    let digest = Sha256::digest(format!("{name}-key"));
-    ApiKey {
-        name: name.to_owned(),
-        scopes: scopes.to_owned(),
-        key_file: None,
-        key_sha256: Some(digest.iter().map(|byte| format!("{byte:02x}")).collect()),
-    }
-}
 
 /// Claims that are valid for an hour.
 fn claims(scope: &str) -> Value {
-    json!({ "sub": "me", "iss": "https://issuer", "aud": ["other", "tasker"], "exp": Utc::now().timestamp() + 3_600, "scope": scope })
+    let exp = Utc::now().timestamp() + 3_600;
+    json!({ "sub": "me", "iss": "https://issuer", "aud": ["other", "tasker"], "exp": exp, "scope": scope })
 }
 
-/// The claims with others in place of theirs; null removes one.
+/// The claims with some of them replaced; null removes one.
 fn claims_but(scope: &str, other: &Value) -> Value {
     let mut claims = claims(scope);
     if let (Some(claims), Some(other)) = (claims.as_object_mut(), other.as_object()) {
@@ -69,21 +59,18 @@ fn claims_but(scope: &str, other: &Value) -> Value {
     claims
 }
 
-/// What the answer says of access: 200 stands for all that is not refused.
+/// 401 or 403 if the request was refused, else 200.
 fn verdict(answer: &Answer) -> u16 {
     if matches!(answer.status, 401 | 403) { answer.status } else { 200 }
 }
 
 #[tokio::test]
-async fn keys_and_tokens_open_what_their_scopes_say() -> Result<()> {
+async fn scopes_decide_which_routes_a_key_or_token_opens() -> Result<()> {
     use Scope::{Operate, Read, Submit};
     let postgres = database().await?;
     let signer = Signer::new()?;
     let pem = signer.public_pem();
-    let mut settings = Settings::default();
-    settings.database.url = postgres.url();
-    settings.orchestration.port = 0;
-    settings.orchestration.access = Access {
+    let access = Access {
         keys: vec![
             key("read", &[Read]),
             key("submit", &[Submit]),
@@ -95,12 +82,10 @@ async fn keys_and_tokens_open_what_their_scopes_say() -> Result<()> {
         jwt_audience: "tasker".to_owned(),
         ..Access::default()
     };
-    let server = Server::bind(&settings).await?;
-    let address = server.address();
-    let shutdown = CancellationToken::new();
-    let running = tokio::spawn(server.run(shutdown.clone()));
+    let server = Running::start(&postgres, access).await?;
+    let address = server.address;
 
-    // Every route of the API's description is in the table of routes, but for what stands for the same rule.
+    // The table holds every route of the API's description, except those that follow the same rule as another route.
     for path in openapi().paths.paths.keys() {
         let pattern = path.replace("{task_uuid}", "ID").replace("{name}", "a");
         let known = ROUTES.iter().any(|(_, route, _)| *route == pattern);
@@ -108,7 +93,7 @@ async fn keys_and_tokens_open_what_their_scopes_say() -> Result<()> {
         ensure!(known || same_rule.contains(&pattern.as_str()), "{path} is not in the table");
     }
 
-    // 1. Who sends what may do what, on every route.
+    // 1. Every caller, on every route.
     let bearer = |credential: &str| vec![("Authorization".to_owned(), format!("Bearer {credential}"))];
     let callers: Vec<Caller> = vec![
         ("nothing", vec![], None),
@@ -158,7 +143,7 @@ async fn keys_and_tokens_open_what_their_scopes_say() -> Result<()> {
     }
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
 
-    // 2. Tokens that do not count, and why.
+    // 2. Tokens that are not valid, and the reasons.
     let now = Utc::now().timestamp();
     let good = signer.token(&claims("read"));
     let parts: Vec<_> = good.split('.').collect();
@@ -166,9 +151,11 @@ async fn keys_and_tokens_open_what_their_scopes_say() -> Result<()> {
     let tampered = format!("{}.{}.{}", parts[0], more.split('.').nth(1).unwrap_or_default(), parts[2]);
     let says = |header: Value| signer.token_with(&header, &claims("read"));
     let but = |other: Value| signer.token(&claims_but("read", &other));
+    let mut with_null = claims("read");
+    with_null["namespaces"] = Value::Null;
     let tokens = [
         ("expired", but(json!({ "exp": now - 1 })), "expired"),
-        ("for ever", but(json!({ "exp": null })), "exp"),
+        ("without an end", but(json!({ "exp": null })), "exp"),
         ("an exp that is text", but(json!({ "exp": "2099-01-01" })), "exp"),
         ("not yet valid", but(json!({ "nbf": now + 600 })), "not valid yet"),
         ("of another issuer", but(json!({ "iss": "https://issuer.example" })), "issuer"),
@@ -180,7 +167,7 @@ async fn keys_and_tokens_open_what_their_scopes_say() -> Result<()> {
         ("unsigned", unsigned("none", &claims("read")), "RS256"),
         ("unsigned RS256", unsigned("RS256", &claims("read")), "not signed"),
         ("HS256 with the public key", hmac_token(pem.as_bytes(), &claims("read")), "RS256"),
-        ("HS256 said of RS256", says(json!({ "alg": "HS256" })), "RS256"),
+        ("signed with RS256 that says HS256", says(json!({ "alg": "HS256" })), "RS256"),
         ("RS512", says(json!({ "alg": "RS512" })), "RS256"),
         ("small letters", says(json!({ "alg": "rs256" })), "RS256"),
         ("critical extensions", says(json!({ "alg": "RS256", "crit": ["b64"], "b64": false })), "critical"),
@@ -189,6 +176,10 @@ async fn keys_and_tokens_open_what_their_scopes_say() -> Result<()> {
         ("one part too many", format!("{good}.{}", parts[2]), "not"),
         ("padded", format!("{good}=="), "not a JWT"),
         ("nonsense", "a.b.c".to_owned(), "not a JWT"),
+        ("with a scope that is a number", but(json!({ "scope": 7 })), "wrong type"),
+        ("with namespaces that are text", but(json!({ "namespaces": "shop" })), "wrong type"),
+        ("with namespaces that are null", signer.token(&with_null), "wrong type"),
+        ("with a long subject", but(json!({ "sub": "x".repeat(256) })), "longer than 255"),
     ];
     for (what, token, reason) in &tokens {
         let answer = send(address, "GET", "/v1/tasks", &[("Authorization", &format!("Bearer {token}"))], "").await?;
@@ -199,12 +190,10 @@ async fn keys_and_tokens_open_what_their_scopes_say() -> Result<()> {
     let one_audience = but(json!({ "aud": "tasker", "nbf": now - 1, "exp": now as f64 + 99.5 }));
     let answer = send(address, "GET", "/v1/tasks", &[("Authorization", &format!("Bearer {one_audience}"))], "").await?;
     ensure!(answer.status == 200, "{answer:?}");
-    // One header is looked at.
+    // Only one of the two headers is read.
     let answer =
         send(address, "GET", "/v1/tasks", &[("X-API-Key", "nobody"), ("Authorization", "Bearer read-key")], "").await?;
     ensure!(answer.status == 200, "{answer:?}");
 
-    shutdown.cancel();
-    running.await?;
-    Ok(())
+    server.stop().await
 }

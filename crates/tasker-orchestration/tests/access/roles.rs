@@ -1,4 +1,4 @@
-//! The role that migrates and the role that runs, as docs/access.md makes them, on a real PostgreSQL.
+//! The owner's role and the runtime role, created as docs/access.md says, on a real PostgreSQL.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -21,7 +21,7 @@ async fn run(pool: &PgPool, sql: &str) -> sqlx::Result<()> {
     sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(pool).await.map(drop)
 }
 
-/// The code of PostgreSQL's error.
+/// The SQLSTATE of PostgreSQL's error.
 fn refusal(result: sqlx::Result<()>) -> String {
     let code = result.err().and_then(|error| error.as_database_error()?.code().map(|code| code.into_owned()));
     code.unwrap_or_else(|| "none".to_owned())
@@ -32,10 +32,14 @@ async fn connect(url: &str, user: &str, database: &str) -> Result<PgPool> {
     Ok(PgPoolOptions::new().max_connections(2).connect_with(options).await?)
 }
 
-/// Stores a template in a namespace and runs a task of it: one step fails and is retried, one is resolved by hand. In the end
-/// the task is deleted.
+/// Stores a template in a namespace and runs a task of it: one step fails and is retried, and one is resolved by hand.
+/// Then deletes the task.
 async fn use_engine(engine: &Engine, namespace: &str) -> Result<()> {
-    let step = |name: &str, dependencies: Value| json!({ "name": name, "handler": { "callable": "c" }, "dependencies": dependencies, "retry": { "limit": 1 } });
+    let handler = json!({ "callable": "c" });
+    let step = |name: &str, dependencies: Value| {
+        let retry = json!({ "limit": 1 });
+        json!({ "name": name, "handler": handler, "dependencies": dependencies, "retry": retry })
+    };
     let source = json!({
         "name": "t", "namespace_name": namespace, "version": "1.0.0",
         "steps": [step("a", json!([])), step("b", json!(["a"])), step("c", json!(["b"]))],
@@ -78,12 +82,12 @@ async fn use_engine(engine: &Engine, namespace: &str) -> Result<()> {
 }
 
 #[tokio::test]
-async fn the_role_that_runs_needs_no_right_to_change_the_schema() -> Result<()> {
+async fn the_runtime_role_works_without_the_right_to_change_the_schema() -> Result<()> {
     let postgres =
         LocalPostgres::start(Options { settings: vec![("fsync".to_owned(), "off".to_owned())], ..Options::default() })
             .await?;
     let admin = PgPoolOptions::new().max_connections(1).connect(&postgres.url()).await?;
-    // The lines of docs/access.md; the name of the role that runs needs quotes, to see that it gets them.
+    // The statements of docs/access.md. The name of the runtime role needs quotes, to test that it gets them.
     run(&admin, "create role tasker_owner login password 'test'").await?;
     run(&admin, "create role \"tasker Runtime\" login password 'test'").await?;
     run(&admin, "create database tasker owner tasker_owner").await?;
@@ -102,7 +106,7 @@ async fn the_role_that_runs_needs_no_right_to_change_the_schema() -> Result<()> 
     engine.pgmq_info().await?;
     engine.list_namespaces().await?;
 
-    // Namespaces that were there, that are new, and whose queue has another name.
+    // A namespace that exists, a new one, and one whose queue has another name.
     let existing = engine.find_template("before", "t", None).await?.context("the owner's template")?;
     let task = NewTask {
         task_id: Uuid::now_v7(),
@@ -117,7 +121,7 @@ async fn the_role_that_runs_needs_no_right_to_change_the_schema() -> Result<()> 
     ensure!(engine.start_steps("w", &["before".to_owned()], 1, LEASE, &[]).await?.len() == 1);
     use_engine(&engine, "after").await?;
     use_engine(&engine, "Of_Its_Own").await?;
-    // The owner can go on with what the other made.
+    // The owner can use what the runtime role created.
     ensure!(owners.start_steps("w", &["after".to_owned()], 1, LEASE, &[]).await?.is_empty());
 
     let forbidden = [
@@ -154,7 +158,7 @@ async fn the_role_that_runs_needs_no_right_to_change_the_schema() -> Result<()> 
         ensure!(code == "42501", "{sql}: {code}");
     }
 
-    // A search path of the caller's leads nothing astray that runs with the owner's rights.
+    // The caller's search path does not mislead the function that runs with the owner's rights.
     let mut astray = runtime.acquire().await?;
     sqlx::raw_sql(
         "create function pg_temp.hashtext(text) returns int language sql return 1 / 0;
@@ -167,7 +171,7 @@ async fn the_role_that_runs_needs_no_right_to_change_the_schema() -> Result<()> 
     drop(astray);
     ensure!(engine.list_namespaces().await?.iter().any(|namespace| namespace.namespace == "astray"));
 
-    // Nobody else gets in; that this grants nothing is a warning only.
+    // Other roles get no access: PostgreSQL only warns that this statement grants nothing.
     run(&runtime, "grant select on tasker.tasks to public; grant usage on schema tasker to public").await?;
     run(&admin, "create role other login password 'test'").await?;
     let other = connect(&postgres.url(), "other", "tasker").await?;
@@ -175,7 +179,7 @@ async fn the_role_that_runs_needs_no_right_to_change_the_schema() -> Result<()> 
         ensure!(refusal(run(&other, sql).await) == "42501", "{sql}");
     }
 
-    // It leaves as docs/access.md says.
+    // The role is removed as docs/access.md says.
     for pool in [&runtime, &other] {
         pool.close().await;
     }

@@ -1,4 +1,4 @@
-//! An issuer of tokens: an RSA key made at run time, and signatures of all kinds, right and wrong.
+//! An issuer of tokens: it generates an RSA key, and signs valid and invalid tokens.
 
 use anyhow::{Context, Result};
 use base64::Engine as _;
@@ -47,7 +47,7 @@ impl Signer {
         self.token_with(&json!({ "alg": "RS256", "typ": "JWT" }), claims)
     }
 
-    /// A token with this header, whatever it says, signed with RS256.
+    /// A token with this header, signed with RS256 even if the header names another algorithm.
     pub(crate) fn token_with(&self, header: &Value, claims: &Value) -> String {
         let signed = signed(header, claims);
         // RFC 8017, section 9.2: EMSA-PKCS1-v1_5.
@@ -85,7 +85,7 @@ fn signed(header: &Value, claims: &Value) -> String {
     format!("{}.{}", part(header), part(claims))
 }
 
-/// A random prime whose two highest bits are set, so that the product of two has all the bits.
+/// A random prime. Its two highest bits are set, so the product of two such primes has the full number of bits.
 fn prime(bits: u32) -> BigUint {
     let two = BigUint::from(2u32);
     loop {
@@ -110,7 +110,7 @@ fn prime(bits: u32) -> BigUint {
     }
 }
 
-/// A value of ASN.1, in DER.
+/// An ASN.1 value in DER.
 fn der(tag: u8, content: &[u8]) -> Vec<u8> {
     let length = content.len();
     let bytes = length.to_be_bytes();

@@ -1,7 +1,6 @@
 //! The settings of a process: from a file and from the environment.
 
 use std::fs;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
@@ -74,16 +73,9 @@ pub(super) fn read_toml<T: DeserializeOwned>(path: &Path) -> Result<T, SettingsE
     let text =
         fs::read_to_string(path).map_err(|source| SettingsError::Unreadable { path: path.to_owned(), source })?;
     toml::from_str(&text).map_err(|error| {
-        let (line, column) = place(&text, error.span());
+        let (line, column) = tasker_api::line_and_column(&text, error.span().map_or(0, |span| span.start));
         SettingsError::Malformed { path: path.to_owned(), line, column, message: error.message().to_owned() }
     })
-}
-
-/// Returns line and column of the beginning of `span`, from 1.
-fn place(text: &str, span: Option<Range<usize>>) -> (usize, usize) {
-    let before = span.and_then(|span| text.get(..span.start)).unwrap_or_default();
-    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
 }
 
 #[cfg(test)]

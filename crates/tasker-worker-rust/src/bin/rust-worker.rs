@@ -12,9 +12,9 @@ use tasker_runtime::{logging, probe, shutdown};
 
 /// Tasker's sample worker: runs the steps of the sample workflows.
 ///
-/// Settings come from flags, then the environment (DATABASE_URL, TASKER_NAMESPACES, TASKER_WORKER_ID), then the settings file,
-/// then defaults. Exit codes: 0 after an ordered shutdown (SIGTERM, SIGINT), 1 if the worker cannot start or is not healthy,
-/// 2 for wrong arguments.
+/// Settings come from flags, then the environment (DATABASE_URL, TASKER_NAMESPACES, TASKER_WORKER_ID), then the
+/// settings file, then defaults. Exit codes: 0 after a graceful shutdown (SIGTERM, SIGINT), 1 if the worker cannot
+/// start or is unhealthy, 2 for wrong arguments.
 #[derive(Parser)]
 #[command(name = "rust-worker", version)]
 struct Arguments {
@@ -24,7 +24,7 @@ struct Arguments {
     /// The address of the status API.
     #[arg(long, env = "TASKER_WORKER_HOST", global = true)]
     host: Option<IpAddr>,
-    /// The port of the status API; 0 takes a free one.
+    /// The port of the status API; 0 chooses a free one.
     #[arg(long, env = "TASKER_WORKER_PORT", global = true)]
     port: Option<u16>,
     #[command(subcommand)]
@@ -33,7 +33,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Ask the worker at this host and port whether it is healthy, and exit: 0 if it is, otherwise 1.
+    /// Check the health of the worker on this machine: exit code 0 if it is healthy, otherwise 1.
     Health,
 }
 
@@ -47,7 +47,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error.to_string()),
     };
-    // A handler that blocks its thread must not keep the process.
+    // A handler that blocks its thread must not keep the process alive.
     runtime.shutdown_timeout(Duration::from_millis(100));
     code
 }

@@ -1,4 +1,4 @@
-//! A database for each test, and what tests ask of it.
+//! A database for each test, and helpers.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use local_postgres::{LocalPostgres, Options};
 use serde_json::{Value, json};
 use sqlx::postgres::{PgPool, PgPoolOptions};
 use tasker_api::{StepDetail, TaskDetail, TaskState};
-use tasker_engine::database::MIGRATOR;
+
 use tasker_engine::{CreateOutcome, Engine, NewTask};
 use tasker_runtime::settings;
 use tasker_worker::{Worker, WorkerBuilder};
@@ -16,10 +16,10 @@ use tokio::sync::OnceCell;
 use tokio::time::sleep;
 use uuid::Uuid;
 
-/// How long a test waits for something to happen.
+/// How long a test waits for a condition.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
-/// The database with the schema, which the tests copy.
+/// The database with the schema. Each test gets a copy.
 const PREPARED: &str = "prepared";
 
 pub(crate) async fn start_server() -> LocalPostgres {
@@ -27,16 +27,15 @@ pub(crate) async fn start_server() -> LocalPostgres {
     LocalPostgres::start(Options { settings, ..Options::default() }).await.unwrap()
 }
 
-/// A database with the schema on a server of its own.
+/// Creates a database with the schema on this server.
 pub(crate) async fn prepare(server: &LocalPostgres, name: &str) -> PgPool {
     execute(&server.url(), &format!("create database {name}")).await;
     let pool = connect(&server.database_url(name)).await;
-    pgmq_notify::install(&pool).await.unwrap();
-    MIGRATOR.run(&pool).await.unwrap();
+    tasker_engine::migrate(&pool).await.unwrap();
     pool
 }
 
-/// A new database with the schema, on a server that the tests of a process share. The server ends with the process.
+/// Creates a database with the schema on a server that the tests of a process share. The server ends with the process.
 pub(crate) async fn database() -> PgPool {
     static SERVER: OnceCell<LocalPostgres> = OnceCell::const_new();
     let server = SERVER
@@ -61,7 +60,8 @@ async fn execute(url: &str, statement: &str) {
     pool.close().await;
 }
 
-/// A worker of namespace `test` on a free port. It polls so seldom that only notifications and due times can wake it.
+/// A worker of namespace `test` on a free port. It polls so rarely that only notifications and due messages can wake
+/// it.
 pub(crate) fn worker(pool: &PgPool) -> WorkerBuilder {
     worker_with(pool, settings())
 }
@@ -74,7 +74,7 @@ pub(crate) fn settings() -> settings::Worker {
     settings::Worker { port: 0, poll_interval_ms: 60_000, ..settings::Worker::default() }
 }
 
-/// Stores a template of namespace `test` with these steps (a YAML list), and creates one task of it.
+/// Stores a template of namespace `test` with these steps (a YAML list), and creates a task from it.
 pub(crate) async fn create_task(pool: &PgPool, steps: &str) -> Uuid {
     let engine = Engine::new(pool.clone());
     let name = format!("template_{}", Uuid::new_v4().simple());
@@ -100,7 +100,7 @@ pub(crate) async fn get_task(pool: &PgPool, task_id: Uuid) -> TaskDetail {
     Engine::new(pool.clone()).get_task(task_id).await.unwrap().unwrap()
 }
 
-/// The task, once it is in this state.
+/// Waits until the task is in this state, and returns it.
 pub(crate) async fn task_in(pool: &PgPool, task_id: Uuid, state: TaskState) -> TaskDetail {
     wait_for(&format!("task to be {state}"), async || {
         let task = get_task(pool, task_id).await;
@@ -109,14 +109,14 @@ pub(crate) async fn task_in(pool: &PgPool, task_id: Uuid, state: TaskState) -> T
     .await
 }
 
-/// The value, once there is one.
+/// Waits until there is a value, and returns it.
 pub(crate) async fn wait_for<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + DEADLINE;
     loop {
         if let Some(value) = look().await {
             return value;
         }
-        assert!(Instant::now() < deadline, "waited for {what} in vain");
+        assert!(Instant::now() < deadline, "{what}: nothing within {DEADLINE:?}");
         sleep(Duration::from_millis(5)).await;
     }
 }
@@ -125,21 +125,21 @@ pub(crate) fn step<'a>(task: &'a TaskDetail, name: &str) -> &'a StepDetail {
     task.steps.iter().find(|step| step.name == name).unwrap()
 }
 
-/// Kind and message of a step's error.
+/// The kind and the message of a step's error.
 pub(crate) fn error_of(task: &TaskDetail, name: &str) -> (String, String) {
     let error = step(task, name).error.as_ref().unwrap();
     let text = |key: &str| error[key].as_str().unwrap().to_owned();
     (text("kind"), text("message"))
 }
 
-/// Sends a request to a worker's status API; returns status code, content type and body.
+/// Sends a request to a worker's status API. Returns the status code, the content type and the body.
 pub(crate) async fn request(worker: &Worker, method: &str, path: &str) -> (u16, String, String) {
     let mut stream = TcpStream::connect(worker.address()).await.unwrap();
     let head = format!("{method} {path} HTTP/1.1\r\nHost: worker\r\nConnection: close\r\n\r\n");
     stream.write_all(head.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let mut response = String::new();
+    stream.read_to_string(&mut response).await.unwrap();
+    let (head, body) = response.split_once("\r\n\r\n").unwrap();
     let code = head.split(' ').nth(1).unwrap().parse().unwrap();
     let content_type = head.lines().find_map(|line| line.strip_prefix("content-type: ")).unwrap_or_default().to_owned();
     (code, content_type, body.to_owned())

@@ -1,4 +1,4 @@
-//! Stacks to test, and what tests do with them.
+//! Stacks, and helpers for tests.
 
 mod process;
 mod stack;
@@ -14,10 +14,10 @@ use uuid::Uuid;
 pub(crate) use process::{Process, binary, send_signal};
 pub(crate) use stack::{OwnStack, Stack};
 
-/// How long anything in a test may take. Far more than it does: only a failure is meant to meet it.
+/// How long anything in a test may take: far longer than it does unless the test fails.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
-/// A request for a task of a sample workflow.
+/// A request to create a task.
 pub(crate) fn task(namespace: &str, name: &str, context: Value) -> CreateTask {
     CreateTask {
         namespace: namespace.to_owned(),
@@ -30,7 +30,7 @@ pub(crate) fn task(namespace: &str, name: &str, context: Value) -> CreateTask {
     }
 }
 
-/// A name that no other test uses.
+/// A unique name.
 pub(crate) fn unique(prefix: &str) -> String {
     format!("{prefix}_{}", Uuid::now_v7().simple())
 }
@@ -61,7 +61,7 @@ pub(crate) async fn run(api: &impl OrchestrationApiClient, request: &CreateTask)
 /// Creates a task and waits until it has completed.
 pub(crate) async fn complete(api: &impl OrchestrationApiClient, request: &CreateTask) -> Result<TaskDetail> {
     let task = run(api, request).await?;
-    anyhow::ensure!(task.summary.status == TaskState::Completed, "the task has not completed: {task:#?}");
+    anyhow::ensure!(task.summary.status == TaskState::Completed, "the task did not complete: {task:#?}");
     Ok(task)
 }
 
@@ -70,7 +70,7 @@ pub(crate) fn step<'a>(task: &'a TaskDetail, name: &str) -> Result<&'a StepDetai
     task.steps.iter().find(|step| step.name == name).with_context(|| format!("no step {name}"))
 }
 
-/// Waits until `probe` gives a value; `what` names it if it never comes.
+/// Waits until `probe` returns a value. `what` describes it in the error.
 pub(crate) async fn eventually<T, F: Future<Output = Result<Option<T>>>>(
     what: &str,
     probe: impl Fn() -> F,

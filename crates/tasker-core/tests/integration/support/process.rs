@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 
 use super::DEADLINE;
 
-/// The path of one of the project's binaries: in `TASKER_BIN_DIR`, else beside the tests.
+/// The path of one of the project's binaries: in `TASKER_BIN_DIR`, otherwise next to the tests.
 pub(crate) fn binary(name: &str) -> Result<PathBuf> {
     let folder = match std::env::var_os("TASKER_BIN_DIR") {
         Some(folder) => PathBuf::from(folder),
@@ -28,14 +28,14 @@ pub(crate) fn binary(name: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Sends a signal, by its name or number, to a process.
+/// Sends a signal, given by name or number, to a process.
 pub(crate) fn send_signal(pid: u32, signal: &str) -> Result<()> {
     let status = Command::new("kill").args([&format!("-{signal}"), &pid.to_string()]).status()?;
     anyhow::ensure!(status.success(), "kill -{signal} {pid} failed");
     Ok(())
 }
 
-/// A running binary. Killed, and its last log lines shown if the test has failed, when dropped.
+/// A running binary. Dropping it kills it, and prints its log if the test has failed.
 #[derive(Debug)]
 pub(crate) struct Process {
     name: &'static str,
@@ -45,7 +45,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts a service on a free port; returns when it listens.
+    /// Starts a service on a free port. Returns once it listens.
     pub(crate) fn start(name: &'static str, settings: &Path, arguments: &[&str]) -> Result<Self> {
         let mut child = Command::new(binary(name)?)
             .args(["--port", "0"])
@@ -67,7 +67,7 @@ impl Process {
                     .ok()
                     .and_then(|event| Some(event.get("address")?.as_str()?.to_owned()));
                 if let Some(address) = address {
-                    // Only the first is waited for.
+                    // Only the first one is received.
                     let _ = listens.send(address);
                 }
                 lines.lock().unwrap().push(line);
@@ -76,9 +76,9 @@ impl Process {
         let mut process = Self { name, child, log, address: String::new() };
         process.address = match listening.recv_timeout(DEADLINE) {
             Ok(address) => address,
-            Err(RecvTimeoutError::Timeout) => bail!("{name} does not listen:\n{}", process.log()),
+            Err(RecvTimeoutError::Timeout) => bail!("{name} did not listen in time:\n{}", process.log()),
             Err(RecvTimeoutError::Disconnected) => {
-                bail!("{name} has ended ({}):\n{}", process.child.wait()?, process.log())
+                bail!("{name} exited ({}):\n{}", process.child.wait()?, process.log())
             }
         };
         Ok(process)
@@ -89,12 +89,12 @@ impl Process {
         format!("http://{}", self.address)
     }
 
-    /// What it has logged.
+    /// Its log.
     pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().join("\n")
     }
 
-    /// Ends it as `kill -9` does.
+    /// Kills it with SIGKILL.
     pub(crate) fn kill(&mut self) -> Result<()> {
         self.child.kill()?;
         self.child.wait()?;
@@ -106,7 +106,7 @@ impl Process {
         send_signal(self.child.id(), signal)
     }
 
-    /// Asks it to end, and waits until it has.
+    /// Stops it with SIGTERM and waits until it has exited.
     pub(crate) fn stop(&mut self) -> Result<ExitStatus> {
         self.signal("TERM")?;
         let begun = Instant::now();
@@ -114,7 +114,7 @@ impl Process {
             if let Some(status) = self.child.try_wait()? {
                 return Ok(status);
             }
-            anyhow::ensure!(begun.elapsed() < DEADLINE, "{} does not end:\n{}", self.name, self.log());
+            anyhow::ensure!(begun.elapsed() < DEADLINE, "{} did not exit in time:\n{}", self.name, self.log());
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -122,7 +122,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended already.
+        // It may have exited already.
         let _ = self.kill();
         if std::thread::panicking() {
             eprintln!("--- log of {}\n{}", self.name, self.log());

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::Process;
 
-/// A stack: the one that the environment names, or one of our own.
+/// A stack: the one that the environment names, or a new one.
 #[derive(Debug)]
 pub(crate) struct Stack {
     pub(crate) orchestration_url: String,
@@ -17,7 +17,7 @@ pub(crate) struct Stack {
 }
 
 impl Stack {
-    /// The stack that the environment names, else a new one.
+    /// Uses the stack that the environment names, or starts a new one.
     pub(crate) async fn start() -> Result<Self> {
         let named = |name| std::env::var(name).ok().filter(|url| !url.is_empty());
         match (named("TASKER_TEST_ORCHESTRATION_URL"), named("TASKER_TEST_WORKER_URL")) {
@@ -32,21 +32,21 @@ impl Stack {
         }
     }
 
-    /// A client of the server.
+    /// A client for the server.
     pub(crate) fn api(&self) -> Result<OrchestrationClient> {
         Ok(OrchestrationClient::new(&self.orchestration_url)?)
     }
 
-    /// A client of the worker.
+    /// A client for the worker.
     pub(crate) fn worker(&self) -> Result<WorkerClient> {
         Ok(WorkerClient::new(&self.worker_url)?)
     }
 }
 
-/// A PostgreSQL of our own, and as many servers and workers as a test wants.
+/// A private PostgreSQL, and as many servers and workers as a test needs.
 #[derive(Debug)]
 pub(crate) struct OwnStack {
-    // In the order in which they end.
+    // Dropped in this order.
     pub(crate) workers: Vec<Process>,
     pub(crate) servers: Vec<Process>,
     pub(crate) postgres: LocalPostgres,
@@ -54,14 +54,14 @@ pub(crate) struct OwnStack {
 }
 
 impl OwnStack {
-    /// A migrated database, no server and no worker yet.
+    /// Starts PostgreSQL, without servers and workers.
     pub(crate) async fn start() -> Result<Self> {
         Self::start_with(json!({})).await
     }
 
-    /// The same, with some settings of section `worker`.
+    /// The same, with settings of section `worker`.
     pub(crate) async fn start_with(worker: Value) -> Result<Self> {
-        // What is committed survives a kill of PostgreSQL; only the machine must not stop. Tests need no more.
+        // Commits survive a crash of PostgreSQL, but not of the machine. Tests need no more.
         let settings = [("fsync", "off"), ("synchronous_commit", "on")];
         let postgres = LocalPostgres::start(Options {
             settings: settings.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
@@ -85,14 +85,14 @@ impl OwnStack {
         self.servers.last().context("just started")
     }
 
-    /// Starts one more worker. A server must have been started before: it migrates the database.
+    /// Starts one more worker. Start a server first, because it migrates the database.
     pub(crate) fn start_worker(&mut self) -> Result<&Process> {
         let worker = Process::start("rust-worker", &self.settings.path().join("settings.toml"), &[])?;
         self.workers.push(worker);
         self.workers.last().context("just started")
     }
 
-    /// A client of a server.
+    /// A client for a server.
     pub(crate) fn api(&self, server: usize) -> Result<OrchestrationClient> {
         let server = self.servers.get(server).context("no such server")?;
         Ok(OrchestrationClient::new(&server.url())?)

@@ -1,0 +1,63 @@
+-- The engine of Tasker: the state machine of tasks and steps, in PostgreSQL. Start reading here.
+--
+-- The life of a task
+-- ------------------
+-- A template (`task_templates`, `template_steps`) is a directed acyclic graph of steps. A stored template
+-- never changes. A new graph is a new version, and a running task keeps the version it started with.
+--
+-- 1. `create_tasks` inserts a task and one row for each step. Steps that depend on nothing are `enqueued`:
+--    each gets a message in the PGMQ queue of the task's namespace. The other steps are `pending` and count
+--    the dependencies that they still wait for.
+-- 2. A worker calls `start_steps`. The call reads visible messages, hides each one for the length of a lease,
+--    and makes the steps `in_progress`. It counts the attempt and issues a random fencing token.
+-- 3. The worker runs the handlers and calls `complete_steps` with a batch of results. A result is accepted
+--    only with the token of the lease that holds the step. A completed step deletes its message and counts
+--    down its dependents. Dependents that reach zero are enqueued, or handed to the same worker at once. The
+--    last step completes the task.
+-- 4. A step whose handler failed is `waiting_for_retry`: its message is hidden for the backoff delay. When no
+--    attempt is left, or the error is permanent, the step is `failed`. A task with failed steps and nothing
+--    left to run is `blocked_by_failures` until an operator retries or resolves the steps, or fails or
+--    cancels the task.
+-- 5. When a worker dies, its leases expire and its messages become visible. The next `start_steps` counts a
+--    new attempt. Workers call `extend_leases` for long steps.
+--
+--          create            start              complete
+--   pending ----> enqueued ----> in_progress ---------------> completed
+--                    ^            |   |  ^
+--                    |    failure |   |  | start, after the backoff delay
+--           released |            v   |  |
+--                    +--- waiting_for_retry
+--                                     |  no attempt left, or a permanent error
+--                                     +-----------> failed --(operator)--> enqueued, resolved_manually
+--   any state that is not final --(operator)--> cancelled
+--
+-- Rules that every function keeps
+-- -------------------------------
+-- * One call is one transaction. It writes everything for a whole batch at once.
+-- * Locks are taken in one order: tasks by task_id, then steps by (task_id, step_no), once in each call.
+--   Messages are only locked with SKIP LOCKED. So calls cannot deadlock. Every change of a step first locks
+--   its task. There are two exceptions, which take step locks in the same order and do not change the task:
+--   `start_steps` for a step that is waiting in the queue, and `extend_leases`.
+-- * The queue is a hint. A message means "look at this step", and the row in `steps` decides. The next reader
+--   deletes a message that is not needed and defers a message that is too early.
+-- * Read first, into arrays. Write in a later statement. A volatile function inside a larger statement sees a
+--   later snapshot than the statement itself.
+-- * Statements are few, each does as much as it can, and they run in PL/pgSQL, which caches their plans. A
+--   batch of one step decides the latency, and most of its cost is starting statements.
+-- * Sessions that call the engine use the planner settings of `src/database.rs`. Without them the planner
+--   overestimates set-returning functions and underestimates young tables.
+--
+-- How functions change
+-- --------------------
+-- These files are the only source of the functions. `tasker-cli db migrate` runs all of them in one
+-- transaction when their hash differs from the installed one, and drops functions that are no longer here.
+--
+-- Programs of the release before this one may call the functions while an upgrade is rolling. So a function
+-- that programs call keeps its arguments and its result for one more release. A changed version gets other
+-- arguments, and the old one moves to `90_release_0_1.sql` until the next release.
+
+-- The engine's only clock. A session may set it (`set tasker.now = '2030-01-01'`), so that tests of leases
+-- and backoff do not wait.
+create or replace function tasker.now() returns timestamptz
+language sql volatile parallel safe
+return coalesce(nullif(current_setting('tasker.now', true), '')::timestamptz, clock_timestamp());

@@ -1,0 +1,81 @@
+-- Namespaces, their queues, and templates.
+
+-- The PGMQ queue of a namespace. It has the name of the namespace where PGMQ accepts it (up to 47 characters,
+-- case-insensitive). Otherwise the name is a readable part of the namespace and a digest.
+create or replace function tasker.queue_name(p_namespace text) returns text
+language sql immutable
+return case
+    when p_namespace ~ '^[a-z0-9_]{1,47}$' then p_namespace
+    else left(regexp_replace(lower(p_namespace), '[^a-z0-9]+', '_', 'g'), 30) || '_' || left(md5(p_namespace), 16)
+end;
+
+-- Creates the namespace and its queue if they do not exist. It runs with the rights of the owner, because a
+-- queue is a table and the runtime role cannot create tables. Every name is qualified, so a caller's search
+-- path has no effect.
+create or replace function tasker.ensure_namespace(p_namespace text) returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_queue text := tasker.queue_name(p_namespace);
+begin
+    if exists (select from tasker.namespaces n where n.namespace = p_namespace) then
+        return;
+    end if;
+    perform pg_advisory_xact_lock(hashtext('tasker.ensure_namespace'));
+    if exists (select from tasker.namespaces n where n.namespace = p_namespace) then
+        return;
+    end if;
+    perform pgmq.create(v_queue);
+    -- Queue rows are updated and deleted all the time. Leave room in the page, and vacuum after a fixed
+    -- number of changes.
+    execute format('alter table pgmq.%I set (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.01,
+                    autovacuum_vacuum_threshold = 2000)', 'q_' || v_queue);
+    -- Roles that can run steps can use the queue.
+    perform tasker.grant_queue(v_queue, a.grantee::regrole)
+    from pg_class c, aclexplode(c.relacl) a
+    where c.oid = 'tasker.steps'::regclass and a.privilege_type = 'UPDATE' and a.grantee not in (0, c.relowner);
+    insert into tasker.namespaces (namespace, queue, created_at) values (p_namespace, v_queue, tasker.now());
+end
+$$;
+
+-- Stores one version of a template. `p_steps` is a JSON array in the order of the step numbers. Each element
+-- has the columns of `template_steps` as keys. Outcomes:
+--   created    the version is new
+--   unchanged  the version exists with the same definition
+--   conflict   the version exists with another definition
+create or replace function tasker.apply_template(
+    p_namespace text, p_name text, p_version text, p_version_key text, p_definition jsonb, p_steps jsonb,
+    out template_id bigint, out outcome text
+)
+language plpgsql as $$
+declare
+    v_stored jsonb;
+begin
+    perform tasker.ensure_namespace(p_namespace);
+    insert into tasker.task_templates as t (
+        namespace, name, version, version_key, definition, total_steps, root_steps, created_at)
+    select p_namespace, p_name, p_version, p_version_key, p_definition, count(*),
+           count(*) filter (where step -> 'dependencies' = '[]'), tasker.now()
+    from jsonb_array_elements(p_steps) step
+    on conflict do nothing
+    returning t.template_id into template_id;
+
+    if template_id is null then
+        -- Compare the sort key, because versions that differ only in build metadata are the same version.
+        select t.template_id, t.definition into template_id, v_stored
+        from tasker.task_templates t
+        where t.namespace = p_namespace and t.name = p_name and t.version_key = p_version_key;
+        outcome := case when v_stored = p_definition then 'unchanged' else 'conflict' end;
+        return;
+    end if;
+
+    insert into tasker.template_steps (
+        template_id, step_no, name, callable, initialization, dependencies, dependents,
+        max_attempts, backoff, backoff_base_ms, max_backoff_ms, timeout_seconds)
+    select apply_template.template_id, (e.ordinal - 1)::smallint, s.name, s.callable, s.initialization, s.dependencies,
+           s.dependents, s.max_attempts, s.backoff, s.backoff_base_ms, s.max_backoff_ms, s.timeout_seconds
+    from jsonb_array_elements(p_steps) with ordinality e(step, ordinal),
+         jsonb_populate_record(null::tasker.template_steps, e.step) s;
+    outcome := 'created';
+end
+$$;

@@ -1,0 +1,248 @@
+-- Claiming steps, and the functions that claiming and completing share.
+
+-- Notifies listeners that tasks came to rest. It sends one notification. The payload lists the ids if they
+-- fit, and is empty otherwise: listeners then look at every task that they wait for.
+create or replace function tasker.announce(p_task_ids uuid[]) returns void
+language plpgsql as $$
+begin
+    if p_task_ids is not null then
+        perform pg_notify('tasker.tasks_at_rest',
+            case when cardinality(p_task_ids) <= 200 then array_to_string(p_task_ids, ',') else '' end);
+    end if;
+end
+$$;
+
+-- All that a worker needs to run the steps that it has just claimed.
+create or replace function tasker.leased_steps(
+    p_task_ids uuid[], p_step_nos smallint[], p_msg_ids bigint[], p_waited_seconds double precision[]
+)
+returns setof tasker.leased_step
+language plpgsql stable
+as $$
+begin
+    return query
+    select s.task_id, s.step_no, s.token, c.msg_id, t.namespace, tt.name, tt.version, ts.name, ts.callable,
+           ts.initialization, t.context,
+           coalesce((
+               select json_object_agg(ds.name, d.result)
+               from tasker.steps d
+               join tasker.template_steps ds on ds.template_id = t.template_id and ds.step_no = d.step_no
+               where d.task_id = s.task_id and d.step_no = any (ts.dependencies)), '{}'),
+           s.attempts, ts.max_attempts, ts.timeout_seconds, c.waited_seconds
+    from unnest(p_task_ids, p_step_nos, p_msg_ids, p_waited_seconds)
+        c(task_id, step_no, msg_id, waited_seconds)
+    join tasker.steps s on s.task_id = c.task_id and s.step_no = c.step_no
+    join tasker.tasks t on t.task_id = s.task_id
+    join tasker.task_templates tt on tt.template_id = t.template_id
+    join tasker.template_steps ts on ts.template_id = t.template_id and ts.step_no = s.step_no;
+end
+$$;
+
+-- Claims up to `p_limit` steps of the namespaces, in the order of the namespaces, for the length of a lease.
+--
+-- A claim does not have to survive a crash of PostgreSQL, because the message is then visible again. So the
+-- commit does not wait for the disk. Tokens are random, so the holder of a claim that a crash undid is
+-- refused.
+--
+-- `p_look_back` has one element for each namespace. It is the longest time that a message may have been
+-- visible to be found; null means any time. While an old transaction is open, index entries of deleted
+-- messages remain, and they are older than all messages that exist. A caller that knows that nothing older
+-- exists does not have to step over them.
+create or replace function tasker.start_steps(
+    p_worker_id text, p_namespaces text[], p_look_back interval[], p_limit integer, p_lease interval
+)
+returns setof tasker.leased_step
+language plpgsql
+as $$
+declare
+    v_now timestamptz := tasker.now();
+    v_lease_end timestamptz := v_now + p_lease;
+    v_namespace text;
+    v_look_back interval;
+    v_queue text;
+    v_msg_ids bigint[];
+    v_visible_at timestamptz[];
+    v_messages jsonb[];
+    v_read tasker.read_message[];
+    v_idle tasker.read_message[];
+    v_lock uuid[];
+    v_steps tasker.read_step[];
+    v_full boolean;
+begin
+    perform set_config('synchronous_commit', 'off', true);
+
+    -- 1. Read messages, oldest first, and hide them for the length of the lease. If none of a full batch is
+    --    needed, read again, because more may wait behind it. Tasks and steps are locked afterwards, once, to
+    --    keep the order of locks.
+    for v_round in 1..10 loop
+        v_read := '{}';
+        for v_namespace, v_look_back in select * from unnest(p_namespaces, p_look_back) loop
+            exit when cardinality(v_read) >= p_limit;
+            v_queue := 'q_' || tasker.queue_name(v_namespace);
+            execute format(
+                'select array_agg(msg_id), array_agg(vt), array_agg(message) from (
+                     select msg_id, vt, message from pgmq.%I
+                     where vt > $1 and vt <= $2 order by vt limit $3 for update skip locked) m', v_queue)
+            into v_msg_ids, v_visible_at, v_messages
+            using coalesce(v_now - v_look_back, '-infinity'), v_now, p_limit - cardinality(v_read);
+            continue when v_msg_ids is null;
+            execute format('update pgmq.%I set vt = $1, read_ct = read_ct + 1 where msg_id = any ($2)', v_queue)
+            using v_lease_end, v_msg_ids;
+
+            v_read := v_read || array(
+                select (v_namespace, m.msg_id, m.visible_at,
+                        case when m.message ->> 'task_id' ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+                             then (m.message ->> 'task_id')::uuid end,
+                        case when m.message ->> 'step_no' ~ '^(0|[1-9][0-9]{0,3})$'
+                             then (m.message ->> 'step_no')::smallint end)::tasker.read_message
+                from unnest(v_msg_ids, v_visible_at, v_messages) m(msg_id, visible_at, message));
+        end loop;
+        exit when v_read = '{}';
+        v_full := cardinality(v_read) >= p_limit;
+        if exists (select from unnest(v_read) m where m.task_id is null or m.step_no is null) then
+            v_read := tasker.reject_messages(v_now, v_read);
+        end if;
+
+        -- Messages of steps that cannot run are idle and are deleted. If such a step becomes ready later, it
+        -- gets a new message. `v_lock` holds the tasks that may change: tasks that start now, and tasks of
+        -- steps whose lease expired.
+        select coalesce(array_agg(m) filter (where a.active), '{}'),
+               array_agg(m) filter (where not a.active),
+               array_agg(distinct t.task_id)
+                   filter (where a.active and (t.state = 'pending' or s.state = 'in_progress'))
+        into v_read, v_idle, v_lock
+        from unnest(v_read) m
+        left join tasker.steps s on s.task_id = m.task_id and s.step_no = m.step_no
+        left join tasker.tasks t on t.task_id = m.task_id,
+        lateral (select coalesce(s.state in ('enqueued', 'in_progress', 'waiting_for_retry'), false) as active) a;
+        if v_idle is not null then
+            perform tasker.delete_messages(
+                array_agg(m.namespace), array_agg(m.msg_id), array_agg(m.task_id), array_agg(m.step_no))
+            from unnest(v_idle) m;
+        end if;
+        exit when v_read <> '{}' or not v_full;
+    end loop;
+    if v_read = '{}' then
+        return;
+    end if;
+
+    -- 2. Lock the tasks.
+    perform from tasker.tasks t where t.task_id = any (v_lock) order by t.task_id for update;
+
+    -- 3. Lock the steps and decide what each message means now.
+    select array_agg((m.namespace, m.msg_id, m.visible_at, m.task_id, m.step_no,
+        case
+            when m.nth > 1 then 'delete'
+            when s.state = 'enqueued' or s.state = 'waiting_for_retry' and s.due_at <= v_now then 'start'
+            when s.state = 'in_progress' and s.due_at <= v_now then
+                case when s.attempts < ts.max_attempts then 'start'
+                     when m.task_id = any (v_lock) then 'exhaust'
+                     else 'defer' end
+            when s.state in ('in_progress', 'waiting_for_retry') then 'defer'
+            else 'delete'
+        end,
+        s.state, s.attempts, s.due_at, s.worker_id)::tasker.read_step)
+    into v_steps
+    from (
+        select r.*, row_number() over (partition by r.task_id, r.step_no order by r.msg_id) as nth
+        from unnest(v_read) r order by r.task_id, r.step_no
+    ) m
+    left join lateral (
+        select * from tasker.steps l where l.task_id = m.task_id and l.step_no = m.step_no for update
+    ) s on true
+    left join lateral (
+        select l.max_attempts
+        from tasker.tasks t join tasker.template_steps l on l.template_id = t.template_id and l.step_no = m.step_no
+        where t.task_id = m.task_id and s.state = 'in_progress'
+    ) ts on true;
+
+    -- 4. Start the steps that can start.
+    with starting as materialized (
+        select c.* from unnest(v_steps) c where c.action = 'start'
+    ), started_steps as (
+        update tasker.steps s
+        set state = 'in_progress', attempts = s.attempts + 1, due_at = v_lease_end, token = gen_random_uuid(),
+            worker_id = p_worker_id, started_at = v_now
+        from starting c
+        where s.task_id = c.task_id and s.step_no = c.step_no
+    ), started_tasks as (
+        update tasker.tasks t set state = 'in_progress', started_at = v_now
+        where t.task_id = any (v_lock) and t.state = 'pending'
+          and t.task_id = any (array(select c.task_id from starting c))
+        returning t.task_id
+    )
+    insert into tasker.transitions (task_id, at, step_no, attempt, from_state, to_state, actor, reason)
+    select s.task_id, v_now, null, null, 'pending'::tasker.state, 'in_progress'::tasker.state, p_worker_id, null
+    from started_tasks s
+    union all
+    select c.task_id, v_now, c.step_no, c.attempts + 1, c.state, 'in_progress', p_worker_id,
+           case when c.state = 'in_progress' then 'the lease of ' || c.worker_id || ' expired' end
+    from starting c;
+
+    -- 5. Handle the others. This is rare.
+    if exists (select from unnest(v_steps) c where c.action <> 'start') then
+        perform tasker.exhaust_steps(v_now, array(select c from unnest(v_steps) c where c.action = 'exhaust'));
+        perform tasker.delete_messages(
+            array_agg(c.namespace), array_agg(c.msg_id), array_agg(c.task_id), array_agg(c.step_no))
+        from unnest(v_steps) c where c.action in ('delete', 'exhaust');
+        perform tasker.defer_messages(
+            array_agg(c.namespace), array_agg(c.msg_id), array_agg(c.task_id), array_agg(c.step_no),
+            array_agg(case when c.due_at > v_now then c.due_at else v_now + interval '1 second' end))
+        from unnest(v_steps) c where c.action = 'defer';
+    end if;
+
+    return query
+    select d.* from tasker.leased_steps(
+        array(select c.task_id from unnest(v_steps) c where c.action = 'start'),
+        array(select c.step_no from unnest(v_steps) c where c.action = 'start'),
+        array(select c.msg_id from unnest(v_steps) c where c.action = 'start'),
+        array(select extract(epoch from v_now - c.visible_at)::double precision
+              from unnest(v_steps) c where c.action = 'start')) d;
+end
+$$;
+
+-- Moves messages that name no step to `rejected_messages`. Returns the other messages.
+create or replace function tasker.reject_messages(p_now timestamptz, p_read tasker.read_message[])
+returns tasker.read_message[]
+language plpgsql as $$
+declare
+    v_bad tasker.read_message;
+begin
+    foreach v_bad in array p_read loop
+        continue when v_bad.task_id is not null and v_bad.step_no is not null;
+        execute format(
+            'with gone as (delete from pgmq.%I where msg_id = $1 returning msg_id, message)
+             insert into tasker.rejected_messages (queue, msg_id, message, reason, rejected_at)
+             select $2, msg_id, message, $3, $4 from gone', 'q_' || tasker.queue_name(v_bad.namespace))
+        using v_bad.msg_id, tasker.queue_name(v_bad.namespace),
+              'not an object with a task_id (UUID, in lower case) and a step_no (integer, 0 to 9999)', p_now;
+    end loop;
+    return array(select m from unnest(p_read) m where m.task_id is not null and m.step_no is not null);
+end
+$$;
+
+-- Fails steps that lost their last attempt with their worker. The caller has locked their tasks.
+create or replace function tasker.exhaust_steps(p_now timestamptz, p_steps tasker.read_step[]) returns void
+language plpgsql as $$
+begin
+    if cardinality(p_steps) = 0 then
+        return;
+    end if;
+    update tasker.steps s
+    set state = 'failed', token = null, due_at = null, completed_at = p_now,
+        error = jsonb_build_object('kind', 'lease_ended', 'message',
+            format('worker %s did not finish attempt %s before its lease expired, and no attempt is left',
+                   c.worker_id, c.attempts))
+    from unnest(p_steps) c
+    where s.task_id = c.task_id and s.step_no = c.step_no;
+
+    insert into tasker.transitions (task_id, at, step_no, attempt, from_state, to_state, actor, reason)
+    select c.task_id, p_now, c.step_no, c.attempts, 'in_progress', 'failed', c.worker_id,
+           'the lease expired, and no attempt is left'
+    from unnest(p_steps) c;
+
+    perform tasker.advance_tasks(
+        p_now, array_agg(c.task_id), array_agg(c.step_no), array_agg(0), array_agg(1), array_agg(-1))
+    from unnest(p_steps) c;
+end
+$$;

@@ -1,0 +1,60 @@
+//! Retention: deleting old finished tasks and old rejected messages.
+
+use std::time::Duration;
+
+use sqlx::FromRow;
+use uuid::Uuid;
+
+use crate::Engine;
+use crate::arguments::{count, interval};
+use crate::statements::statements;
+
+statements! {
+    DELETE_FINISHED_TASKS = "select * from tasker.delete_finished_tasks($1, $2, $3, $4)";
+    DELETE_REJECTED_MESSAGES = "select tasker.delete_rejected_messages($1, $2)";
+}
+
+/// A batch of finished tasks that was deleted, with all their rows.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct DeletedTasks {
+    /// The number of tasks.
+    pub tasks: i64,
+    /// The number of their steps.
+    pub steps: i64,
+    /// The number of state changes in their history.
+    pub transitions: i64,
+    /// The task to continue after; none if no task is left to look at.
+    pub next: Option<Uuid>,
+}
+
+impl Engine {
+    /// Deletes tasks of a namespace that became final more than `age` ago. It looks at up to `limit` final tasks after the
+    /// task `after`, in the order of creation. It does nothing while another caller deletes.
+    ///
+    /// # Errors
+    /// When the database fails. Nothing is deleted then.
+    pub async fn delete_finished_tasks(
+        &self,
+        namespace: &str,
+        age: Duration,
+        after: Option<Uuid>,
+        limit: u32,
+    ) -> sqlx::Result<DeletedTasks> {
+        sqlx::query_as(DELETE_FINISHED_TASKS)
+            .bind(namespace)
+            .bind(interval(age))
+            .bind(after)
+            .bind(count(limit))
+            .fetch_one(&self.pool)
+            .await
+    }
+
+    /// Deletes messages that were rejected more than `age` ago, at most `limit`. Returns how many. It does nothing while
+    /// another caller deletes.
+    ///
+    /// # Errors
+    /// When the database fails. Nothing is deleted then.
+    pub async fn delete_rejected_messages(&self, age: Duration, limit: u32) -> sqlx::Result<i64> {
+        sqlx::query_scalar(DELETE_REJECTED_MESSAGES).bind(interval(age)).bind(count(limit)).fetch_one(&self.pool).await
+    }
+}

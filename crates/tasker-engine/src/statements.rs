@@ -1,0 +1,46 @@
+//! The static SQL of the engine, by name.
+//!
+//! Every statement is a constant made by [`statements!`], so a test can prepare all of them on a real database. sqlx's
+//! checked macros would find the same mistakes at compile time. They would also need a database or a generated file for each
+//! statement at every build, and they cannot know which results of a function may be null.
+
+/// Declares the statements of a module: `NAME = "select ...";`.
+macro_rules! statements {
+    ($($(#[$doc:meta])* $name:ident = $sql:expr;)*) => {
+        $($(#[$doc])* const $name: &str = $sql;)*
+        /// All of them, for the test that prepares them.
+        #[cfg(test)]
+        pub(crate) const STATEMENTS: &[(&str, &str)] = &[$((stringify!($name), $name)),*];
+    };
+}
+pub(crate) use statements;
+
+#[cfg(test)]
+mod tests {
+    use local_postgres::{LocalPostgres, Options};
+    use sqlx::{Executor, SqlSafeStr};
+
+    use crate::{migrate, operate, queues, retention, steps, system, tasks, templates, workers};
+
+    #[tokio::test]
+    async fn every_statement_can_be_prepared() {
+        let modules = [
+            operate::STATEMENTS,
+            queues::STATEMENTS,
+            retention::STATEMENTS,
+            steps::STATEMENTS,
+            system::STATEMENTS,
+            tasks::STATEMENTS,
+            templates::STATEMENTS,
+            workers::STATEMENTS,
+        ];
+        let postgres = LocalPostgres::start(Options::default()).await.unwrap();
+        let pool = sqlx::PgPool::connect(&postgres.url()).await.unwrap();
+        migrate(&pool).await.unwrap();
+        for (name, sql) in modules.concat() {
+            let prepared = pool.prepare(sql.into_sql_str()).await;
+            assert!(prepared.is_ok(), "{name}: {prepared:?}");
+        }
+        pool.close().await;
+    }
+}

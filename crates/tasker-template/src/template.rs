@@ -1,0 +1,164 @@
+//! A checked template: a workflow's steps, their handlers and their order.
+
+use semver::Version;
+use serde::{Serialize, Serializer};
+use serde_json::{Map, Value};
+
+use crate::graph::Graph;
+
+/// A workflow: its steps and the order in which they run.
+///
+/// Only [`parse`](crate::parse) creates one, so it always follows the rules of the format. As JSON it is a template
+/// again, which parses to the same value.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct TaskTemplate {
+    /// The name. Namespace, name and version together are unique.
+    pub name: String,
+    /// The namespace. Its workers run the steps.
+    pub namespace_name: String,
+    /// The semantic version; [`version_key`](crate::version_key) sorts versions.
+    pub version: Version,
+    /// A description for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Any value, for people and tools.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Value>,
+    /// The JSON Schema of a task's context; see [`InputValidator`](crate::InputValidator). Without it, any context is
+    /// accepted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input_schema: Option<Value>,
+    /// The steps in the order of the file, which numbers them from 0.
+    pub steps: Vec<StepTemplate>,
+    /// All other fields of the file, as written.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+    #[serde(skip)]
+    pub(crate) graph: Graph,
+}
+
+impl TaskTemplate {
+    /// The numbers of the steps that step `step` depends on, in the order of the file. Empty for a number out of range.
+    pub fn dependencies_of(&self, step: usize) -> &[u16] {
+        self.graph.dependencies_of(step)
+    }
+
+    /// The numbers of the steps that depend on step `step`, in ascending order. Empty for a number out of range.
+    pub fn dependents_of(&self, step: usize) -> &[u16] {
+        self.graph.dependents_of(step)
+    }
+
+    /// The numbers of all steps, level by level. The steps of the first level depend on nothing. Every other step is
+    /// one level below the last of its dependencies.
+    pub fn levels(&self) -> Vec<Vec<u16>> {
+        self.graph.levels()
+    }
+}
+
+/// One step of a template.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StepTemplate {
+    /// The name, unique in the template.
+    pub name: String,
+    /// A description for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// The code that runs the step.
+    pub handler: Handler,
+    /// The names of the steps that must complete first, as written.
+    pub dependencies: Vec<String>,
+    /// What happens after a failed attempt.
+    pub retry: RetryPolicy,
+    /// How long each attempt may take, in seconds.
+    pub timeout_seconds: u32,
+    /// All other fields of the step, as written.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+impl StepTemplate {
+    /// The default of `timeout_seconds`: five minutes.
+    pub const DEFAULT_TIMEOUT_SECONDS: u32 = 300;
+}
+
+/// The code that runs a step.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Handler {
+    /// The name under which workers register the code.
+    pub callable: String,
+    /// Settings for the handler: a JSON object, empty by default.
+    pub initialization: Value,
+    /// All other fields of the handler, as written.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+/// Whether and when a failed step is tried again. A step without a policy has the [default](Self::default).
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RetryPolicy {
+    /// Whether a failed attempt is repeated at all.
+    pub retryable: bool,
+    /// The number of attempts, including the first, as written; see [`max_attempts`](Self::max_attempts).
+    pub limit: u32,
+    /// How the delay grows.
+    pub backoff: Backoff,
+    /// The delay before the second attempt, in milliseconds.
+    pub backoff_base_ms: u32,
+    /// The longest delay, in milliseconds; at least `backoff_base_ms`.
+    pub max_backoff_ms: u32,
+    /// All other fields of the policy, as written.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+impl RetryPolicy {
+    /// The largest number of attempts: `limit`, or one if the step is not retryable.
+    pub fn max_attempts(&self) -> u32 {
+        if self.retryable { self.limit } else { 1 }
+    }
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self {
+            retryable: true,
+            limit: 3,
+            backoff: Backoff::Exponential,
+            backoff_base_ms: 1000,
+            max_backoff_ms: 30_000,
+            extra: Map::new(),
+        }
+    }
+}
+
+/// How the delay between attempts grows, from `backoff_base_ms` up to `max_backoff_ms`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backoff {
+    /// The delay doubles each time.
+    Exponential,
+    /// The delay grows by `backoff_base_ms` each time.
+    Linear,
+    /// The delay stays the same.
+    Fixed,
+}
+
+impl Backoff {
+    /// Every backoff.
+    pub const ALL: [Self; 3] = [Self::Exponential, Self::Linear, Self::Fixed];
+
+    /// The name in templates and in the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Exponential => "exponential",
+            Self::Linear => "linear",
+            Self::Fixed => "fixed",
+        }
+    }
+}
+
+impl Serialize for Backoff {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
