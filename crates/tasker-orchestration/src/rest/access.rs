@@ -16,6 +16,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+use tasker_runtime::http::Connection;
 use tasker_runtime::settings::{self, Scope, SettingsError};
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
@@ -141,6 +142,10 @@ pub(super) async fn guard(State(state): State<Arc<state::State>>, mut request: R
         Err(reason) => {
             state.metrics.refused("unauthenticated");
             let delay = refusals.unauthenticated(&source, reason);
+            // Otherwise delayed requests could keep others out.
+            if let Some(connection) = request.extensions().get::<Connection>() {
+                connection.allow_replacement();
+            }
             tokio::select! {
                 () = tokio::time::sleep(delay) => {}
                 () = state.shutdown.cancelled() => {}

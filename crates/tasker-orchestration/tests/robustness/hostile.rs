@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::http::send;
-use crate::server::{DEADLINE, Server};
+use crate::server::{DEADLINE, KEY, KEY_SETTINGS, Server};
 
 const HALF_A_HEADER: &str = "GET /v1/tasks HTTP/1.1\r\nhost: localhost\r\nx-slow: ";
 const HALF_A_BODY: &str = "POST /v1/tasks HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{\"names";
@@ -153,5 +153,23 @@ async fn while_all_connections_are_busy_health_checks_get_through() -> Result<()
     }
     assert_eq!(answered, 16);
     server.create_task().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn requests_that_are_delayed_because_of_wrong_keys_keep_nobody_out() -> Result<()> {
+    let server = Server::start(&format!("max_connections = 16\n{KEY_SETTINGS}"), 1_000).await?;
+    let guess = "GET /v1/tasks HTTP/1.1\r\nhost: localhost\r\nx-api-key: wrong\r\n\r\n";
+    let mut guesses = Vec::new();
+    // All from one address, so that most of them are delayed for seconds.
+    for number in 0..200 {
+        guesses.push(connect(&server, guess).await?);
+        if number % 20 == 19 {
+            let begun = Instant::now();
+            let response = send(server.address, "GET", "/v1/tasks", &[KEY], "").await?;
+            ensure!(response.status == 200, "{response:?}");
+            ensure!(begun.elapsed() < Duration::from_secs(2), "the request took {:?}", begun.elapsed());
+        }
+    }
     Ok(())
 }

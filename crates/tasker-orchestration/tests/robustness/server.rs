@@ -16,6 +16,12 @@ use tokio::process::{Child, Command};
 use crate::http::{Answer, database, send};
 
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+/// The key of the server, if its settings contain [`KEY_SETTINGS`].
+pub(crate) const KEY: (&str, &str) = ("x-api-key", "a-key-for-the-tests-of-robustness");
+pub(crate) const KEY_SETTINGS: &str = "[[orchestration.access.keys]]
+name = 'test'
+scopes = ['read', 'submit', 'operate']
+key_sha256 = 'b0345830af34442b0d1ea09ec3379dbb05ae08bf0fee450ecfa6474d5adf4c28'";
 pub(crate) const JSON: (&str, &str) = ("content-type", "application/json");
 
 /// A server that runs. It is killed when this is dropped.
@@ -81,7 +87,7 @@ impl Server {
         let server = Self { address, postgres, child, log, _folder: folder };
         let template = json!({ "name": "t", "namespace_name": "n", "version": "1.0.0",
                                "steps": [{ "name": "a", "handler": { "callable": "c" } }] });
-        let stored = send(address, "POST", "/v1/templates", &[JSON], &template.to_string()).await?;
+        let stored = send(address, "POST", "/v1/templates", &[JSON, KEY], &template.to_string()).await?;
         ensure!(stored.status == 201, "{stored:?}");
         Ok(server)
     }

@@ -14,18 +14,20 @@ const RESERVED_LIFETIME: Duration = Duration::from_secs(3);
 
 /// What one connection is doing. The reader of its bytes and the service of its requests report to it, both within the task of the
 /// connection.
+#[derive(Debug)]
 pub(super) struct Activity {
     limits: Limits,
     state: Mutex<State>,
 }
 
+#[derive(Debug)]
 struct State {
     slot: Slot,
     phase: Phase,
     deadline: Option<Instant>,
 }
 
-#[derive(PartialEq)]
+#[derive(Debug, PartialEq)]
 enum Phase {
     /// No byte of the next request has arrived.
     Idle,
@@ -84,6 +86,11 @@ impl Activity {
         state.slot.wait();
         Self::set_deadline(&mut state, Some(self.limits.idle_timeout));
         complete
+    }
+
+    /// The connection may lose its slot from now on, although it handles a request.
+    pub(super) fn allow_replacement(&self) {
+        self.state.lock().slot.wait();
     }
 
     /// Whether no request has arrived completely and none is being handled.

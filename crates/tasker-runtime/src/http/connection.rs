@@ -22,10 +22,10 @@ use tokio_util::io::InspectReader;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service as _;
 
-use super::Limits;
 use super::activity::Activity;
 use super::body::Body;
 use super::slots::Slot;
+use super::{Connection, Limits};
 
 /// The most bytes of the headers of a request, including its address.
 const MAX_HEADER_BYTES: usize = 64 * 1024;
@@ -125,6 +125,7 @@ async fn respond(service: &Service, activity: Arc<Activity>, request: Request<In
         let body = Arc::clone(&activity);
         let mut request = request.map(|incoming| axum::body::Body::new(Body { incoming, activity: body }));
         request.extensions_mut().insert(ConnectInfo(service.peer));
+        request.extensions_mut().insert(Connection(Arc::clone(&activity)));
         let Ok(response) = service.app.clone().call(request).await;
         response
     };

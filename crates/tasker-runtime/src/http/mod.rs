@@ -9,6 +9,7 @@ mod open_files;
 mod slots;
 
 use std::io::ErrorKind;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -17,6 +18,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use self::activity::Activity;
 pub use self::open_files::room_for_connections;
 use self::slots::Slots;
 
@@ -36,10 +38,22 @@ pub struct Limits {
     pub idle_timeout: Duration,
 }
 
+/// An extension of each request: its connection.
+#[derive(Debug, Clone)]
+pub struct Connection(Arc<Activity>);
+
+impl Connection {
+    /// Lets a new connection take the place of this one, if all connections are in use. Otherwise a connection keeps its place
+    /// while a request is handled. Call this before a deliberate delay, so that delayed clients cannot keep others out.
+    pub fn allow_replacement(&self) {
+        self.0.allow_replacement();
+    }
+}
+
 /// Serves all connections until `shutdown` is cancelled. Then it closes those that are idle, and returns when the responses to
 /// the others are sent. Dropping the future closes all.
 ///
-/// Each request has the extension `ConnectInfo<SocketAddr>`. If all connections are busy, a few more are accepted for health checks;
+/// Each request has the extensions `ConnectInfo<SocketAddr>` and [`Connection`]. If all connections are busy, a few more are accepted for health checks;
 /// other requests on them get the response of `busy`. Reading a request body has no timeout here: the routes must limit it.
 pub async fn serve(
     listener: TcpListener,

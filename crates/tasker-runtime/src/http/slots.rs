@@ -28,13 +28,14 @@ pub(super) struct Slots {
 }
 
 /// The connections that wait for a complete request, the longest wait first.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Waiting {
     next: u64,
     since: BTreeMap<u64, CancellationToken>,
 }
 
 /// A place for one connection, until it is dropped.
+#[derive(Debug)]
 pub(super) struct Slot {
     waiting: Arc<Mutex<Waiting>>,
     /// The key in [`Waiting::since`], if the connection waits.
