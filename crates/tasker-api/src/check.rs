@@ -74,7 +74,8 @@ impl ResolveStep {
         let bytes = stored_bytes(&self.result);
         if bytes > MAX_RESULT_BYTES {
             return Err(RequestError::TooLarge(format!(
-                "the result has {bytes} bytes of JSON; the limit is {MAX_RESULT_BYTES}; store large data elsewhere, and return where"
+                "the result has {bytes} bytes of JSON; the limit is {MAX_RESULT_BYTES}; \
+                 store large data elsewhere, and return where"
             )));
         }
         Ok(())

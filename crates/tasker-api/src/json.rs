@@ -1,8 +1,9 @@
 //! Reads JSON from clients and handlers without changing its meaning.
 //!
-//! It refuses text that is not JSON or does not have the requested type. It also refuses everything that would change silently or
-//! that PostgreSQL cannot store: an object with the same key twice, an integer that does not fit into 64 bits (it would be rounded),
-//! the character U+0000, and more than [`MAX_JSON_DEPTH`] levels of nesting within the outermost value.
+//! It refuses text that is not JSON or does not have the requested type. It also refuses everything that would
+//! change silently or that PostgreSQL cannot store: an object with the same key twice, an integer that does not fit
+//! into 64 bits (it would be rounded), the character U+0000, and more than [`MAX_JSON_DEPTH`] levels of nesting
+//! within the outermost value.
 
 use std::collections::HashSet;
 use std::fmt;

@@ -6,11 +6,12 @@
 use serde::Serialize;
 use serde_json::{Number, Value};
 
-/// The deepest nesting of the context of a task and the result of a step. Many JSON parsers, including the one used here, stop at
-/// 128 levels, and other JSON documents contain these values.
+/// The deepest nesting of the context of a task and the result of a step. Many JSON parsers, including the one used
+/// here, stop at 128 levels, and other JSON documents contain these values.
 pub const MAX_JSON_DEPTH: usize = 100;
 
-/// The longest namespace, in characters. PGMQ accepts queue names up to this length, so a queue can have the name of its namespace.
+/// The longest namespace, in characters. PGMQ accepts queue names up to this length, so a queue can have the name
+/// of its namespace.
 pub const MAX_NAMESPACE_CHARS: usize = 47;
 /// The longest name of a template or a step, in characters.
 pub const MAX_NAME_CHARS: usize = 128;
@@ -34,12 +35,13 @@ pub const DEFAULT_PAGE: i64 = 50;
 /// The most tasks of a page.
 pub const MAX_PAGE: i64 = 500;
 
-/// The largest template, in bytes: 1 MiB. The limit applies to the text of the request and to the JSON that is stored.
+/// The largest template, in bytes: 1 MiB. The limit applies to the text of the request and to the JSON that is
+/// stored.
 pub const MAX_SOURCE_BYTES: usize = 1024 * 1024;
 /// The deepest nesting of lists and mappings in a template, aliases expanded.
 pub const MAX_TEMPLATE_DEPTH: usize = 64;
-/// The longest key in a template, in characters of its JSON form. A YAML parser refuses simple keys of more than 1,024 characters,
-/// and the stored JSON must remain valid YAML.
+/// The longest key in a template, in characters of its JSON form. A YAML parser refuses simple keys of more than
+/// 1,024 characters, and the stored JSON must remain valid YAML.
 pub const MAX_KEY_CHARS: usize = 1_000;
 /// How many bytes the anchors and aliases of a template may copy. Each value counts as 16 bytes plus its text.
 pub const MAX_COPIED_BYTES: usize = 1024 * 1024;
@@ -68,7 +70,8 @@ pub const MAX_WORKER_ID_CHARS: usize = 255;
 /// The most namespaces in the settings of a worker. Every claim queries each of them.
 pub const MAX_NAMESPACES: usize = 256;
 
-/// Returns the size of a value in the form that PostgreSQL stores. That form has no exponents: `1e300` becomes a 1 with 300 zeros.
+/// Returns the size of a value in the form that PostgreSQL stores. That form has no exponents: `1e300` becomes a 1
+/// with 300 zeros.
 pub fn stored_bytes(value: &Value) -> usize {
     json_bytes(value) + zeros(value)
 }

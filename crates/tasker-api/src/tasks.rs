@@ -139,11 +139,12 @@ pub struct CreateTask {
     /// The input of the task. It must match the `input_schema` of the template, and every step can read it.
     #[schema(value_type = Object)]
     pub context: Map<String, Value>,
-    /// Makes the request safe to repeat. The same request with the same key returns the existing task; another request with the
-    /// same key is a conflict. Keys are shared by all templates.
+    /// Makes the request safe to repeat. The same request with the same key returns the existing task; another
+    /// request with the same key is a conflict. Keys are shared by all templates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
-    /// 0 by default. The step that has waited longest starts first, and each point of priority counts as ten seconds of waiting.
+    /// 0 by default. The step that has waited longest starts first, and each point of priority counts as ten
+    /// seconds of waiting.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "super::check::priority")]
     pub priority: Option<i16>,
     /// Labels for your own use: an array of strings, or an object whose values are strings.

@@ -3,7 +3,8 @@
 //! - [`Server`] listens, runs and shuts down;
 //! - [`openapi`] describes the API.
 //!
-//! A server holds no state that the database lacks. Any number of servers can run on one database, and any of them may die.
+//! A server holds no state that the database lacks. Any number of servers can run on one database, and any of them
+//! may die.
 
 mod rest;
 mod server;

@@ -62,8 +62,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Reads the keys, connects to the database, checks its schema, and listens on the address of the settings. Without a key,
-    /// that must be a loopback address, unless the settings allow any address with `insecure`.
+    /// Reads the keys, connects to the database, checks its schema, and listens on the address of the settings.
+    /// Without a key, that must be a loopback address, unless the settings allow any address with `insecure`.
     ///
     /// Raises the soft limit of the process on open files, if the settings allow more connections than it does.
     ///
@@ -123,8 +123,9 @@ impl Server {
         self.address
     }
 
-    /// Responds to requests until `shutdown` is cancelled. Then it accepts no more requests, responds to those that wait for tasks
-    /// with the current state, and gives the other requests the shutdown timeout of the settings to finish.
+    /// Responds to requests until `shutdown` is cancelled. Then it accepts no more requests, responds to those that
+    /// wait for tasks with the current state, and gives the other requests the shutdown timeout of the settings to
+    /// finish.
     pub async fn run(self, shutdown: CancellationToken) {
         let Self { listener, address, app, limits, housekeeping, state } = self;
         tracing::info!(%address, version = tasker_api::VERSION, "tasker-server listens");

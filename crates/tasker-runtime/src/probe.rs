@@ -1,5 +1,5 @@
-//! The `health` commands of the binaries: they ask a process on this machine whether it is healthy. So a container image needs no
-//! other program for its health check.
+//! The `health` commands of the binaries: they ask a process on this machine whether it is healthy. So a container
+//! image needs no other program for its health check.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -31,8 +31,8 @@ pub enum ProbeError {
     },
 }
 
-/// Sends `GET /health` to the address that a process listens on. An unspecified address (`0.0.0.0`, `::`) stands for the
-/// loopback address of its family.
+/// Sends `GET /health` to the address that a process listens on. An unspecified address (`0.0.0.0`, `::`) stands
+/// for the loopback address of its family.
 ///
 /// # Errors
 /// When no response arrives within three seconds, or its status is not 200.

@@ -13,8 +13,9 @@ use tasker_runtime::{logging, probe, shutdown};
 
 /// Tasker's orchestration server: the REST API for tasks, on PostgreSQL.
 ///
-/// Flags override environment variables, which override the settings file, which overrides the defaults. Exit codes: 0 after a
-/// shutdown by SIGTERM or SIGINT, 1 if the server cannot start or is not healthy, 2 for wrong arguments.
+/// Flags override environment variables, which override the settings file, which overrides the defaults. Exit
+/// codes: 0 after a shutdown by SIGTERM or SIGINT, 1 if the server cannot start or is not healthy, 2 for wrong
+/// arguments.
 #[derive(Parser)]
 #[command(name = "tasker-server", version)]
 struct Arguments {

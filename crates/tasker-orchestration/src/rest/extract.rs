@@ -109,8 +109,8 @@ impl FromRequestParts<Arc<State>> for TaskId {
     }
 }
 
-/// Requires a media type that browsers do not send to another site without asking it first, so that no page of another site can
-/// create tasks. Compressed bodies are refused too.
+/// Requires a media type that browsers do not send to another site without asking it first, so that no page of
+/// another site can create tasks. Compressed bodies are refused too.
 fn require_type(request: &Request, wanted: &[&str]) -> Result<(), ApiError> {
     let headers = request.headers();
     let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("nothing");

@@ -106,7 +106,10 @@ fn describe_responses(operation: &mut Operation) {
             response.description = known.map_or(fallback, |(_, description)| *description).to_owned();
         }
         let problem = RefOr::Ref(Ref::from_schema_name("Problem"));
-        let is_problem = |content: &RefOr<Content>| matches!(content, RefOr::T(content) if content.schema.as_ref() == Some(&problem));
+        let is_problem = |content: &RefOr<Content>| match content {
+            RefOr::T(content) => content.schema.as_ref() == Some(&problem),
+            RefOr::Ref(_) => false,
+        };
         if response.content.get("application/json").is_some_and(is_problem)
             && let Some(content) = response.content.shift_remove("application/json")
         {

@@ -1,9 +1,10 @@
-//! Keeps pages of other web sites away from the API. A browser on this machine or in this network can reach the server, and it
-//! runs the scripts of any site. `docs/security.md` is the page for users.
+//! Keeps pages of other web sites away from the API. A browser on this machine or in this network can reach the
+//! server, and it runs the scripts of any site. `docs/security.md` is the page for users.
 //!
-//! - A browser says when a page of another site makes a request (`Sec-Fetch-Site`, `Origin`). Such a request is always refused.
-//! - With DNS rebinding, a site lets its own name point to this server, and its pages look as if they came from here. So if the
-//!   server has no keys, it responds only to its own names.
+//! - A browser says when a page of another site makes a request (`Sec-Fetch-Site`, `Origin`). Such a request is
+//!   always refused.
+//! - With DNS rebinding, a site lets its own name point to this server, and its pages look as if they came from
+//!   here. So if the server has no keys, it responds only to its own names.
 
 use std::net::IpAddr;
 
@@ -73,8 +74,8 @@ impl Origins {
         self.allowed_hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(host))
     }
 
-    /// Whether a page of this origin belongs to the server: it has the same host and port, or a host of the settings, because
-    /// behind a proxy the port differs. The scheme does not matter, for the same reason.
+    /// Whether a page of this origin belongs to the server: it has the same host and port, or a host of the
+    /// settings, because behind a proxy the port differs. The scheme does not matter, for the same reason.
     fn is_same(&self, origin: &str, host: Option<&Authority>) -> bool {
         let Some((_, origin)) = origin.split_once("://") else { return false };
         let Ok(origin) = origin.parse::<Authority>() else { return false };

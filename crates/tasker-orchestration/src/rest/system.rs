@@ -69,7 +69,8 @@ pub(super) async fn ready(state: State<Arc<state::State>>) -> Response {
 }
 
 /// Metrics for Prometheus, in the OpenMetrics text format.
-#[utoipa::path(get, path = "/metrics", responses((status = 200, body = String, content_type = "application/openmetrics-text")))]
+#[utoipa::path(get, path = "/metrics",
+    responses((status = 200, body = String, content_type = "application/openmetrics-text")))]
 pub(super) async fn metrics(
     State(state): State<Arc<state::State>>,
     Extension(principal): Extension<Arc<Principal>>,

@@ -35,10 +35,11 @@ const MAX_LOOKS: usize = 5;
 #[utoipa::path(post, path = "/v1/tasks", request_body = CreateTask,
     responses(
         (status = 201, body = TaskSummary, description = "The task is stored durably", headers(("Location" = String))),
-        (status = 200, body = TaskSummary, description = "The same request was sent before, with the same idempotency key"),
+        (status = 200, body = TaskSummary, description = "The same request was sent before, with the same key"),
         (status = 400, body = Problem), (status = 404, body = Problem, description = "No such template"),
         (status = 409, body = Problem, description = "Another request has used the idempotency key"),
-        (status = 413, body = Problem), (status = 422, body = Problem, description = "The context does not match the input_schema")))]
+        (status = 413, body = Problem),
+        (status = 422, body = Problem, description = "The context does not match the input_schema")))]
 pub(super) async fn create(
     State(state): State<Arc<state::State>>,
     Extension(principal): Extension<Arc<Principal>>,
@@ -161,8 +162,8 @@ async fn find_template(
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Wait {
-    /// Wait until the task is at rest, but no longer than this, such as `30s` or `500ms`. The server shortens long waits: by
-    /// default to one minute.
+    /// Wait until the task is at rest, but no longer than this, such as `30s` or `500ms`. The server shortens long
+    /// waits: by default to one minute.
     wait: Option<String>,
 }
 
@@ -183,12 +184,12 @@ pub(super) async fn get(
         let deadline = tokio::time::sleep(wait);
         tokio::pin!(deadline);
         loop {
-            let rung = waiter.rung();
+            let at_rest = waiter.at_rest();
             if !state.engine.at_rest(&[task_id]).await?.is_empty() {
                 break;
             }
             tokio::select! {
-                () = rung => {
+                () = at_rest => {
                     if state.shutdown.is_cancelled() {
                         break;
                     }
@@ -272,8 +273,12 @@ pub(super) async fn transitions(
 }
 
 /// Cancels a task. None of its steps starts any more.
-#[utoipa::path(post, path = "/v1/tasks/{task_uuid}/cancel", params(("task_uuid" = Uuid, Path)), request_body = Option<OperatorAction>,
-    responses((status = 200, body = TaskSummary), (status = 404, body = Problem), (status = 409, body = Problem, description = "The task has ended")))]
+#[utoipa::path(post, path = "/v1/tasks/{task_uuid}/cancel", params(("task_uuid" = Uuid, Path)),
+    request_body = Option<OperatorAction>,
+    responses(
+        (status = 200, body = TaskSummary),
+        (status = 404, body = Problem),
+        (status = 409, body = Problem, description = "The task has ended")))]
 pub(super) async fn cancel(
     State(state): State<Arc<state::State>>,
     Extension(principal): Extension<Arc<Principal>>,
@@ -284,8 +289,12 @@ pub(super) async fn cancel(
 }
 
 /// Marks a task that is blocked by failures as failed.
-#[utoipa::path(post, path = "/v1/tasks/{task_uuid}/fail", params(("task_uuid" = Uuid, Path)), request_body = Option<OperatorAction>,
-    responses((status = 200, body = TaskSummary), (status = 404, body = Problem), (status = 409, body = Problem, description = "The task is not blocked")))]
+#[utoipa::path(post, path = "/v1/tasks/{task_uuid}/fail", params(("task_uuid" = Uuid, Path)),
+    request_body = Option<OperatorAction>,
+    responses(
+        (status = 200, body = TaskSummary),
+        (status = 404, body = Problem),
+        (status = 409, body = Problem, description = "The task is not blocked")))]
 pub(super) async fn fail(
     State(state): State<Arc<state::State>>,
     Extension(principal): Extension<Arc<Principal>>,
@@ -296,8 +305,12 @@ pub(super) async fn fail(
 }
 
 /// Runs all failed steps of a task again, with all their attempts.
-#[utoipa::path(post, path = "/v1/tasks/{task_uuid}/retry", params(("task_uuid" = Uuid, Path)), request_body = Option<OperatorAction>,
-    responses((status = 200, body = TaskSummary), (status = 404, body = Problem), (status = 409, body = Problem, description = "No step has failed, or the task has ended")))]
+#[utoipa::path(post, path = "/v1/tasks/{task_uuid}/retry", params(("task_uuid" = Uuid, Path)),
+    request_body = Option<OperatorAction>,
+    responses(
+        (status = 200, body = TaskSummary),
+        (status = 404, body = Problem),
+        (status = 409, body = Problem, description = "No step has failed, or the task has ended")))]
 pub(super) async fn retry(
     State(state): State<Arc<state::State>>,
     Extension(principal): Extension<Arc<Principal>>,
@@ -315,7 +328,10 @@ pub(super) struct StepInPath {
 /// Runs a failed step again, with all its attempts.
 #[utoipa::path(post, path = "/v1/tasks/{task_uuid}/steps/{name}/retry",
     params(("task_uuid" = Uuid, Path), ("name" = String, Path)), request_body = Option<OperatorAction>,
-    responses((status = 200, body = TaskSummary), (status = 404, body = Problem), (status = 409, body = Problem, description = "The step has not failed, or the task has ended")))]
+    responses(
+        (status = 200, body = TaskSummary),
+        (status = 404, body = Problem),
+        (status = 409, body = Problem, description = "The step has not failed, or the task has ended")))]
 pub(super) async fn retry_step(
     State(state): State<Arc<state::State>>,
     Extension(principal): Extension<Arc<Principal>>,
@@ -329,7 +345,10 @@ pub(super) async fn retry_step(
 /// Sets the result of a step by hand. The steps that depend on it continue.
 #[utoipa::path(post, path = "/v1/tasks/{task_uuid}/steps/{name}/resolve",
     params(("task_uuid" = Uuid, Path), ("name" = String, Path)), request_body = ResolveStep,
-    responses((status = 200, body = TaskSummary), (status = 404, body = Problem), (status = 409, body = Problem, description = "The step has a result, or the task has ended")))]
+    responses(
+        (status = 200, body = TaskSummary),
+        (status = 404, body = Problem),
+        (status = 409, body = Problem, description = "The step has a result, or the task has ended")))]
 pub(super) async fn resolve_step(
     State(state): State<Arc<state::State>>,
     Extension(principal): Extension<Arc<Principal>>,

@@ -1,5 +1,5 @@
-//! Creates tasks in batches. While PostgreSQL writes one batch, the requests that arrive form the next one. So many requests share
-//! one durable commit, and a single request waits for no other.
+//! Creates tasks in batches. While PostgreSQL writes one batch, the requests that arrive form the next one. So many
+//! requests share one durable commit, and a single request waits for no other.
 
 use tasker_api::limits::json_bytes;
 use tasker_engine::{CreateOutcome, Engine, Failure, NewTask};
@@ -80,7 +80,8 @@ async fn run(engine: Engine, mut waiting: mpsc::Receiver<Request>) {
     }
 }
 
-/// Adds requests that are waiting to the first one, within both limits. Also returns the request that no longer fitted.
+/// Adds requests that are waiting to the first one, within both limits. Also returns the request that no longer
+/// fitted.
 fn gather(first: Request, waiting: &mut mpsc::Receiver<Request>) -> (Vec<Request>, Option<Request>) {
     let mut bytes = first.bytes;
     let mut batch = vec![first];
@@ -95,8 +96,8 @@ fn gather(first: Request, waiting: &mut mpsc::Receiver<Request>) -> (Vec<Request
     (batch, None)
 }
 
-/// Returns one outcome for each task. If PostgreSQL cannot store the batch because of its data, each task is tried alone, so that
-/// one bad task does not affect the others.
+/// Returns one outcome for each task. If PostgreSQL cannot store the batch because of its data, each task is tried
+/// alone, so that one bad task does not affect the others.
 async fn create(engine: &Engine, tasks: &[NewTask]) -> Vec<Result<CreateOutcome, CreateError>> {
     let error = match engine.create_tasks(tasks).await {
         Ok(outcomes) => return outcomes.into_iter().map(Ok).collect(),

@@ -1,7 +1,7 @@
 //! Deletes finished tasks and rejected messages that are older than the settings allow.
 //!
-//! Every server tries, and the database lets one of them delete at a time. Batches are small, with pauses in between, so that they
-//! do not slow down other work.
+//! Every server tries, and the database lets one of them delete at a time. Batches are small, with pauses in
+//! between, so that they do not slow down other work.
 
 use std::sync::Arc;
 use std::time::Duration;

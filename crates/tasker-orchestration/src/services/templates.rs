@@ -1,7 +1,8 @@
 //! A cache of templates with their compiled input schemas.
 //!
-//! A version never changes, so it stays in the cache. The newest version of a template does change. The database checks at every
-//! creation that the version is still the newest; if not, [`Templates::forget_newest`] makes the next look-up ask the database.
+//! A version never changes, so it stays in the cache. The newest version of a template does change. The database
+//! checks at every creation that the version is still the newest; if not, [`Templates::forget_newest`] makes the
+//! next look-up ask the database.
 
 use std::collections::HashMap;
 use std::sync::Arc;

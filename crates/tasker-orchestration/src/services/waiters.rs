@@ -1,5 +1,5 @@
-//! Requests that wait until a task is at rest. They hold no database connection: one listener serves all of them, and a query
-//! every second finds the tasks whose notification was lost.
+//! Requests that wait until a task is at rest. They hold no database connection: one listener serves all of them,
+//! and a query every second finds the tasks whose notification was lost.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -26,18 +26,19 @@ pub(crate) struct Waiters {
 /// A request that waits for one task, until it is dropped.
 pub(crate) struct Waiter {
     task_id: Uuid,
-    bell: Arc<Notify>,
+    changed: Arc<Notify>,
     waiters: Arc<Waiters>,
 }
 
 impl Waiters {
-    /// Starts to wait for a task. Query the task after this call, not before: the waiter hears what happens from now on.
+    /// Starts to wait for a task. Query the task after this call, not before: the waiter hears what happens from
+    /// now on.
     pub(crate) fn register(self: &Arc<Self>, task_id: Uuid) -> Waiter {
         let mut waiting = self.waiting.lock();
-        let bell = waiting.get(&task_id).and_then(Weak::upgrade).unwrap_or_default();
-        waiting.insert(task_id, Arc::downgrade(&bell));
+        let changed = waiting.get(&task_id).and_then(Weak::upgrade).unwrap_or_default();
+        waiting.insert(task_id, Arc::downgrade(&changed));
         drop(waiting);
-        Waiter { task_id, bell, waiters: Arc::clone(self) }
+        Waiter { task_id, changed, waiters: Arc::clone(self) }
     }
 
     /// Wakes the requests whose tasks are at rest, until the token is cancelled.
@@ -50,7 +51,7 @@ impl Waiters {
                 () = shutdown.cancelled() => break,
                 event = listener.next() => match event {
                     Event::Notified { payload, .. } if !payload.is_empty() => {
-                        self.ring(payload.split(',').filter_map(|id| id.parse().ok()));
+                        self.wake(payload.split(',').filter_map(|id| id.parse().ok()));
                     }
                     Event::Notified { .. } | Event::Connected => self.look(&engine).await,
                 },
@@ -58,7 +59,7 @@ impl Waiters {
             }
         }
         let everybody: Vec<Uuid> = self.waiting.lock().keys().copied().collect();
-        self.ring(everybody);
+        self.wake(everybody);
     }
 
     async fn look(&self, engine: &Engine) {
@@ -67,28 +68,28 @@ impl Waiters {
             return;
         }
         match engine.at_rest(&task_ids).await {
-            Ok(at_rest) => self.ring(at_rest),
+            Ok(at_rest) => self.wake(at_rest),
             Err(error) => tracing::warn!(%error, "cannot query the tasks that requests wait for"),
         }
     }
 
-    fn ring(&self, task_ids: impl IntoIterator<Item = Uuid>) {
+    fn wake(&self, task_ids: impl IntoIterator<Item = Uuid>) {
         let waiting = self.waiting.lock();
         for task_id in task_ids {
-            if let Some(bell) = waiting.get(&task_id).and_then(Weak::upgrade) {
-                bell.notify_waiters();
+            if let Some(changed) = waiting.get(&task_id).and_then(Weak::upgrade) {
+                changed.notify_waiters();
             }
         }
     }
 }
 
 impl Waiter {
-    /// Returns a future that completes when the task may be at rest, if that happens after this call. Call this, query the task,
-    /// and then await the future.
-    pub(crate) fn rung(&self) -> impl Future<Output = ()> + '_ {
-        let mut rung = Box::pin(self.bell.notified());
-        rung.as_mut().enable();
-        rung
+    /// Returns a future that completes when the task may be at rest, if that happens after this call. Call this,
+    /// query the task, and then await the future.
+    pub(crate) fn at_rest(&self) -> impl Future<Output = ()> + '_ {
+        let mut at_rest = Box::pin(self.changed.notified());
+        at_rest.as_mut().enable();
+        at_rest
     }
 }
 
@@ -96,7 +97,7 @@ impl Drop for Waiter {
     fn drop(&mut self) {
         let mut waiting = self.waiters.waiting.lock();
         // This is the last waiter: no other can take a new reference while the map is locked.
-        if Arc::strong_count(&self.bell) == 1 {
+        if Arc::strong_count(&self.changed) == 1 {
             waiting.remove(&self.task_id);
         }
     }

@@ -1,4 +1,5 @@
-//! Whether the database can be written. A standby, a read-only database and a full disk can be read, but refuse every write.
+//! Whether the database can be written. A standby, a read-only database and a full disk can be read, but refuse
+//! every write.
 //!
 //! The log reports the first refusal and the end of the condition, not every request in between.
 
@@ -6,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// How long a refused write counts, unless a later write succeeds. After that the server reports ready again, so that it receives
-/// requests and learns whether the condition is over.
+/// How long a refused write counts, unless a later write succeeds. After that the server reports ready again, so
+/// that it receives requests and learns whether the condition is over.
 const REFUSAL_COUNTS: Duration = Duration::from_secs(10);
 
 const READ_ONLY: &str = "the database is read-only: a standby, or default_transaction_read_only is on";

@@ -1,5 +1,5 @@
-//! Every limit of the API: the largest value is accepted, and the next larger one is refused with a problem document that names
-//! the limit. `docs/limits.md` lists the limits.
+//! Every limit of the API: the largest value is accepted, and the next larger one is refused with a problem
+//! document that names the limit. `docs/limits.md` lists the limits.
 
 #[path = "../access/http.rs"]
 mod http;

@@ -10,7 +10,8 @@ use crate::http::send;
 use crate::server::{DEADLINE, KEY, KEY_SETTINGS, Server};
 
 const HALF_A_HEADER: &str = "GET /v1/tasks HTTP/1.1\r\nhost: localhost\r\nx-slow: ";
-const HALF_A_BODY: &str = "POST /v1/tasks HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{\"names";
+const HALF_A_BODY: &str = "POST /v1/tasks HTTP/1.1\r\nhost: localhost\r\n\
+    content-type: application/json\r\ncontent-length: 100\r\n\r\n{\"names";
 const KEPT_ALIVE: &str = "GET /health/live HTTP/1.1\r\nhost: localhost\r\n\r\n";
 
 /// Memory that an idle connection may cost, in KiB.
@@ -53,7 +54,8 @@ async fn a_thousand_hostile_connections_keep_nobody_out() -> Result<()> {
             ensure!(begun.elapsed() < Duration::from_secs(2), "two requests took {:?}", begun.elapsed());
         }
     }
-    // The limit on open files leaves fewer than 400 connections. A quarter of them is in the middle of a request, which costs more.
+    // The limit on open files leaves fewer than 400 connections. A quarter of them is in the middle of a request,
+    // which costs more.
     let grown = server.memory()?.saturating_sub(before);
     ensure!(grown < 2 * 400 * CONNECTION_KIB, "400 connections cost {grown} KiB");
     assert_eq!(server.logged("the limit on connections is reached"), 1, "{}", server.log());
@@ -130,7 +132,8 @@ async fn while_all_connections_are_busy_health_checks_get_through() -> Result<()
     for _ in 0..16 {
         polls.push(connect(&server, &poll).await?);
     }
-    // A poll keeps its connection when the server has read the request. Until then, another request takes the connection over.
+    // A poll keeps its connection when the server has read the request. Until then, another request takes the
+    // connection over.
     let begun = Instant::now();
     let refused = loop {
         let response = server.get("/v1/tasks").await?;

@@ -34,8 +34,8 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts a server with these lines in section `[orchestration]`, and at most this many open files. It has template `n/t`
-    /// with a step that no worker runs.
+    /// Starts a server with these lines in section `[orchestration]`, and at most this many open files. It has
+    /// template `n/t` with a step that no worker runs.
     pub(crate) async fn start(settings: &str, open_files: u32) -> Result<Self> {
         let postgres = database().await?;
         let folder = tempfile::tempdir()?;

@@ -12,8 +12,8 @@ use super::slots::Slot;
 /// How long a connection of the reserve may exist. A health check takes a second at most.
 const RESERVED_LIFETIME: Duration = Duration::from_secs(3);
 
-/// What one connection is doing. The reader of its bytes and the service of its requests report to it, both within the task of the
-/// connection.
+/// What one connection is doing. The reader of its bytes and the service of its requests report to it, both within
+/// the task of the connection.
 #[derive(Debug)]
 pub(super) struct Activity {
     limits: Limits,
@@ -78,7 +78,8 @@ impl Activity {
         state.slot.work()
     }
 
-    /// A response is ready. Returns whether its request has arrived completely; otherwise the connection cannot be used again.
+    /// A response is ready. Returns whether its request has arrived completely; otherwise the connection cannot be
+    /// used again.
     pub(super) fn response_ready(&self) -> bool {
         let mut state = self.state.lock();
         let complete = state.phase != Phase::Body;

@@ -29,8 +29,8 @@ use super::{Connection, Limits};
 
 /// The most bytes of the headers of a request, including its address.
 const MAX_HEADER_BYTES: usize = 64 * 1024;
-/// How much of an unread request body is read after the response, and for how long. Without this, the client's system would
-/// discard the response, because the connection is reset while the client still sends.
+/// How much of an unread request body is read after the response, and for how long. Without this, the client's
+/// system would discard the response, because the connection is reset while the client still sends.
 const DRAIN_BYTES: u64 = 16 * 1024 * 1024;
 const DRAIN_TIME: Duration = Duration::from_secs(5);
 
@@ -64,7 +64,8 @@ pub(super) async fn serve(
         if closed.as_mut().poll(cx).is_ready() || exchange.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
         }
-        // Only the exchange changes the deadline, so it is enough to look after each poll. Most requests touch no timer.
+        // Only the exchange changes the deadline, so it is enough to look after each poll. Most requests touch no
+        // timer.
         let Some(deadline) = activity.deadline() else { return Poll::Pending };
         loop {
             if timer.is_elapsed() || deadline < timer.deadline() {

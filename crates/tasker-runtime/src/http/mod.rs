@@ -43,18 +43,20 @@ pub struct Limits {
 pub struct Connection(Arc<Activity>);
 
 impl Connection {
-    /// Lets a new connection take the place of this one, if all connections are in use. Otherwise a connection keeps its place
-    /// while a request is handled. Call this before a deliberate delay, so that delayed clients cannot keep others out.
+    /// Lets a new connection take the place of this one, if all connections are in use. Otherwise a connection
+    /// keeps its place while a request is handled. Call this before a deliberate delay, so that delayed clients
+    /// cannot keep others out.
     pub fn allow_replacement(&self) {
         self.0.allow_replacement();
     }
 }
 
-/// Serves all connections until `shutdown` is cancelled. Then it closes those that are idle, and returns when the responses to
-/// the others are sent. Dropping the future closes all.
+/// Serves all connections until `shutdown` is cancelled. Then it closes those that are idle, and returns when the
+/// responses to the others are sent. Dropping the future closes all.
 ///
-/// Each request has the extensions `ConnectInfo<SocketAddr>` and [`Connection`]. If all connections are busy, a few more are accepted for health checks;
-/// other requests on them get the response of `busy`. Reading a request body has no timeout here: the routes must limit it.
+/// Each request has the extensions `ConnectInfo<SocketAddr>` and [`Connection`]. If all connections are busy, a few
+/// more are accepted for health checks; other requests on them get the response of `busy`. Reading a request body
+/// has no timeout here: the routes must limit it.
 pub async fn serve(
     listener: TcpListener,
     app: Router,

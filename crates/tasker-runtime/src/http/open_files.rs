@@ -3,11 +3,13 @@
 use super::slots::RESERVED;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// File descriptors for everything but connections of clients and of the database: the listener, logs, timers, and so on.
+/// File descriptors for everything but connections of clients and of the database: the listener, logs, timers, and
+/// so on.
 const OTHER_FILES: u64 = 32;
 
-/// Returns how many connections of clients fit within the limit on open files: at most `wanted`. Before that it raises the soft
-/// limit of the process, if necessary, as far as the hard limit allows. If that is not enough, it logs a warning.
+/// Returns how many connections of clients fit within the limit on open files: at most `wanted`. Before that it
+/// raises the soft limit of the process, if necessary, as far as the hard limit allows. If that is not enough, it
+/// logs a warning.
 ///
 /// `database` is the number of connections to the database.
 pub fn room_for_connections(wanted: usize, database: usize) -> usize {

@@ -1,7 +1,8 @@
 //! Limits the number of open connections.
 //!
-//! If all slots are taken, the connection that has waited longest for a complete request gives up its slot to the new one. So
-//! clients that are idle or slow cannot keep others out. If every connection is busy, there is a small reserve for health checks.
+//! If all slots are taken, the connection that has waited longest for a complete request gives up its slot to the
+//! new one. So clients that are idle or slow cannot keep others out. If every connection is busy, there is a small
+//! reserve for health checks.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -56,8 +57,8 @@ impl Slots {
         }
     }
 
-    /// Takes a slot, if necessary from the connection that has waited longest. Returns none if all connections are busy, and the
-    /// reserve is used up too.
+    /// Takes a slot, if necessary from the connection that has waited longest. Returns none if all connections are
+    /// busy, and the reserve is used up too.
     pub(super) async fn take(&mut self) -> Option<Slot> {
         if let Ok(permit) = Arc::clone(&self.regular).try_acquire_owned() {
             return Some(self.slot(permit, false));

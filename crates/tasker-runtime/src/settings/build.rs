@@ -1,5 +1,5 @@
-//! Merges the settings files of a folder such as `config/tasker`. For each context it reads `base/CONTEXT.toml`, and then, if it
-//! exists, `environments/ENVIRONMENT/CONTEXT.toml`, whose values override those of the base file.
+//! Merges the settings files of a folder such as `config/tasker`. For each context it reads `base/CONTEXT.toml`,
+//! and then, if it exists, `environments/ENVIRONMENT/CONTEXT.toml`, whose values override those of the base file.
 
 use std::fs;
 use std::path::Path;

@@ -14,8 +14,9 @@ impl Settings {
     /// Loads and checks the settings of a process. Later sources override earlier ones:
     ///
     /// 1. the defaults;
-    /// 2. the file `path`, or the file that `TASKER_CONFIG_PATH` names. If it is a folder, it is read like `config/tasker`: base
-    ///    files, and the overlays of the environment that `TASKER_ENV` names (`development` if unset);
+    /// 2. the file `path`, or the file that `TASKER_CONFIG_PATH` names. If it is a folder, it is read like
+    ///    `config/tasker`: base files, and the overlays of the environment that `TASKER_ENV` names (`development`
+    ///    if unset);
     /// 3. the environment: `DATABASE_URL`, `TASKER_WORKER_ID`, `TASKER_NAMESPACES` (comma-separated),
     ///    `API_KEY`, `API_KEY_FILE`, `JWT_PUBLIC_KEY`, `JWT_PUBLIC_KEY_FILE`.
     ///

@@ -1,7 +1,8 @@
 //! The settings of the server and the worker.
 //!
-//! Every setting has a default that works on a laptop. A settings file is TOML with the sections of [`Settings`]. `config/tasker`
-//! holds base files and one overlay for each environment; `config-builder` merges them into one file.
+//! Every setting has a default that works on a laptop. A settings file is TOML with the sections of [`Settings`].
+//! `config/tasker` holds base files and one overlay for each environment; `config-builder` merges them into one
+//! file.
 
 mod access;
 mod build;
@@ -90,8 +91,9 @@ pub struct Orchestration {
     pub host: IpAddr,
     /// The port to listen on. 0 takes a free port.
     pub port: u16,
-    /// Host names by which clients may address the server, without port, such as `tasker.internal`. The server needs them to
-    /// tell its own names from those of other web sites; see `docs/security.md`. IP addresses and `localhost` need no entry.
+    /// Host names by which clients may address the server, without port, such as `tasker.internal`. The server
+    /// needs them to tell its own names from those of other web sites; see `docs/security.md`. IP addresses and
+    /// `localhost` need no entry.
     pub allowed_hosts: Vec<String>,
     /// The largest request body, in bytes.
     pub max_body_bytes: usize,
@@ -99,12 +101,13 @@ pub struct Orchestration {
     pub max_wait_ms: u64,
     /// How many client connections may be open. The limit on open files (`ulimit -n`) can reduce the number.
     pub max_connections: usize,
-    /// How long a client may take to send the headers of a request, in milliseconds, counted from its connection or its first byte.
+    /// How long a client may take to send the headers of a request, in milliseconds, counted from its connection or
+    /// its first byte.
     pub header_timeout_ms: u64,
     /// How long a client may take to send the body of a request, in milliseconds.
     pub body_timeout_ms: u64,
-    /// How long a connection may stay open between two requests, in milliseconds. It should be longer than the idle timeout of
-    /// clients and proxies, so that they close connections first.
+    /// How long a connection may stay open between two requests, in milliseconds. It should be longer than the idle
+    /// timeout of clients and proxies, so that they close connections first.
     pub idle_timeout_ms: u64,
     /// How long requests may take to finish at shutdown, in milliseconds.
     pub shutdown_timeout_ms: u64,
@@ -130,14 +133,14 @@ impl Default for Orchestration {
     }
 }
 
-/// How long the server keeps finished tasks and rejected messages. It looks once a minute and deletes in small batches. If there
-/// are several servers, one deletes at a time.
+/// How long the server keeps finished tasks and rejected messages. It looks once a minute and deletes in small
+/// batches. If there are several servers, one deletes at a time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Retention {
-    /// How many days a completed, failed or cancelled task is kept after its end, with its steps and its history. 0 keeps it for
-    /// ever. A task that is blocked by failures is always kept. Deleting a task frees its idempotency key: the same request,
-    /// sent again, then creates a new task.
+    /// How many days a completed, failed or cancelled task is kept after its end, with its steps and its history. 0
+    /// keeps it for ever. A task that is blocked by failures is always kept. Deleting a task frees its idempotency
+    /// key: the same request, sent again, then creates a new task.
     pub finished_tasks_days: u32,
     /// How many days `tasker.rejected_messages` keeps a message that names no step. 0 keeps it for ever.
     pub rejected_messages_days: u32,
@@ -157,20 +160,21 @@ pub struct Worker {
     pub host: IpAddr,
     /// The port of its status API. 0 takes a free port.
     pub port: u16,
-    /// Its name, unique among running workers; `TASKER_WORKER_ID` overrides it. If empty, the worker combines the name of its
-    /// host with a random suffix.
+    /// Its name, unique among running workers; `TASKER_WORKER_ID` overrides it. If empty, the worker combines the
+    /// name of its host with a random suffix.
     pub worker_id: String,
-    /// The namespaces to serve, at most 256; `TASKER_NAMESPACES` (comma-separated) overrides it. If empty, the worker serves the
-    /// namespaces of its handlers.
+    /// The namespaces to serve, at most 256; `TASKER_NAMESPACES` (comma-separated) overrides it. If empty, the
+    /// worker serves the namespaces of its handlers.
     pub namespaces: Vec<String>,
     /// How many steps it runs at once.
     pub max_concurrent: u32,
-    /// How long a claimed step belongs to the worker without a heartbeat, in milliseconds. The steps of a dead worker start again
-    /// after this time.
+    /// How long a claimed step belongs to the worker without a heartbeat, in milliseconds. The steps of a dead
+    /// worker start again after this time.
     pub lease_ms: u64,
     /// How often it looks for steps if no notification arrives, in milliseconds.
     pub poll_interval_ms: u64,
-    /// How long running steps may take to finish at shutdown, in milliseconds. After that the worker returns them to the queue.
+    /// How long running steps may take to finish at shutdown, in milliseconds. After that the worker returns them
+    /// to the queue.
     pub shutdown_timeout_ms: u64,
 }
 

@@ -1,4 +1,5 @@
-//! The ranges of the settings. Checks and error messages use these constants, and a test compares `docs/limits.md` with them.
+//! The ranges of the settings. Checks and error messages use these constants, and a test compares `docs/limits.md`
+//! with them.
 
 use std::ops::RangeInclusive;
 
@@ -12,7 +13,8 @@ pub const BODY_BYTES: RangeInclusive<usize> = 1_024..=64 * 1024 * 1024;
 pub const WAIT_MS: RangeInclusive<u64> = 0..=300_000;
 /// `orchestration.max_connections`
 pub const CONNECTIONS: RangeInclusive<usize> = 16..=100_000;
-/// `orchestration.header_timeout_ms`, `orchestration.body_timeout_ms` and `orchestration.idle_timeout_ms`: up to an hour
+/// `orchestration.header_timeout_ms`, `orchestration.body_timeout_ms` and `orchestration.idle_timeout_ms`: up to an
+/// hour
 pub const CLIENT_TIMEOUT_MS: RangeInclusive<u64> = 100..=3_600_000;
 /// `orchestration.shutdown_timeout_ms` and `worker.shutdown_timeout_ms`: up to 10 minutes
 pub const SHUTDOWN_TIMEOUT_MS: RangeInclusive<u64> = 0..=600_000;
