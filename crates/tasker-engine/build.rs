@@ -1,4 +1,5 @@
-//! Makes cargo notice new migrations: `sqlx::migrate!` embeds the folder, and cargo sees only files that it knows.
+//! Makes cargo rebuild the crate when a migration is added. `sqlx::migrate!` embeds the folder, but cargo tracks only
+//! files.
 
 fn main() {
     println!("cargo::rerun-if-changed=migrations");

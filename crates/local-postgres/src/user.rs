@@ -35,7 +35,7 @@ impl User {
     }
 
     /// Whether this user can enter the folder, and with `write`, create files in it. Tries it, because permission
-    /// bits do not tell everything.
+    /// bits are not the whole truth.
     pub(crate) fn can_enter(self, folder: &Path, write: bool) -> bool {
         let test = if write { r#"cd "$1" && test -w ."# } else { r#"cd "$1""# };
         let mut shell = command("/bin/sh", Some(self));

@@ -34,16 +34,21 @@ pub enum InstallError {
         installed: String,
     },
     /// One of PGMQ's SQL scripts failed.
-    #[error("PGMQ's script {script} failed: {source}")]
+    #[error("PGMQ's script {script} failed: {}", message(source))]
     Script {
         /// The script's file name.
         script: &'static str,
-        /// What the database answered.
+        /// The database's error.
         source: sqlx::Error,
     },
     /// A query failed.
-    #[error(transparent)]
+    #[error("{}", message(.0))]
     Sql(#[from] sqlx::Error),
+}
+
+/// The message of an error, without the line of PostgreSQL's source code that the driver adds.
+fn message(error: &sqlx::Error) -> String {
+    error.as_database_error().map_or_else(|| error.to_string(), |error| error.message().to_owned())
 }
 
 /// Makes sure that the database has PGMQ. It becomes an extension where the server offers it and the role may create

@@ -1,8 +1,7 @@
 //! PGMQ's SQL scripts, and which of them a database still needs.
 //!
-//! The files in `pgmq/` are unchanged copies; `pgmq/README.md` says where they come from. What was run is recorded in
-//! the table `pgmq.__pgmq_migrations`, in the format of the installer of the crate `pgmq`, which therefore can take
-//! over an installation of ours and leave one to us.
+//! The files in `pgmq/` are unchanged copies; see `pgmq/README.md`. The table `pgmq.__pgmq_migrations` records which
+//! scripts were run. Its format is that of the crate `pgmq`, so databases that this crate has set up can be upgraded.
 
 use sqlx::{PgConnection, PgPool};
 
@@ -13,7 +12,7 @@ pub(crate) const VERSION: &str = "1.13.0";
 /// The oldest version that [`run`] can upgrade: the first one that the crate `pgmq` has installed.
 pub(crate) const OLDEST: &str = "1.11.0";
 
-/// The advisory lock of the crate `pgmq`, so that its installer and ours never run at the same time.
+/// The advisory lock of the crate `pgmq`, so that its installer and this one never run at the same time.
 const LOCK: i64 = i64::MIN + 4149;
 
 struct Script {

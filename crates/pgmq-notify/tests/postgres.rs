@@ -87,7 +87,7 @@ async fn installing_again_changes_nothing() {
 #[tokio::test]
 async fn several_processes_may_install_at_once() {
     let (_server, pool) = postgres().await;
-    // Creating the extension twice at once is PostgreSQL's own affair.
+    // PostgreSQL does not allow creating an extension twice at the same time, so upgrade a SQL installation instead.
     if offers_extension(&pool).await {
         installed_by_the_crate(&pool, "1.11.0", include_str!("pgmq-1.11.0.sql")).await;
     }

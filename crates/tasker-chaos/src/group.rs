@@ -5,7 +5,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-/// The group's leader waits for the end of its standard input. It comes when the campaign closes the pipe or is gone,
+/// The group's leader waits for the end of its standard input, that is, until the campaign closes the pipe or is gone,
 /// even by SIGKILL. Then the leader removes the campaign's folder (`$1`) and kills the group, itself included. It
 /// ignores the signals that a terminal or a service manager sends to everyone.
 const LEADER: &str = r#"trap '' HUP INT QUIT TERM; read -r end; rm -rf "$1"; kill -s KILL 0"#;

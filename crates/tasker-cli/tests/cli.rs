@@ -275,6 +275,24 @@ fn bad_input_is_2_and_other_refusals_are_1() {
 }
 
 #[test]
+fn a_missing_certificate_file_is_named() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    // Offers TLS, as PostgreSQL does. Then the client reads the file.
+    let server = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.read_exact(&mut [0; 8]).unwrap();
+        stream.write_all(b"S").unwrap();
+        let _ = stream.read(&mut [0]);
+    });
+    let database = format!("postgres://me@{address}/d?sslmode=verify-full&sslrootcert=/nowhere/ca.crt");
+    let ended = Home::new().cli(&["db", "migrate", "--database-url", &database]);
+    let expected = "tasker-cli: cannot read /nowhere/ca.crt, which sslrootcert names: No such file or directory";
+    assert!(ended.code == 2 && ended.stderr.starts_with(expected), "{ended:?}");
+    server.join().unwrap();
+}
+
+#[test]
 fn errors_are_json_if_asked_for() {
     let home = Home::new();
     let error = |ended: &Ended| serde_json::from_str::<Value>(ended.stderr.lines().last().unwrap()).unwrap();

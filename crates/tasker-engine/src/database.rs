@@ -9,16 +9,18 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{Connection, PgConnection, Row};
 use tasker_runtime::settings;
+use url::Url;
 
+use crate::message::message;
 pub use crate::schema::require_schema;
 
-/// Connections that were idle for longer are pinged before they are used.
+/// A connection that has been idle for this long is pinged before it is used.
 const IDLE_BEFORE_PING: Duration = Duration::from_secs(1);
 
-/// What the engine's statements need of the planner: indexes and nested loops, whatever the tables hold, and plans that are
-/// kept. Without these settings the planner overestimates set-returning functions, believes young tables to be empty, and
-/// compiles plans whose pinned cost looks high. They are settings of the session, because a SET clause of each function
-/// costs more than some of the statements.
+/// The planner settings of the engine's statements: always use indexes and nested loops, and keep plans. Without these
+/// settings the planner overestimates set-returning functions, assumes that young tables are empty, and runs the JIT
+/// compiler because disabled plan nodes look expensive. They are settings of the session, because a SET clause of each
+/// function costs more time than some of the statements.
 const PLANNER: &str = "select set_config(name, value, false) from (values
     ('enable_seqscan', 'off'), ('enable_hashjoin', 'off'), ('enable_mergejoin', 'off'), ('jit', 'off'),
     ('plan_cache_mode', 'force_generic_plan')) s(name, value)";
@@ -35,15 +37,25 @@ pub enum DatabaseError {
         "DATABASE_URL is not the address of a PostgreSQL database (postgres://user:password@host:port/database): {0}"
     )]
     BadUrl(String),
+    /// A file of a certificate or key that the address or the environment names cannot be read.
+    #[error("cannot read {path}, which {parameter} names: {source}")]
+    TlsFile {
+        /// The parameter or variable, such as `sslrootcert` or `PGSSLROOTCERT`.
+        parameter: String,
+        /// The file.
+        path: String,
+        /// The cause.
+        source: std::io::Error,
+    },
     /// The server cannot be reached or refuses the connection.
-    #[error("cannot connect to PostgreSQL at {address}: {source}")]
+    #[error("cannot connect to PostgreSQL at {address}: {}", message(source))]
     Unreachable {
         /// Host, port and database, without the password.
         address: String,
         /// The cause.
         source: sqlx::Error,
     },
-    /// A pooler shares one session of PostgreSQL among its clients.
+    /// The address belongs to a pooler that shares sessions of PostgreSQL among its clients.
     #[error(
         "{address} is a connection pooler in transaction mode, and Tasker needs sessions: connect to PostgreSQL \
          itself, or to the pooler in session mode (see docs/poolers.md)"
@@ -58,7 +70,7 @@ pub enum DatabaseError {
          run `tasker-cli db migrate` or `tasker-server migrate`"
     )]
     TooOld {
-        /// The newest migration of the database; 0 if there is none.
+        /// The newest migration of the database, or 0 if there is none.
         found: i64,
         /// The newest migration of this program.
         needed: i64,
@@ -85,15 +97,16 @@ pub enum DatabaseError {
         known: i64,
     },
     /// A query failed.
-    #[error(transparent)]
+    #[error("{}", message(.0))]
     Sql(#[from] sqlx::Error),
 }
 
-/// A pool of connections for the engine. It connects at once, so that a wrong address is known at start.
+/// Creates a pool of connections for the engine. It first checks that the database can be reached, so that a program
+/// with a wrong address fails at start.
 ///
 /// # Errors
-/// When the address is missing or wrong, the server cannot be reached within the acquire timeout, or a pooler in transaction
-/// mode is in between.
+/// When the address is missing or wrong, the server cannot be reached within the acquire timeout, or the address
+/// belongs to a pooler in transaction mode.
 pub async fn connect(settings: &settings::Database, application: &str) -> Result<PgPool, DatabaseError> {
     if settings.url.is_empty() {
         return Err(DatabaseError::NoUrl);
@@ -103,18 +116,21 @@ pub async fn connect(settings: &settings::Database, application: &str) -> Result
         .application_name(application);
     let address =
         format!("{}:{}/{}", options.get_host(), options.get_port(), options.get_database().unwrap_or_default());
-    // Not a connection of the pool: the pool retries until the timeout and then hides the reason of the server.
+    // This check does not use the pool, which would retry until the timeout and then hide the server's error.
     let shared = tokio::time::timeout(settings.acquire_timeout(), sessions_are_shared(&options)).await;
     match shared.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
         Ok(false) => {}
         Ok(true) => return Err(DatabaseError::Pooler { address }),
-        Err(source) => return Err(DatabaseError::Unreachable { address, source }),
+        Err(source) => {
+            let tls_file = matches!(source, sqlx::Error::Io(_)).then(|| unreadable_tls_file(&settings.url)).flatten();
+            return Err(tls_file.unwrap_or(DatabaseError::Unreachable { address, source }));
+        }
     }
     Ok(pool_options()
         .max_connections(settings.max_connections)
         .min_connections(1)
         .acquire_timeout(settings.acquire_timeout())
-        // Ping a connection only if it was idle for a while. Under load a ping would cost a round trip for each query.
+        // Ping a connection only after it was idle. Under load, a ping would cost a round trip for each query.
         .test_before_acquire(false)
         .before_acquire(|connection, idle| {
             Box::pin(async move {
@@ -127,7 +143,7 @@ pub async fn connect(settings: &settings::Database, application: &str) -> Result
         .connect_lazy_with(options))
 }
 
-/// Options of a pool whose connections are fit for the engine: each sets the planner once. [`connect`] uses them.
+/// Options of a pool for the engine: each connection sets the planner once. [`connect`] uses them.
 pub fn pool_options() -> PgPoolOptions {
     PgPoolOptions::new().after_connect(|connection, _| {
         Box::pin(async move {
@@ -137,17 +153,34 @@ pub fn pool_options() -> PgPoolOptions {
     })
 }
 
-/// Whether two open connections have the same server process: a pooler then gives each transaction any session.
+/// The file of a certificate or key that cannot be read, if there is one. The driver's error does not name it.
+fn unreadable_tls_file(url: &str) -> Option<DatabaseError> {
+    const PARAMETERS: [&str; 7] =
+        ["sslrootcert", "ssl-root-cert", "ssl-ca", "sslcert", "ssl-cert", "sslkey", "ssl-key"];
+    const VARIABLES: [&str; 3] = ["PGSSLROOTCERT", "PGSSLCERT", "PGSSLKEY"];
+    let url = Url::parse(url).ok()?;
+    let named = url.query_pairs().filter(|(name, _)| PARAMETERS.contains(&name.as_ref()));
+    let named = named.map(|(name, value)| (name.into_owned(), value.into_owned()));
+    let variables = VARIABLES.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)));
+    // The driver also takes the text of a certificate instead of a file.
+    let mut files = named.chain(variables).filter(|(_, value)| !value.contains("-----BEGIN"));
+    files.find_map(|(parameter, path)| match std::fs::File::open(&path) {
+        Ok(_) => None,
+        Err(source) => Some(DatabaseError::TlsFile { parameter, path, source }),
+    })
+}
+
+/// Whether two open connections have the same server process. If so, a pooler assigns sessions to transactions.
 async fn sessions_are_shared(options: &PgConnectOptions) -> sqlx::Result<bool> {
     let mut one = PgConnection::connect_with(options).await?;
     let mut other = PgConnection::connect_with(options).await?;
     let mut processes = Vec::new();
     for connection in [&mut one, &mut other] {
-        // The simple protocol, because a prepared statement would fail behind a pooler.
+        // Use the simple protocol, because a prepared statement can fail behind a pooler.
         let row = sqlx::raw_sql("select pg_backend_pid()::text").fetch_one(connection).await?;
         processes.push(row.try_get::<String, _>(0)?);
     }
-    // A failure to close them does not matter: the pool opens its own.
+    // A failure to close these connections does not matter, because the pool opens its own.
     drop(one.close().await);
     drop(other.close().await);
     Ok(processes[0] == processes[1])

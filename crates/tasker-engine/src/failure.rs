@@ -1,15 +1,16 @@
-//! What a failed call of the engine means for its caller: the one place that reads SQLSTATEs.
+//! Classifies failed calls of the engine. No other place reads SQLSTATEs.
 
-/// What a failed call means. Nothing was written in any case, unless the connection broke during the commit.
+/// The class of a failed call. Nothing was written, unless the connection broke during the commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
-    /// The database cannot be reached, is starting, stopping or out of connections or memory. The same call may succeed later.
+    /// The database cannot be reached, is starting or stopping, or has no connections or memory left. The same call may
+    /// succeed later.
     Unavailable,
     /// The database can be read but not written: a standby, a read-only database, or a full disk.
     NotWritable,
-    /// PostgreSQL cannot store what it was given: it would refuse the same call again.
+    /// PostgreSQL cannot store the data of the call. It would refuse the same call again.
     BadData,
-    /// The call was wrong, or the schema is: a bug.
+    /// A bug: the call or the schema is wrong.
     Bug,
 }
 

@@ -1,18 +1,19 @@
 //! The workflow engine: the schema of the database, its SQL functions, and their typed calls.
 //!
-//! The state machine of tasks and steps is a set of SQL functions. Each call is one transaction over a whole batch. This crate
-//! only carries arguments and rows. `functions/01_overview.sql` describes the life of a task.
+//! The state machine of tasks and steps is a set of SQL functions. Each call is one transaction over a whole batch.
+//! This crate only converts arguments and rows. `functions/01_overview.sql` describes the life of a task.
 //!
-//! - [`database`] connects;
-//! - [`migrate()`] creates and upgrades the schema;
-//! - [`Engine`] has a method for each call.
+//! - [`database`] connects to PostgreSQL.
+//! - [`migrate()`] creates and upgrades the schema.
+//! - [`Engine`] has one method for each call.
 //!
-//! No other crate contains SQL on the engine's tables, except the checker of invariants in `tasker-chaos`, which must not
-//! trust the engine.
+//! No other crate contains SQL on the engine's tables. The only exception is the checker of invariants in
+//! `tasker-chaos`, which must not trust the engine.
 
 mod arguments;
 pub mod database;
 mod failure;
+mod message;
 mod operate;
 mod queues;
 mod retention;
@@ -25,6 +26,7 @@ mod templates;
 mod workers;
 
 pub use failure::Failure;
+pub use message::message;
 pub use operate::{Operation, OperationOutcome};
 pub use retention::DeletedTasks;
 pub use schema::{MigrateError, migrate, schema_version};
@@ -42,13 +44,13 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An engine on a migrated database. The pool should come from [`database::connect`] or [`database::pool_options`]: other
-    /// pools work, but the planner then chooses slow plans.
+    /// Creates an engine on a migrated database. The pool should come from [`database::connect`] or
+    /// [`database::pool_options`]. Other pools work, but the planner then chooses slow plans.
     pub fn new(pool: PgPool) -> Self {
         Self { pool }
     }
 
-    /// The pool, for listening and for closing it.
+    /// The pool. Callers use it to listen for notifications, and close it.
     pub fn pool(&self) -> &PgPool {
         &self.pool
     }

@@ -21,9 +21,9 @@ pub enum Operation {
     Cancel,
     /// Fails a task that is blocked by failures.
     Fail,
-    /// Retries failed steps: all of the task, or the named one.
+    /// Retries all failed steps of the task, or only the named one.
     Retry {
-        /// The step's name.
+        /// The step's name. None means all failed steps.
         step: Option<String>,
     },
     /// Records a result for a step by hand.
@@ -38,9 +38,9 @@ pub enum Operation {
 /// The outcome of an [`Operation`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OperationOutcome {
-    /// It is done.
+    /// The operation succeeded.
     Done,
-    /// There is no such task.
+    /// The task does not exist.
     NotFound,
     /// The task has no such step.
     NoStep,
@@ -59,7 +59,7 @@ enum OutcomeName {
 }
 
 impl Engine {
-    /// Does what an operator asks. `actor` and `reason` go into the history.
+    /// Performs an operator's action. `actor` and `reason` are stored in the history.
     ///
     /// # Errors
     /// When the database fails. Nothing is changed then.

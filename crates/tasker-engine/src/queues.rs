@@ -12,20 +12,20 @@ statements! {
 }
 
 impl Engine {
-    /// Creates the namespaces that do not exist, each with its queue. Returns every namespace with the name of its queue.
+    /// Creates the missing namespaces, each with its queue. Returns every namespace with the name of its queue.
     ///
     /// # Errors
-    /// When the database fails. Some of the namespaces may exist then.
+    /// When the database fails. Some of the namespaces may have been created.
     pub async fn ensure_namespaces(&self, namespaces: &[String]) -> sqlx::Result<Vec<(String, String)>> {
-        // One transaction for each: creating a queue takes a lock that blocks everyone else who creates one.
+        // Use one transaction for each, because the creation of a queue takes a lock that blocks all other creations.
         for namespace in namespaces {
             sqlx::query(ENSURE_NAMESPACE).bind(namespace).execute(&self.pool).await?;
         }
         sqlx::query_as(QUEUE_NAMES).bind(namespaces).fetch_all(&self.pool).await
     }
 
-    /// How long until the next message becomes visible in each namespace: zero if one is visible now. A namespace without
-    /// messages is not in the list.
+    /// Returns the time until the next message becomes visible in each namespace. It is zero if a message is visible
+    /// now. The list omits namespaces without messages.
     ///
     /// # Errors
     /// When the database fails.

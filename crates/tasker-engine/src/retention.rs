@@ -14,7 +14,7 @@ statements! {
     DELETE_REJECTED_MESSAGES = "select tasker.delete_rejected_messages($1, $2)";
 }
 
-/// A batch of finished tasks that was deleted, with all their rows.
+/// A batch of finished tasks that was deleted with all their rows.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct DeletedTasks {
     /// The number of tasks.
@@ -23,13 +23,13 @@ pub struct DeletedTasks {
     pub steps: i64,
     /// The number of state changes in their history.
     pub transitions: i64,
-    /// The task to continue after; none if no task is left to look at.
+    /// The task to continue after. None if there are no more tasks to check.
     pub next: Option<Uuid>,
 }
 
 impl Engine {
-    /// Deletes tasks of a namespace that became final more than `age` ago. It looks at up to `limit` final tasks after the
-    /// task `after`, in the order of creation. It does nothing while another caller deletes.
+    /// Deletes tasks of a namespace that became final more than `age` ago. It checks up to `limit` final tasks after
+    /// the task `after`, in the order of creation. It does nothing while another call deletes.
     ///
     /// # Errors
     /// When the database fails. Nothing is deleted then.
@@ -49,8 +49,8 @@ impl Engine {
             .await
     }
 
-    /// Deletes messages that were rejected more than `age` ago, at most `limit`. Returns how many. It does nothing while
-    /// another caller deletes.
+    /// Deletes at most `limit` messages that were rejected more than `age` ago, oldest first. Returns the number of
+    /// deleted messages. It does nothing while another call deletes.
     ///
     /// # Errors
     /// When the database fails. Nothing is deleted then.

@@ -1,9 +1,9 @@
-//! The schema of the database: migrations, functions, and which programs may use them.
+//! The schema of the database: migrations, functions, and the check that a program fits the schema.
 //!
-//! Tables and types change by numbered migrations, which never change once released. Functions have one current source in
-//! `functions/`. [`migrate`] replaces all of them in one transaction if their hash differs from the installed one.
+//! Tables and types change by numbered migrations, which never change once released. Functions have one current source
+//! in `functions/`. [`migrate`] replaces all of them in one transaction if their hash differs from the installed one.
 //!
-//! A program needs its own schema or a newer one that still supports it. During a rolling upgrade the database is upgraded
+//! A program needs its own schema, or a newer one that still supports it. A rolling upgrade migrates the database
 //! first. Programs of the release before keep running, and can be restarted, until they are replaced.
 
 use std::sync::LazyLock;
@@ -15,12 +15,13 @@ use sqlx::{AssertSqlSafe, FromRow, PgPool};
 use tasker_api::VERSION;
 
 use crate::database::DatabaseError;
+use crate::message::{message, migration_message};
 
 /// The migrations of schema `tasker`. They need PGMQ in the database.
 static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
     let mut migrator = sqlx::migrate!();
-    // sqlx's default table, but in a fixed schema. Without one, PostgreSQL would first look in a schema with the name of the
-    // user, which is ours if the user is called tasker.
+    // This is sqlx's default table with an explicit schema. Without it, PostgreSQL first searches the schema with the
+    // name of the user. For a user named tasker, that is Tasker's own schema.
     migrator.dangerous_set_table_name("public._sqlx_migrations");
     // Release 0.1 recorded migrations 1 to 12.
     migrator.set_ignore_missing(true);
@@ -44,7 +45,7 @@ const FUNCTIONS: &[&str] = &[
     include_str!("../functions/90_release_0_1.sql"),
 ];
 
-/// The last migration of release 0.1, which is also the oldest program that the schema supports.
+/// The last migration of release 0.1.
 const RELEASE_0_1: i64 = 12;
 /// The migration with the tables of release 0.1.
 const TABLES_OF_0_1: i64 = 13;
@@ -76,27 +77,27 @@ pub enum MigrateError {
         /// The release that installed the functions.
         found: String,
     },
-    /// The database was made by a development version before release 0.1.
-    #[error("the database has schema {found}, and only schema {RELEASE_0_1} (release 0.1) and later can be upgraded")]
+    /// A development version before release 0.1 created the database.
+    #[error("the database has schema {found}, but upgrades start at schema {RELEASE_0_1} (release 0.1)")]
     Unsupported {
         /// The newest migration of the database.
         found: i64,
     },
     /// A migration failed.
-    #[error("migrating schema `tasker`: {0}")]
+    #[error("migrating schema `tasker`: {}", migration_message(.0))]
     Migration(#[from] sqlx::migrate::MigrateError),
     /// A query failed.
-    #[error(transparent)]
+    #[error("{}", message(.0))]
     Sql(#[from] sqlx::Error),
 }
 
-/// Installs PGMQ, runs the migrations that the database lacks and replaces the functions if they differ. It can be called at
-/// any time and by several processes at once, which take turns.
+/// Installs PGMQ, runs the missing migrations, and replaces the functions if they differ. Several processes can call it
+/// at the same time. They take turns.
 ///
 /// # Errors
 /// See [`MigrateError`].
 pub async fn migrate(pool: &PgPool) -> Result<(), MigrateError> {
-    // A connection of its own: closing it releases the lock, however this function ends.
+    // The lock has its own connection. Dropping the connection releases the lock whenever this function returns.
     let mut turn = pool.acquire().await?.detach();
     sqlx::query("select pg_advisory_lock(hashtext('tasker.migrate'))").execute(&mut turn).await?;
     let known = newest();
@@ -113,8 +114,8 @@ pub async fn migrate(pool: &PgPool) -> Result<(), MigrateError> {
     Ok(())
 }
 
-/// Replaces the functions in one transaction, drops those that have no source any more, and repeats the rights of the
-/// runtime roles. Does nothing if these functions are installed.
+/// Replaces the functions in one transaction, drops functions without a source, and grants the rights of the runtime
+/// roles again. Does nothing if these functions are installed.
 async fn install_functions(pool: &PgPool) -> Result<(), MigrateError> {
     let mut transaction = pool.begin().await?;
     let installed: Option<Installation> = sqlx::query_as(INSTALLED).fetch_optional(&mut *transaction).await?;
@@ -127,7 +128,7 @@ async fn install_functions(pool: &PgPool) -> Result<(), MigrateError> {
         }
     }
     sqlx::raw_sql(AssertSqlSafe(FUNCTIONS.concat())).execute(&mut *transaction).await?;
-    // Every function that was created or replaced has this transaction's id.
+    // All functions that this transaction created or replaced have its id as xmin.
     sqlx::raw_sql(
         "do $$
          declare
@@ -141,7 +142,8 @@ async fn install_functions(pool: &PgPool) -> Result<(), MigrateError> {
              end loop;
              perform tasker.grant_runtime(a.grantee::regrole)
              from pg_class c, aclexplode(c.relacl) a
-             where c.oid = 'tasker.steps'::regclass and a.privilege_type = 'UPDATE' and a.grantee not in (0, c.relowner);
+             where c.oid = 'tasker.steps'::regclass and a.privilege_type = 'UPDATE'
+               and a.grantee not in (0, c.relowner);
          end
          $$",
     )
@@ -163,11 +165,12 @@ async fn install_functions(pool: &PgPool) -> Result<(), MigrateError> {
     Ok(())
 }
 
-/// Checks that this program can use the database: the schema and the functions are of this release, or of a newer one that
-/// still supports it.
+/// Checks that this program can use the database: the schema and the functions are from this release, or from a newer
+/// one that still supports it.
 ///
 /// # Errors
-/// [`DatabaseError::TooOld`], [`DatabaseError::OldFunctions`] or [`DatabaseError::TooNew`] when it cannot.
+/// [`DatabaseError::TooOld`], [`DatabaseError::OldFunctions`] or [`DatabaseError::TooNew`] when it cannot, and
+/// [`DatabaseError::Sql`] when a query fails.
 pub async fn require_schema(pool: &PgPool) -> Result<(), DatabaseError> {
     let known = newest();
     let found = schema_version(pool).await?;
@@ -208,7 +211,7 @@ fn newest() -> i64 {
     MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0)
 }
 
-/// The number of the database's newest migration; 0 if there is none.
+/// The number of the database's newest migration, or 0 if there is none.
 ///
 /// # Errors
 /// When the query fails.
@@ -223,7 +226,7 @@ pub async fn schema_version(pool: &PgPool) -> sqlx::Result<i64> {
         .await
 }
 
-/// SHA-256 of the sources of the functions.
+/// The SHA-256 of the sources of the functions.
 fn hash() -> Vec<u8> {
     let mut hash = Sha256::new();
     for source in FUNCTIONS {

@@ -1,14 +1,14 @@
-//! The static SQL of the engine, by name.
+//! The static SQL of the engine as named constants.
 //!
-//! Every statement is a constant made by [`statements!`], so a test can prepare all of them on a real database. sqlx's
-//! checked macros would find the same mistakes at compile time. They would also need a database or a generated file for each
-//! statement at every build, and they cannot know which results of a function may be null.
+//! [`statements!`] declares every statement, so a test can prepare all of them on a real database. sqlx's checked
+//! macros would find the same mistakes at compile time. But every build would then need a database, or a generated file
+//! for each statement, and the macros cannot know which results of a function may be null.
 
 /// Declares the statements of a module: `NAME = "select ...";`.
 macro_rules! statements {
     ($($(#[$doc:meta])* $name:ident = $sql:expr;)*) => {
         $($(#[$doc])* const $name: &str = $sql;)*
-        /// All of them, for the test that prepares them.
+        /// All statements of the module, for the test that prepares them.
         #[cfg(test)]
         pub(crate) const STATEMENTS: &[(&str, &str)] = &[$((stringify!($name), $name)),*];
     };

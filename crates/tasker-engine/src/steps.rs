@@ -16,13 +16,13 @@ use crate::arguments::{count, interval};
 use crate::statements::statements;
 
 statements! {
-    /// With casts, because the function of release 0.1 has as many arguments.
+    /// The casts select this function. The function of release 0.1 has the same number of arguments.
     START_STEPS = "select * from tasker.start_steps($1, $2, $3::interval[], $4::integer, $5::interval)";
     COMPLETE_STEPS = "select refused, handed from tasker.complete_steps($1, $2, $3, $4, $5)";
     EXTEND_LEASES = "select tasker.extend_leases($1, $2)";
 }
 
-/// A step that a worker has claimed, with all that it needs to run it and to return its result.
+/// A step that a worker has claimed, with everything that the worker needs to run it and to return its result.
 #[derive(Debug, Clone, PartialEq, FromRow, Decode)]
 pub struct ClaimedStep {
     /// The task.
@@ -43,24 +43,24 @@ pub struct ClaimedStep {
     pub step_name: String,
     /// The name of the handler to call.
     pub callable: String,
-    /// The handler's `initialization` of the template.
+    /// The handler's `initialization` from the template.
     pub initialization: Value,
     /// The task's input.
     pub context: Value,
-    /// An object: the results of the step's dependencies by their names.
+    /// An object with the results of the step's dependencies by step name.
     pub dependency_results: Value,
     /// The number of this attempt, from 1.
     pub attempt: i16,
-    /// The largest number of attempts.
+    /// The maximum number of attempts.
     pub max_attempts: i16,
-    /// How long the attempt may take, in seconds.
+    /// The time limit of the attempt, in seconds.
     pub timeout_seconds: i32,
-    /// How long its message was visible in the queue, in seconds. None if the step was handed to the worker that made it
-    /// ready.
+    /// The time for which the step's message was visible in the queue, in seconds. None if the step was handed to the
+    /// worker that made it ready.
     pub waited_seconds: Option<f64>,
 }
 
-/// Names a claimed step in later calls.
+/// Identifies a claimed step in later calls.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Type)]
 #[sqlx(type_name = "tasker.step_ref")]
 pub struct StepRef {
@@ -77,7 +77,7 @@ pub struct StepRef {
 }
 
 impl ClaimedStep {
-    /// The name of this step in later calls.
+    /// The reference to this step for later calls.
     pub fn step_ref(&self) -> StepRef {
         StepRef {
             namespace: self.namespace.clone(),
@@ -96,7 +96,7 @@ pub enum StepOutcome {
     Completed(Value),
     /// It failed with an error (an object with `kind` and `message`). Another attempt may succeed.
     RetryableError(Value),
-    /// It failed with an error that every attempt would meet.
+    /// It failed with an error. No other attempt would succeed.
     PermanentError(Value),
     /// It was not run. The step is released, and the attempt does not count.
     Released,
@@ -114,18 +114,18 @@ pub struct StepResult {
 /// The effect of a batch of results.
 #[derive(Debug, Clone, Default)]
 pub struct Completion {
-    /// The steps whose results were refused: task and step number. Another worker holds the step, or it was cancelled or
-    /// resolved.
+    /// The steps whose results were refused: task and step number. Another worker holds the step, or it was cancelled
+    /// or resolved.
     pub refused: Vec<(Uuid, i16)>,
     /// Steps that the batch made ready, handed to the worker that sent it.
     pub handed: Vec<ClaimedStep>,
 }
 
 impl Engine {
-    /// Claims up to `limit` steps of `namespaces`, in their order, for the length of `lease`.
+    /// Claims up to `limit` steps for the duration of `lease`. It searches the namespaces in the given order.
     ///
-    /// `look_back` has one element for each namespace: the longest time that a message may have been visible to be found, or
-    /// none for any time. A caller that knows that nothing older exists saves the database the search.
+    /// `look_back` has one element for each namespace. A claim finds only messages that became visible within this
+    /// time; none means any time. A caller that knows that no older messages exist saves the database a longer search.
     ///
     /// # Errors
     /// When the database fails. Nothing is claimed then.
@@ -148,12 +148,12 @@ impl Engine {
             .await
     }
 
-    /// Records a batch of results in one durable transaction. Up to `take` steps of `namespaces` that become ready are claimed
-    /// for the worker at once.
+    /// Records a batch of results in one durable transaction. The same transaction claims up to `take` steps of
+    /// `namespaces` that become ready, and hands them to the worker.
     ///
     /// # Errors
-    /// When the database fails. Nothing is recorded then, unless the connection broke during the commit. The same batch can
-    /// be sent again: results that were recorded are refused.
+    /// When the database fails. Nothing is recorded then, unless the connection broke during the commit. The caller can
+    /// send the same batch again: the engine refuses the results that it has already recorded.
     pub async fn complete_steps(
         &self,
         worker_id: &str,
@@ -174,8 +174,8 @@ impl Engine {
         Ok(Completion { refused: refused.map(|step| (step.task_id, step.step_no)).collect(), handed })
     }
 
-    /// Extends the leases of running steps. Returns the steps that are still held, as task and step number. The other leases
-    /// are lost, and the results of their steps will be refused.
+    /// Extends the leases of running steps. Returns the steps that the worker still holds, as task and step number. The
+    /// other leases are lost, and the engine will refuse the results of their steps.
     ///
     /// # Errors
     /// When the database fails.
@@ -190,7 +190,7 @@ impl Engine {
     }
 }
 
-/// The element at a position of SQL, which counts from 1.
+/// The element at an SQL position. SQL counts from 1.
 fn at<T>(elements: &[T], position: i32) -> Option<&T> {
     elements.get(usize::try_from(position).ok()?.checked_sub(1)?)
 }
@@ -227,7 +227,7 @@ enum OutcomeName {
     Released,
 }
 
-/// As the composite type `tasker.step_result`. By hand, so that payloads are not copied.
+/// Encodes the composite type `tasker.step_result`. A derived implementation would copy the payload.
 impl Encode<'_, Postgres> for StepResult {
     fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
         let (outcome, payload) = match &self.outcome {

@@ -1,4 +1,4 @@
-//! Facts about the database.
+//! Namespaces, and the versions of PostgreSQL and PGMQ.
 
 use sqlx::FromRow;
 
@@ -25,7 +25,7 @@ struct NamespaceRow {
 }
 
 impl Engine {
-    /// All namespaces, by name.
+    /// Lists all namespaces, ordered by name.
     ///
     /// # Errors
     /// When the database fails.
@@ -46,7 +46,7 @@ impl Engine {
         sqlx::query_scalar(IS_READ_ONLY).fetch_one(&self.pool).await
     }
 
-    /// PostgreSQL's version.
+    /// Returns PostgreSQL's version.
     ///
     /// # Errors
     /// When the database fails.
@@ -54,7 +54,7 @@ impl Engine {
         sqlx::query_scalar(POSTGRESQL_VERSION).fetch_one(&self.pool).await
     }
 
-    /// How PGMQ is installed.
+    /// Returns PGMQ's version and how it is installed.
     ///
     /// # Errors
     /// When the database fails.

@@ -20,7 +20,7 @@ pub struct NewTask {
     pub task_id: Uuid,
     /// The version of the template: [`StoredTemplate::template_id`](crate::StoredTemplate::template_id).
     pub template_id: i64,
-    /// Whether the request named no version, so that the template must be the newest one.
+    /// Whether the request named no version. The template must then be the newest one.
     pub latest: bool,
     /// Its input.
     pub context: Value,
@@ -28,24 +28,24 @@ pub struct NewTask {
     pub priority: i16,
     /// Its tags.
     pub tags: Option<Value>,
-    /// The idempotency key, with a digest of the request.
+    /// Its idempotency key, with a digest of the request.
     pub idempotency: Option<(String, Vec<u8>)>,
 }
 
 /// The outcome of a [`NewTask`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CreateOutcome {
-    /// It is stored durably, and its first steps are in the queue. The time is that of creation.
+    /// The task is stored durably, and its first steps are in the queue. Contains the time of creation.
     Created(DateTime<Utc>),
-    /// The same request used this idempotency key before. This is its task.
+    /// The same request used this idempotency key before. Contains its task.
     Existing(Uuid),
-    /// Another request used this idempotency key before. This is its task.
+    /// Another request used this idempotency key before. Contains its task.
     Conflict(Uuid),
     /// The template has a newer version or was deleted. The caller must look it up again.
     Outdated,
 }
 
-/// Which tasks to list.
+/// Selects the tasks of a list.
 #[derive(Debug, Clone, Default)]
 pub struct TaskFilter {
     /// Only tasks of these namespaces. None: of every namespace.
@@ -54,7 +54,7 @@ pub struct TaskFilter {
     pub status: Option<TaskState>,
     /// Only tasks created before this one.
     pub before: Option<Uuid>,
-    /// The largest number of tasks.
+    /// The maximum number of tasks.
     pub limit: i64,
 }
 
@@ -66,8 +66,9 @@ macro_rules! summary_columns {
     };
 }
 
-/// The steps of task `t` as a JSON array of [`StepDetail`]. One statement reads a task, so all of it is as of one moment. It
-/// is `json`, which is built in one pass and may be four times as large as `jsonb`.
+/// The steps of task `t` as a JSON array of [`StepDetail`]. One statement reads a whole task, so its parts are
+/// consistent. The type is `json`, because PostgreSQL builds it in one pass, and it can be four times as large as
+/// `jsonb`.
 macro_rules! steps_column {
     () => {
         "(select coalesce(json_agg(json_build_object(
@@ -182,7 +183,7 @@ fn summary(row: TaskRow) -> sqlx::Result<TaskSummary> {
 }
 
 impl Engine {
-    /// Creates a batch of tasks in one durable transaction. Returns one outcome for each, in order.
+    /// Creates a batch of tasks in one durable transaction. Returns one outcome for each task, in the same order.
     ///
     /// # Errors
     /// When the database fails. No task is created then.
@@ -214,7 +215,7 @@ impl Engine {
             .collect())
     }
 
-    /// A task without its input and steps.
+    /// Returns a task without its input and steps. None if the task does not exist.
     ///
     /// # Errors
     /// When the database fails.
@@ -223,7 +224,7 @@ impl Engine {
         row.map(summary).transpose()
     }
 
-    /// A task with its input and steps, as of one moment.
+    /// Returns a task with its input and steps, from one snapshot. None if the task does not exist.
     ///
     /// # Errors
     /// When the database fails.
@@ -233,7 +234,7 @@ impl Engine {
             .transpose()
     }
 
-    /// The steps of a task in the order of its template. None if there is no such task.
+    /// Returns the steps of a task in the order of its template. None if the task does not exist.
     ///
     /// # Errors
     /// When the database fails.
@@ -243,7 +244,7 @@ impl Engine {
         Ok(steps.map(|steps| steps.0))
     }
 
-    /// Tasks, newest first.
+    /// Lists tasks, newest first.
     ///
     /// # Errors
     /// When the database fails.
@@ -265,7 +266,7 @@ impl Engine {
         rows.into_iter().map(summary).collect()
     }
 
-    /// The tasks among these that are at rest: final, blocked by failures, or unknown.
+    /// Returns those of the given tasks that are at rest: final, blocked by failures, or unknown.
     ///
     /// # Errors
     /// When the database fails.
@@ -273,7 +274,7 @@ impl Engine {
         sqlx::query_scalar(AT_REST).bind(task_ids).fetch_all(&self.pool).await
     }
 
-    /// Every change of state of a task and its steps, oldest first. Empty if there is no such task.
+    /// Lists every change of state of a task and its steps, oldest first. Empty if the task does not exist.
     ///
     /// # Errors
     /// When the database fails.

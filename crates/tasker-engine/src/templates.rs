@@ -16,12 +16,12 @@ statements! {
         from tasker.task_templates
         where namespace = $1 and name = $2 and ($3::text is null or version = $3)
         order by version_key desc limit 1";
-    LIST_TEMPLATES = "select namespace, name, version, definition ->> 'description' as description, total_steps, created_at,
-            null::jsonb as definition
+    LIST_TEMPLATES = "select namespace, name, version, definition ->> 'description' as description, total_steps,
+            created_at, null::jsonb as definition
         from tasker.task_templates where $1::text is null or namespace = $1
         order by namespace, name, version_key desc";
-    GET_TEMPLATE = "select namespace, name, version, definition ->> 'description' as description, total_steps, created_at,
-            definition
+    GET_TEMPLATE = "select namespace, name, version, definition ->> 'description' as description, total_steps,
+            created_at, definition
         from tasker.task_templates
         where namespace = $1 and name = $2 and ($3::text is null or version = $3)
         order by version_key desc limit 1";
@@ -35,11 +35,11 @@ pub enum ApplyOutcome {
     Created,
     /// This version exists with the same content.
     Unchanged,
-    /// This version exists with another content and is not changed.
+    /// This version exists with different content and was not changed.
     Conflict,
 }
 
-/// What creating tasks needs to know of a stored template.
+/// The part of a stored template that the creation of tasks needs.
 #[derive(Debug, Clone, PartialEq, FromRow)]
 pub struct StoredTemplate {
     /// The version's key in the database.
@@ -50,9 +50,9 @@ pub struct StoredTemplate {
     pub name: String,
     /// The version.
     pub version: String,
-    /// The JSON Schema of a task's context, where the template has one.
+    /// The JSON Schema of a task's context, if the template has one.
     pub input_schema: Option<Value>,
-    /// How many steps it has.
+    /// The number of steps.
     pub total_steps: i16,
 }
 
@@ -117,7 +117,7 @@ impl Engine {
         Ok(outcome)
     }
 
-    /// A version of a template, or the newest one. None if there is no such template.
+    /// Finds a version of a template, or the newest one. None if the template does not exist.
     ///
     /// # Errors
     /// When the database fails.
@@ -130,7 +130,7 @@ impl Engine {
         sqlx::query_as(FIND_TEMPLATE).bind(namespace).bind(name).bind(version).fetch_optional(&self.pool).await
     }
 
-    /// Every version of every template, of one namespace or all. The newest version comes first.
+    /// Lists every version of every template, of one namespace or all, ordered by name. The newest version comes first.
     ///
     /// # Errors
     /// When the database fails.
@@ -139,7 +139,8 @@ impl Engine {
         Ok(rows.into_iter().map(TemplateSummary::from).collect())
     }
 
-    /// A version of a template, or the newest one, with its whole definition.
+    /// Returns a version of a template, or the newest one, with its whole definition. None if the template does not
+    /// exist.
     ///
     /// # Errors
     /// When the database fails.

@@ -10,31 +10,32 @@ use crate::statements::statements;
 
 statements! {
     HEARTBEAT = "select tasker.heartbeat($1, $2, $3, $4, $5, $6, $7)";
-    LIST_WORKERS = "select *, status <> 'stopped' and last_heartbeat_at < tasker.now() - make_interval(secs => $2) as lost
+    LIST_WORKERS = "select *,
+            status <> 'stopped' and last_heartbeat_at < tasker.now() - make_interval(secs => $2) as lost
         from tasker.workers where $1::text is null or $1 = any (namespaces) order by worker_id";
 }
 
-/// A worker is lost when this many seconds have passed since its last heartbeat.
+/// A worker counts as lost this many seconds after its last heartbeat.
 const LOST_AFTER_SECONDS: f64 = 20.0;
 
-/// What a worker reports every few seconds.
+/// The report that a worker sends every few seconds.
 #[derive(Debug, Clone)]
 pub struct WorkerHeartbeat<'a> {
-    /// Its name.
+    /// The worker's id.
     pub worker_id: &'a str,
-    /// The namespaces that it serves.
+    /// The namespaces that the worker serves.
     pub namespaces: &'a [String],
-    /// What it is doing.
+    /// The worker's state.
     pub status: WorkerState,
-    /// How many steps it runs at once, at most.
+    /// The maximum number of steps that the worker runs at once.
     pub max_concurrent: u32,
-    /// The host that it runs on.
+    /// The host that the worker runs on.
     pub host: &'a str,
-    /// When it started.
+    /// The time at which the worker started.
     pub started_at: DateTime<Utc>,
 }
 
-/// What a worker last reported of itself. It never reports that it is lost.
+/// The state that a worker last reported. A worker never reports that it is lost.
 #[derive(Debug, Clone, Copy, Type)]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
 enum Status {
@@ -57,7 +58,7 @@ struct WorkerRow {
 }
 
 impl Engine {
-    /// Records a heartbeat. Workers that sent none for a day are deleted.
+    /// Records a heartbeat. Deletes workers that have sent none for a day.
     ///
     /// # Errors
     /// When the database fails.
@@ -75,7 +76,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Workers by id; of one namespace, or all.
+    /// Lists the workers of one namespace, or all, ordered by id.
     ///
     /// # Errors
     /// When the database fails.

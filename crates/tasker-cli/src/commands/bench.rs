@@ -73,7 +73,9 @@ impl Command {
     async fn measure(&self, stack: &Stack) -> Result<Vec<Benchmark>, Failure> {
         let api = OrchestrationClient::new(&stack.url)?;
         let worker = WorkerClient::new(&stack.worker_url)?;
-        let mut session = PgConnection::connect(&stack.database_url).await.map_err(Failure::failed)?;
+        let mut session = PgConnection::connect(&stack.database_url)
+            .await
+            .map_err(|error| Failure::failed(tasker_engine::message(&error)))?;
 
         note("idle ...");
         let idle = idle_transactions(&mut session, Duration::from_secs(self.idle)).await?;
@@ -109,7 +111,7 @@ fn milliseconds(since: Instant) -> f64 {
 
 /// Times one-row inserts of a single client.
 async fn commits(session: &mut PgConnection, samples: u32) -> Result<Vec<f64>, Failure> {
-    let failed = |error: sqlx::Error| Failure::failed(error);
+    let failed = |error| Failure::failed(tasker_engine::message(&error));
     sqlx::query("create table if not exists public.tasker_bench (n bigint)")
         .execute(&mut *session)
         .await
@@ -157,7 +159,7 @@ async fn idle_transactions(session: &mut PgConnection, span: Duration) -> Result
         )
         .fetch_one(&mut *session)
         .await
-        .map_err(Failure::failed)?;
+        .map_err(|error| Failure::failed(tasker_engine::message(&error)))?;
     }
     // One of them is the first query of the measurement.
     let transactions = u32::try_from(counts[1] - counts[0] - 1).unwrap_or(0);

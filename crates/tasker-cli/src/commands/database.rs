@@ -38,7 +38,7 @@ impl Command {
 impl From<DatabaseError> for Failure {
     fn from(error: DatabaseError) -> Self {
         match error {
-            DatabaseError::NoUrl | DatabaseError::BadUrl(_) => Self::usage(error),
+            DatabaseError::NoUrl | DatabaseError::BadUrl(_) | DatabaseError::TlsFile { .. } => Self::usage(error),
             DatabaseError::Unreachable { .. } => Self::unreachable(error),
             _ => Self::failed(error),
         }

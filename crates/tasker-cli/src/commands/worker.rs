@@ -71,7 +71,7 @@ impl Command {
 /// What is known of a worker's health.
 #[derive(Debug, Serialize)]
 pub(super) struct WorkerHealth {
-    /// Its id, or its address if it was asked itself.
+    /// Its id, or its address if the worker itself was queried.
     worker: String,
     status: HealthStatus,
     /// Why.
@@ -175,5 +175,5 @@ fn table(workers: &[WorkerSummary]) -> String {
             output::time(worker.last_heartbeat_at),
         ]
     });
-    output::table(["worker", "status", "namespaces", "steps at once", "version", "host", "last heartbeat (UTC)"], rows)
+    output::table(["worker", "status", "namespaces", "max steps", "version", "host", "last heartbeat (UTC)"], rows)
 }

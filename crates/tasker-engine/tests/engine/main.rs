@@ -1,11 +1,11 @@
-//! The engine's SQL functions on a real PostgreSQL, with a clock that the tests set: no test waits for a lease or a backoff.
+//! The engine's SQL functions on a real PostgreSQL. The tests set the clock, so no test waits for a lease or a backoff.
 
-mod bench;
 mod claims;
-mod housekeeping;
-mod invariants;
+mod constraints;
+mod fixture;
 mod plans;
 mod queue;
+mod retention;
 mod retries;
 #[path = "../support/mod.rs"]
 mod support;

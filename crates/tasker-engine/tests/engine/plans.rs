@@ -1,37 +1,37 @@
-//! The plans that matter, looked at when the tables are large and PostgreSQL has seen none of it.
+//! Query plans: batches read few rows even if the tables are large and PostgreSQL has no statistics about them.
 
 use anyhow::Result;
 use serde_json::json;
 use sqlx::PgPool;
 
-use crate::bench::{Bench, LEASE, NAMESPACE, completed, step};
+use crate::fixture::{Fixture, LEASE, NAMESPACE, completed, step};
 
-/// Rows that this session has read: by sequential scans, and by index scans. Only differences mean something: PostgreSQL moves
-/// the counts elsewhere now and then, but not within a transaction.
+/// The rows that this session has read by sequential scans and by index scans. Only differences within one transaction
+/// are meaningful, because PostgreSQL flushes these counters between transactions.
 async fn rows_read(connection: &mut sqlx::PgConnection) -> Result<(i64, i64)> {
     Ok(sqlx::query_as(
         "select coalesce(sum(seq_tup_read), 0)::bigint, coalesce(sum(idx_tup_fetch), 0)::bigint
          from pg_stat_xact_user_tables
-         where schemaname in ('tasker', 'pgmq') and relname in ('tasks', 'steps', 'transitions', 'q_bench')",
+         where schemaname in ('tasker', 'pgmq') and relname in ('tasks', 'steps', 'transitions', 'q_test')",
     )
     .fetch_one(connection)
     .await?)
 }
 
-/// 100,000 finished tasks of three steps, and as many messages that are not due, which PostgreSQL has no statistics of.
+/// Inserts 100,000 completed tasks of three steps, and as many hidden messages, without statistics.
 async fn fill(pool: &PgPool, template_id: i64) -> Result<()> {
     for statement in [
         "alter table tasker.tasks set (autovacuum_enabled = off)",
         "alter table tasker.steps set (autovacuum_enabled = off)",
-        "alter table pgmq.q_bench set (autovacuum_enabled = off)",
+        "alter table pgmq.q_test set (autovacuum_enabled = off)",
     ] {
         sqlx::query(statement).execute(pool).await?;
     }
     sqlx::query(
         "insert into tasker.tasks (task_id, template_id, created_at, completed_at, state, priority, total_steps,
                                    completed_steps, active_steps, namespace, context)
-         select ('01890000-0000-7000-8000-' || lpad(n::text, 12, '0'))::uuid, $1, tasker.now(), tasker.now(), 'completed', 0, 3,
-                3, 0, 'bench', '{}'
+         select ('01890000-0000-7000-8000-' || lpad(n::text, 12, '0'))::uuid, $1, tasker.now(), tasker.now(),
+                'completed', 0, 3, 3, 0, 'test', '{}'
          from generate_series(1, 100000) n",
     )
     .bind(template_id)
@@ -45,8 +45,9 @@ async fn fill(pool: &PgPool, template_id: i64) -> Result<()> {
     .execute(pool)
     .await?;
     sqlx::query(
-        "insert into pgmq.q_bench (vt, message)
-         select tasker.now() + interval '1 day', jsonb_build_object('task_id', task_id, 'step_no', 0) from tasker.tasks",
+        "insert into pgmq.q_test (vt, message)
+         select tasker.now() + interval '1 day', jsonb_build_object('task_id', task_id, 'step_no', 0)
+         from tasker.tasks",
     )
     .execute(pool)
     .await?;
@@ -54,27 +55,29 @@ async fn fill(pool: &PgPool, template_id: i64) -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_a_batch_reads_does_not_grow_with_history() -> Result<()> {
-    let bench = Bench::new().await?;
-    let template = bench.template(NAMESPACE, json!([step("a", &[]), step("b", &["a"]), step("c", &["b"])])).await?;
-    // Plans are made, and kept, while the tables are empty: the worst time.
+async fn rows_read_by_a_batch_do_not_grow_with_history() -> Result<()> {
+    let fixture = Fixture::new().await?;
+    let template =
+        fixture.store_template(NAMESPACE, json!([step("a", &[]), step("b", &["a"]), step("c", &["b"])])).await?;
+    // PostgreSQL makes the plans and keeps them while the tables are almost empty. This is the worst case.
     for _ in 0..10 {
-        bench.task(template).await?;
+        fixture.create_task(template).await?;
     }
-    for step in bench.start("w", 10).await? {
-        bench.finish("w", 10, &[completed(&step)]).await?;
+    for step in fixture.claim("w", 10).await? {
+        fixture.complete("w", 10, &[completed(&step)]).await?;
     }
-    fill(&bench.pool, template).await?;
+    fill(&fixture.pool, template).await?;
     let mut tasks = Vec::new();
     for _ in 0..50 {
-        tasks.push(bench.task(template).await?);
+        tasks.push(fixture.create_task(template).await?);
     }
 
     let namespaces = [NAMESPACE.to_owned()];
-    let mut transaction = bench.pool.begin().await?;
+    let mut transaction = fixture.pool.begin().await?;
     let before = rows_read(&mut transaction).await?;
     let claimed: Vec<(uuid::Uuid, i16, uuid::Uuid, i64)> = sqlx::query_as(
-        "select task_id, step_no, token, msg_id from tasker.start_steps('w', $1, 50, make_interval(secs => $2))",
+        "select task_id, step_no, token, msg_id
+         from tasker.start_steps('w', $1, array[null]::interval[], 50, make_interval(secs => $2))",
     )
     .bind(&namespaces)
     .bind(LEASE.as_secs_f64())
@@ -82,12 +85,14 @@ async fn what_a_batch_reads_does_not_grow_with_history() -> Result<()> {
     .await?;
     assert_eq!(claimed.len(), 50);
     let started = rows_read(&mut transaction).await?;
-    assert_eq!(started.0, before.0, "start_steps scans a table");
+    assert_eq!(started.0, before.0, "start_steps scanned a table");
     assert!(started.1 - before.1 < 50 * 30, "start_steps fetched {} rows for 50 steps", started.1 - before.1);
 
     let handed = sqlx::query(
-        "select * from tasker.complete_steps('w', $1, 50, '30 s', array_fill('bench'::text, array[50]), $2, $3, $4, $5,
-                array_fill('completed'::text, array[50]), array_fill('{}'::jsonb, array[50]))",
+        "select unnest(c.handed)
+         from tasker.complete_steps('w', $1, 50, '30 s', array(
+             select ('test', msg_id, task_id, step_no, token, 'completed', '{}')::tasker.step_result
+             from unnest($2::bigint[], $3::uuid[], $4::smallint[], $5::uuid[]) r(msg_id, task_id, step_no, token))) c",
     )
     .bind(&namespaces)
     .bind(claimed.iter().map(|step| step.3).collect::<Vec<_>>())
@@ -98,11 +103,11 @@ async fn what_a_batch_reads_does_not_grow_with_history() -> Result<()> {
     .await?;
     assert_eq!(handed.len(), 50);
     let completed = rows_read(&mut transaction).await?;
-    assert_eq!(completed.0, before.0, "complete_steps scans a table");
+    assert_eq!(completed.0, before.0, "complete_steps scanned a table");
     assert!(completed.1 - started.1 < 50 * 60, "complete_steps fetched {} rows for 50 steps", completed.1 - started.1);
     transaction.commit().await?;
 
-    // Lists, by every filter.
+    // Lists, with every filter.
     let some = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
     for (namespaces, status) in [
         (None, None),
@@ -117,29 +122,33 @@ async fn what_a_batch_reads_does_not_grow_with_history() -> Result<()> {
             before: None,
             limit: 51,
         };
-        // The pool has one session: what follows is one transaction.
-        sqlx::query("begin").execute(&bench.pool).await?;
-        let before = rows_read(&mut *bench.pool.acquire().await?).await?;
-        bench.engine.list_tasks(&filter).await?;
-        let after = rows_read(&mut *bench.pool.acquire().await?).await?;
-        sqlx::query("commit").execute(&bench.pool).await?;
-        assert_eq!(after.0, before.0, "a list by {namespaces:?} and {status:?} scans a table");
-        assert!(after.1 - before.1 < 1_000, "a list by {namespaces:?} and {status:?} read {} rows", after.1 - before.1);
+        // The pool has one session, so the following statements are one transaction.
+        sqlx::query("begin").execute(&fixture.pool).await?;
+        let before = rows_read(&mut *fixture.pool.acquire().await?).await?;
+        fixture.engine.list_tasks(&filter).await?;
+        let after = rows_read(&mut *fixture.pool.acquire().await?).await?;
+        sqlx::query("commit").execute(&fixture.pool).await?;
+        assert_eq!(after.0, before.0, "the list of {namespaces:?} and {status:?} scanned a table");
+        assert!(
+            after.1 - before.1 < 1_000,
+            "the list of {namespaces:?} and {status:?} fetched {} rows",
+            after.1 - before.1
+        );
     }
 
-    // Housekeeping: where nothing is over age, and where all is.
+    // Retention: first with no task old enough, then with every task.
     for (age, rows, deleted) in [("1 day", 500 * 3, 0), ("-1 day", 500 * 20, 500)] {
-        let mut transaction = bench.pool.begin().await?;
+        let mut transaction = fixture.pool.begin().await?;
         let before = rows_read(&mut transaction).await?;
         let tasks: i64 =
-            sqlx::query_scalar("select tasks from tasker.delete_finished_tasks('bench', $1::interval, null, 500)")
+            sqlx::query_scalar("select tasks from tasker.delete_finished_tasks('test', $1::interval, null, 500)")
                 .bind(age)
                 .fetch_one(&mut *transaction)
                 .await?;
         assert_eq!(tasks, deleted);
         let after = rows_read(&mut transaction).await?;
-        assert_eq!(after.0, before.0, "housekeeping scans a table");
-        assert!(after.1 - before.1 < rows, "housekeeping fetched {} rows to delete {tasks} tasks", after.1 - before.1);
+        assert_eq!(after.0, before.0, "retention scanned a table");
+        assert!(after.1 - before.1 < rows, "retention fetched {} rows to delete {tasks} tasks", after.1 - before.1);
         transaction.rollback().await?;
     }
     Ok(())

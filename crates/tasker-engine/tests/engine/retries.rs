@@ -5,31 +5,34 @@ use serde_json::json;
 use tasker_api::TaskState;
 use tasker_engine::{Operation, OperationOutcome};
 
-use crate::bench::{Bench, NAMESPACE, failed, step};
+use crate::fixture::{Fixture, NAMESPACE, failed, step};
 
 #[tokio::test]
-async fn the_delays_follow_the_policy_up_to_the_maximum_less_a_quarter_at_most() -> Result<()> {
-    let bench = Bench::new().await?;
+async fn retry_delays_follow_the_policy_with_up_to_a_quarter_of_jitter() -> Result<()> {
+    let fixture = Fixture::new().await?;
     for (backoff, delays) in [
         ("exponential", [100, 200, 400, 800, 1000, 1000]),
         ("linear", [100, 200, 300, 400, 500, 600]),
         ("fixed", [100, 100, 100, 100, 100, 100]),
     ] {
-        for (attempt, most) in (1..).zip(delays) {
+        for (attempt, longest) in (1..).zip(delays) {
             for _ in 0..20 {
                 let (ms,): (f64,) =
                     sqlx::query_as("select extract(epoch from tasker.backoff_delay($1, 100, 1000, $2))::float8 * 1000")
                         .bind(backoff)
                         .bind(attempt)
-                        .fetch_one(&bench.pool)
+                        .fetch_one(&fixture.pool)
                         .await?;
-                let most = f64::from(most);
-                assert!((0.75 * most - 0.01..=most + 0.01).contains(&ms), "{backoff}, attempt {attempt}: {ms} ms");
+                let longest = f64::from(longest);
+                assert!(
+                    (0.75 * longest - 0.01..=longest + 0.01).contains(&ms),
+                    "{backoff}, attempt {attempt}: {ms} ms"
+                );
             }
         }
     }
     // Large numbers do not overflow.
-    let longest: i64 = bench
+    let longest: i64 = fixture
         .value("select extract(epoch from tasker.backoff_delay('exponential', 604800000, 604800000, 100))::bigint")
         .await?;
     assert!(longest <= 604_800);
@@ -37,41 +40,41 @@ async fn the_delays_follow_the_policy_up_to_the_maximum_less_a_quarter_at_most()
 }
 
 #[tokio::test]
-async fn a_step_waits_for_its_backoff_and_is_failed_when_no_attempt_is_left() -> Result<()> {
-    let bench = Bench::new().await?;
-    let template = bench.template(NAMESPACE, json!([step("a", &[]), step("b", &["a"])])).await?;
-    let task = bench.task(template).await?;
+async fn a_step_waits_for_its_backoff_and_fails_after_its_last_attempt() -> Result<()> {
+    let fixture = Fixture::new().await?;
+    let template = fixture.store_template(NAMESPACE, json!([step("a", &[]), step("b", &["a"])])).await?;
+    let task = fixture.create_task(template).await?;
     for attempt in 1..=3 {
-        let held = bench.start_one("w").await?;
+        let held = fixture.claim_only("w").await?;
         assert_eq!(held.attempt, attempt);
-        bench.finish("w", 5, &[failed(&held)]).await?;
-        bench.pass(749).await?;
-        assert_eq!(bench.start("w", 10).await?, [], "before three quarters of the delay");
-        bench.pass(251).await?;
+        fixture.complete("w", 5, &[failed(&held)]).await?;
+        fixture.advance_clock(749).await?;
+        assert_eq!(fixture.claim("w", 10).await?, [], "the step started before three quarters of its delay");
+        fixture.advance_clock(251).await?;
     }
-    let summary = bench.engine.get_task_summary(task).await?;
+    let summary = fixture.engine.get_task_summary(task).await?;
     assert_eq!(summary.map(|task| (task.status, task.failed_steps)), Some((TaskState::BlockedByFailures, 1)));
-    assert_eq!(bench.start("w", 10).await?, []);
+    assert_eq!(fixture.claim("w", 10).await?, []);
 
-    let again = bench.engine.operate(task, &Operation::Retry { step: None }, Some("me"), None).await?;
+    let again = fixture.engine.operate(task, &Operation::Retry { step: None }, Some("operator"), None).await?;
     assert_eq!(again, OperationOutcome::Done);
-    assert_eq!(bench.start_one("w").await?.attempt, 1);
+    assert_eq!(fixture.claim_only("w").await?.attempt, 1);
     Ok(())
 }
 
 #[tokio::test]
-async fn an_attempt_that_was_lost_with_its_worker_counts() -> Result<()> {
-    let bench = Bench::new().await?;
-    let template = bench.template(NAMESPACE, json!([step("a", &[])])).await?;
-    let task = bench.task(template).await?;
+async fn an_attempt_lost_with_its_worker_counts() -> Result<()> {
+    let fixture = Fixture::new().await?;
+    let template = fixture.store_template(NAMESPACE, json!([step("a", &[])])).await?;
+    let task = fixture.create_task(template).await?;
     for attempt in 1..=3 {
-        assert_eq!(bench.start_one("crashes").await?.attempt, attempt);
-        bench.pass(30_000).await?;
+        assert_eq!(fixture.claim_only("crashes").await?.attempt, attempt);
+        fixture.advance_clock(30_000).await?;
     }
-    assert_eq!(bench.start("w", 10).await?, []);
-    let summary = bench.engine.get_task_summary(task).await?;
+    assert_eq!(fixture.claim("w", 10).await?, []);
+    let summary = fixture.engine.get_task_summary(task).await?;
     assert_eq!(summary.map(|task| task.status), Some(TaskState::BlockedByFailures));
-    let error: serde_json::Value = bench.value("select error from tasker.steps").await?;
+    let error: serde_json::Value = fixture.value("select error from tasker.steps").await?;
     assert_eq!(error["kind"], "lease_ended");
     assert!(error["message"].as_str().is_some_and(|message| message.contains("crashes")), "{error}");
     Ok(())

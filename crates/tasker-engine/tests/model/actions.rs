@@ -1,11 +1,12 @@
-//! Random actions. Numbers name things by their place in a list, and wrap: every action means something in every state.
+//! Random actions. They refer to tasks, steps and claims by an index that wraps around, so every action is valid in
+//! every state.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use crate::graphs::{Graph, graph};
 
-/// What a test replays.
+/// The input of a test: templates, and the actions to replay.
 #[derive(Debug, Clone)]
 pub(crate) struct Case {
     /// A template for each namespace.
@@ -21,7 +22,8 @@ pub(crate) enum Action {
         limit: u32,
     },
     Complete {
-        /// Which of the claims so far, the newest first: also of steps that somebody else has long completed.
+        /// Indexes into the claims so far, newest first, with an outcome. They include claims of steps that others have
+        /// completed.
         claims: Vec<(u8, Outcome)>,
         namespaces: &'static [usize],
         take: u32,
@@ -34,21 +36,21 @@ pub(crate) enum Action {
         task: u8,
         operation: Operate,
     },
-    /// Another message for some step.
+    /// Adds another message for a step.
     Duplicate {
         task: u8,
         step: u8,
     },
-    /// Time passes, in milliseconds: backoff delays and leases end.
-    Pass(i64),
+    /// Advances the clock by milliseconds, so that backoff delays and leases end.
+    AdvanceClock(i64),
 }
 
-/// A task to create, of the template of a namespace.
+/// A task to create from the template of a namespace.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     pub(crate) namespace: usize,
     pub(crate) priority: i16,
-    /// An idempotency key, and the digest of what is asked.
+    /// An idempotency key and a digest of the request.
     pub(crate) key: Option<(u8, u8)>,
 }
 
@@ -60,7 +62,7 @@ pub(crate) enum Outcome {
     Released,
 }
 
-/// Steps are named by number; the number may be one too large.
+/// An operator's action. Steps are named by number. The task may not have a step of this number.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Operate {
     Cancel,
@@ -102,7 +104,7 @@ fn action() -> impl Strategy<Value = Action> {
         2 => vec(0..10u8, 1..5).prop_map(|claims| Action::Extend { claims }),
         3 => (0..8u8, operation).prop_map(|(task, operation)| Action::Operate { task, operation }),
         1 => (0..8u8, 0..8u8).prop_map(|(task, step)| Action::Duplicate { task, step }),
-        4 => milliseconds.prop_map(Action::Pass),
+        4 => milliseconds.prop_map(Action::AdvanceClock),
     ]
 }
 

@@ -1,12 +1,14 @@
-//! Many connections at once: creators that share keys, workers whose leases end while they work, operators who meddle. No call
-//! may fail: locks are taken in one order (see `0001_schema.sql`), so there is no deadlock and nothing to try again.
+//! Many connections at once: clients that share idempotency keys, workers whose leases expire while they work, and
+//! operators. No call may fail. All calls take locks in one order (see `functions/01_overview.sql`), so there are no
+//! deadlocks, and no call needs a retry.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use chrono::Utc;
+use parking_lot::Mutex;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{TestRng, TestRunner};
@@ -26,73 +28,75 @@ use crate::support::database;
 
 const LEASE: Duration = Duration::from_millis(50);
 const DEADLINE: Duration = Duration::from_secs(60);
-const CREATORS: u32 = 2;
+const CLIENTS: u32 = 2;
 const WORKERS: u32 = 10;
 const OPERATORS: u32 = 4;
-/// Each is asked for by every creator.
+/// The number of idempotency keys. Every client uses each of them.
 const KEYS: usize = 200;
-/// Tasks without a key, of each creator.
+/// The number of tasks without a key that each client creates.
 const KEYLESS: usize = 50;
 
-/// What the actors share.
-struct Field {
+/// The state that all clients, workers and operators share.
+struct Shared {
     engine: Engine,
     template_ids: Vec<i64>,
     tasks: Mutex<Vec<Uuid>>,
-    /// All claims of all workers, over or not.
+    /// All claims of all workers, current or not.
     claims: Mutex<Vec<StepRef>>,
-    /// What was sent for a step in the batch that was accepted.
+    /// The results that were sent for a step in an accepted batch.
     accepted: Mutex<BTreeMap<StepId, Vec<Value>>>,
-    over: CancellationToken,
+    stop: CancellationToken,
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_connections_never_wait_in_a_circle_and_lose_nothing() -> Result<()> {
+async fn concurrent_connections_never_deadlock_and_lose_nothing() -> Result<()> {
     let postgres = database().await?;
-    let pool = pool_options().max_connections(CREATORS + WORKERS + OPERATORS + 1).connect(&postgres.url()).await?;
+    let pool = pool_options().max_connections(CLIENTS + WORKERS + OPERATORS + 1).connect(&postgres.url()).await?;
     let mut runner = TestRunner::deterministic();
-    let field = Arc::new(Field::new(pool.clone(), &mut runner).await?);
+    let shared = Arc::new(Shared::new(pool.clone(), &mut runner).await?);
 
-    let mut creators = JoinSet::new();
-    for _ in 0..CREATORS {
-        creators.spawn(create(Arc::clone(&field), runner.new_rng()));
+    let mut clients = JoinSet::new();
+    for _ in 0..CLIENTS {
+        clients.spawn(create(Arc::clone(&shared), runner.new_rng()));
     }
-    let mut others = JoinSet::new();
+    let mut workers_and_operators = JoinSet::new();
     for number in 0..WORKERS {
-        others.spawn(work(Arc::clone(&field), format!("w{number}"), runner.new_rng()));
+        workers_and_operators.spawn(work(Arc::clone(&shared), format!("w{number}"), runner.new_rng()));
     }
     for _ in 0..OPERATORS {
-        others.spawn(meddle(Arc::clone(&field), runner.new_rng()));
+        workers_and_operators.spawn(operate(Arc::clone(&shared), runner.new_rng()));
     }
     let began = Instant::now();
-    while let Some(ended) = creators.join_next().await {
+    while let Some(ended) = clients.join_next().await {
         ended??;
     }
     while unfinished(&pool).await? > 0 {
-        ensure!(began.elapsed() < DEADLINE, "{} tasks are not at their end", unfinished(&pool).await?);
-        // An actor that ends now has failed.
-        if let Ok(Some(ended)) = tokio::time::timeout(Duration::from_millis(20), others.join_next()).await {
+        ensure!(began.elapsed() < DEADLINE, "{} tasks are not final", unfinished(&pool).await?);
+        // A worker or operator that ends before it is told to stop has failed.
+        if let Ok(Some(ended)) =
+            tokio::time::timeout(Duration::from_millis(20), workers_and_operators.join_next()).await
+        {
             ended??;
         }
     }
-    field.over.cancel();
-    while let Some(ended) = others.join_next().await {
+    shared.stop.cancel();
+    while let Some(ended) = workers_and_operators.join_next().await {
         ended??;
     }
 
-    let tasks = field.tasks.lock().unwrap().clone();
-    ensure!(tasks.len() == KEYS + KEYLESS * usize::try_from(CREATORS)?, "{} tasks were created", tasks.len());
+    let tasks = shared.tasks.lock().clone();
+    ensure!(tasks.len() == KEYS + KEYLESS * usize::try_from(CLIENTS)?, "{} tasks were created", tasks.len());
     let facts = Facts::read(&pool, &tasks).await?;
-    ensure!(facts.tasks.len() == tasks.len(), "tasks are missing");
+    ensure!(facts.tasks.len() == tasks.len(), "tasks are missing in the database");
     invariants::check(&facts, Utc::now())?;
     History::default().follow(&pool, &tasks, &facts).await?;
-    nothing_acknowledged_is_lost(&field, &facts)?;
-    empty_queues(&field, began).await?;
+    check_accepted_results(&shared, &facts)?;
+    drain_queues(&shared, began).await?;
     pool.close().await;
-    no_deadlocks(&postgres.url()).await
+    check_no_deadlocks(&postgres.url()).await
 }
 
-impl Field {
+impl Shared {
     async fn new(pool: PgPool, runner: &mut TestRunner) -> Result<Self> {
         let engine = Engine::new(pool);
         let mut template_ids = Vec::new();
@@ -110,7 +114,7 @@ impl Field {
             tasks: Mutex::default(),
             claims: Mutex::default(),
             accepted: Mutex::default(),
-            over: CancellationToken::new(),
+            stop: CancellationToken::new(),
         })
     }
 
@@ -120,13 +124,13 @@ impl Field {
         namespaces
     }
 
-    fn is_over(&self) -> bool {
-        self.over.is_cancelled()
+    fn is_stopped(&self) -> bool {
+        self.stop.is_cancelled()
     }
 }
 
-/// Creates tasks in batches, most of them with keys that the other creators use too, each in an order of its own.
-async fn create(field: Arc<Field>, mut rng: TestRng) -> Result<()> {
+/// Creates tasks in batches. Most have keys that the other clients also use. Each client has its own order.
+async fn create(shared: Arc<Shared>, mut rng: TestRng) -> Result<()> {
     let mut keys: Vec<Option<usize>> = (0..KEYS).map(Some).chain([None; KEYLESS]).collect();
     shuffle(&mut keys, &mut rng);
     while !keys.is_empty() {
@@ -134,10 +138,10 @@ async fn create(field: Arc<Field>, mut rng: TestRng) -> Result<()> {
         let batch: Vec<NewTask> = keys
             .drain(..size)
             .map(|key| {
-                let template = key.unwrap_or_else(|| rng.random_range(0..KEYS)) % field.template_ids.len();
+                let template = key.unwrap_or_else(|| rng.random_range(0..KEYS)) % shared.template_ids.len();
                 NewTask {
                     task_id: Uuid::now_v7(),
-                    template_id: field.template_ids[template],
+                    template_id: shared.template_ids[template],
                     latest: true,
                     context: json!({}),
                     priority: rng.random_range(0..=100),
@@ -146,10 +150,10 @@ async fn create(field: Arc<Field>, mut rng: TestRng) -> Result<()> {
                 }
             })
             .collect();
-        let outcomes = field.engine.create_tasks(&batch).await.context("create_tasks")?;
+        let outcomes = shared.engine.create_tasks(&batch).await.context("create_tasks")?;
         for (task, outcome) in batch.iter().zip(outcomes) {
             match outcome {
-                CreateOutcome::Created(_) => field.tasks.lock().unwrap().push(task.task_id),
+                CreateOutcome::Created(_) => shared.tasks.lock().push(task.task_id),
                 CreateOutcome::Existing(_) if task.idempotency.is_some() => {}
                 other => anyhow::bail!("a task was not created: {other:?}"),
             }
@@ -158,28 +162,29 @@ async fn create(field: Arc<Field>, mut rng: TestRng) -> Result<()> {
     Ok(())
 }
 
-/// Claims, keeps, loses, completes, and mixes everything up.
-async fn work(field: Arc<Field>, worker: String, mut rng: TestRng) -> Result<()> {
+/// Claims, extends, loses and completes steps, in random order and with random mistakes.
+async fn work(shared: Arc<Shared>, worker: String, mut rng: TestRng) -> Result<()> {
     let mut held: Vec<StepRef> = Vec::new();
     let mut nonce = 0;
-    while !field.is_over() {
-        let namespaces = Field::namespaces(&mut rng);
+    while !shared.is_stopped() {
+        let namespaces = Shared::namespaces(&mut rng);
         let limit = if rng.random_bool(0.5) { 1 } else { rng.random_range(1..=10) };
-        let claimed = field.engine.start_steps(&worker, &namespaces, limit, LEASE, &[]).await.context("start_steps")?;
-        receive(&field, &mut held, &claimed);
+        let claimed =
+            shared.engine.start_steps(&worker, &namespaces, limit, LEASE, &[]).await.context("start_steps")?;
+        receive(&shared, &mut held, &claimed);
         if rng.random_bool(0.1) {
-            // As if it had crashed.
+            // Act like a crashed worker.
             held.clear();
         }
         if held.is_empty() || rng.random_bool(0.1) {
-            // A handler that takes its time: some leases end meanwhile.
+            // Act like a slow handler. Some leases expire in the meantime.
             tokio::time::sleep(Duration::from_millis(rng.random_range(1..=60))).await;
         }
         if rng.random_bool(0.3) {
-            let extended = some_of(&field, &held, &mut rng);
-            field.engine.extend_leases(LEASE, &extended).await.context("extend_leases")?;
+            let extended = sample(&shared, &held, &mut rng);
+            shared.engine.extend_leases(LEASE, &extended).await.context("extend_leases")?;
         }
-        let results: Vec<StepResult> = some_of(&field, &held, &mut rng)
+        let results: Vec<StepResult> = sample(&shared, &held, &mut rng)
             .into_iter()
             .map(|step| {
                 nonce += 1;
@@ -187,30 +192,33 @@ async fn work(field: Arc<Field>, worker: String, mut rng: TestRng) -> Result<()>
             })
             .collect();
         let take = rng.random_range(0..=4);
-        let completion =
-            field.engine.complete_steps(&worker, &namespaces, take, LEASE, &results).await.context("complete_steps")?;
-        note_accepted(&field, &results, &completion.refused)?;
+        let completion = shared
+            .engine
+            .complete_steps(&worker, &namespaces, take, LEASE, &results)
+            .await
+            .context("complete_steps")?;
+        record_accepted(&shared, &results, &completion.refused)?;
         held.retain(|held| !results.iter().any(|result| result.step.token == held.token));
-        receive(&field, &mut held, &completion.handed);
+        receive(&shared, &mut held, &completion.handed);
     }
     Ok(())
 }
 
-/// Does what operators do, to any task.
-async fn meddle(field: Arc<Field>, mut rng: TestRng) -> Result<()> {
-    while !field.is_over() {
-        let tasks = field.tasks.lock().unwrap().clone();
+/// Performs random operator actions on random tasks.
+async fn operate(shared: Arc<Shared>, mut rng: TestRng) -> Result<()> {
+    while !shared.is_stopped() {
+        let tasks = shared.tasks.lock().clone();
         if !tasks.is_empty() {
             let task = tasks[rng.random_range(0..tasks.len())];
             let step = step_name(rng.random_range(0..8));
             let operation = match rng.random_range(0..100) {
                 0..4 => Operation::Cancel,
                 4..6 => Operation::Fail,
-                6..15 => Operation::Resolve { step, result: json!("by hand") },
+                6..15 => Operation::Resolve { step, result: json!("manual") },
                 15..25 => Operation::Retry { step: Some(step) },
                 _ => Operation::Retry { step: None },
             };
-            let done = field.engine.operate(task, &operation, Some("operator"), None).await;
+            let done = shared.engine.operate(task, &operation, Some("operator"), None).await;
             done.with_context(|| format!("{operation:?}"))?;
         }
         tokio::time::sleep(Duration::from_millis(2)).await;
@@ -218,27 +226,27 @@ async fn meddle(field: Arc<Field>, mut rng: TestRng) -> Result<()> {
     Ok(())
 }
 
-fn receive(field: &Field, held: &mut Vec<StepRef>, claimed: &[ClaimedStep]) {
+fn receive(shared: &Shared, held: &mut Vec<StepRef>, claimed: &[ClaimedStep]) {
     let claimed = claimed.iter().map(ClaimedStep::step_ref);
-    field.claims.lock().unwrap().extend(claimed.clone());
+    shared.claims.lock().extend(claimed.clone());
     held.extend(claimed);
 }
 
-/// Some of what the worker holds, some twice, and some that others hold or held, in any order.
-fn some_of(field: &Field, held: &[StepRef], rng: &mut TestRng) -> Vec<StepRef> {
-    let mut some: Vec<StepRef> = held.iter().filter(|_| rng.random_bool(0.8)).cloned().collect();
-    let twice: Vec<StepRef> = some.iter().filter(|_| rng.random_bool(0.1)).cloned().collect();
-    some.extend(twice);
-    let claims = field.claims.lock().unwrap();
+/// Some of the worker's own steps, some of them twice, and some claims of any worker, in random order.
+fn sample(shared: &Shared, held: &[StepRef], rng: &mut TestRng) -> Vec<StepRef> {
+    let mut sample: Vec<StepRef> = held.iter().filter(|_| rng.random_bool(0.8)).cloned().collect();
+    let duplicates: Vec<StepRef> = sample.iter().filter(|_| rng.random_bool(0.1)).cloned().collect();
+    sample.extend(duplicates);
+    let claims = shared.claims.lock();
     if !claims.is_empty() {
-        some.extend((0..rng.random_range(0..3)).map(|_| claims[rng.random_range(0..claims.len())].clone()));
+        sample.extend((0..rng.random_range(0..3)).map(|_| claims[rng.random_range(0..claims.len())].clone()));
     }
-    shuffle(&mut some, rng);
-    some
+    shuffle(&mut sample, rng);
+    sample
 }
 
 fn outcome(rng: &mut TestRng, nonce: Value) -> StepOutcome {
-    let error = json!({ "kind": "test", "message": "on purpose" });
+    let error = json!({ "kind": "test", "message": "intended failure" });
     match rng.random_range(0..20) {
         0..3 => StepOutcome::RetryableError(error),
         3 => StepOutcome::PermanentError(error),
@@ -247,15 +255,15 @@ fn outcome(rng: &mut TestRng, nonce: Value) -> StepOutcome {
     }
 }
 
-/// Remembers what a batch has been told is recorded. A step can be completed once.
-fn note_accepted(field: &Field, results: &[StepResult], refused: &[StepId]) -> Result<()> {
+/// Remembers the results that the engine has accepted. It must accept only one result for each step.
+fn record_accepted(shared: &Shared, results: &[StepResult], refused: &[StepId]) -> Result<()> {
     let mut batch: BTreeMap<StepId, Vec<&StepOutcome>> = BTreeMap::new();
     for result in results {
         batch.entry((result.step.task_id, result.step.step_no)).or_default().push(&result.outcome);
     }
-    let mut accepted = field.accepted.lock().unwrap();
+    let mut accepted = shared.accepted.lock();
     for (step, outcomes) in batch.into_iter().filter(|(step, _)| !refused.contains(step)) {
-        // Where several were sent for one step, any of them may be the one that counted.
+        // If the batch has several outcomes for one step, any of them may be the accepted one.
         let completed: Vec<Value> = outcomes
             .iter()
             .filter_map(|outcome| match outcome {
@@ -270,39 +278,42 @@ fn note_accepted(field: &Field, results: &[StepResult], refused: &[StepId]) -> R
     Ok(())
 }
 
-fn nothing_acknowledged_is_lost(field: &Field, facts: &Facts) -> Result<()> {
-    let accepted = field.accepted.lock().unwrap();
-    ensure!(accepted.len() > 100, "hardly anything was completed by workers: {}", accepted.len());
+fn check_accepted_results(shared: &Shared, facts: &Facts) -> Result<()> {
+    let accepted = shared.accepted.lock();
+    ensure!(accepted.len() > 100, "workers completed only {} steps", accepted.len());
     for (id, sent) in accepted.iter() {
         let recorded = facts.steps.get(id).and_then(|step| step.result.as_ref());
-        ensure!(recorded.is_some_and(|recorded| sent.contains(recorded)), "{id:?}: {sent:?}, but {recorded:?}");
+        ensure!(
+            recorded.is_some_and(|recorded| sent.contains(recorded)),
+            "{id:?}: sent {sent:?}, recorded {recorded:?}"
+        );
     }
     Ok(())
 }
 
-/// How many tasks may still change.
+/// The number of tasks that are not final.
 async fn unfinished(pool: &PgPool) -> Result<i64> {
     Ok(sqlx::query_scalar("select count(*) from tasker.tasks where state not in ('completed', 'failed', 'cancelled')")
         .fetch_one(pool)
         .await?)
 }
 
-/// What is left in the queues says nothing, and goes as soon as it is read.
-async fn empty_queues(field: &Field, began: Instant) -> Result<()> {
+/// Reads the remaining messages. They must not start any step, and reading deletes them.
+async fn drain_queues(shared: &Shared, began: Instant) -> Result<()> {
     loop {
-        let left = facts::messages(field.engine.pool()).await?;
-        if left.is_empty() {
+        let remaining = facts::messages(shared.engine.pool()).await?;
+        if remaining.is_empty() {
             return Ok(());
         }
-        let steps: BTreeSet<StepId> = left.values().map(|message| message.step).collect();
-        ensure!(began.elapsed() < DEADLINE, "messages are left: {steps:?}");
-        let claimed = field.engine.start_steps("last", &NAMESPACES.map(str::to_owned), 100, LEASE, &[]).await?;
-        ensure!(claimed.is_empty(), "a task at its end goes on: {claimed:?}");
+        let steps: BTreeSet<StepId> = remaining.values().map(|message| message.step).collect();
+        ensure!(began.elapsed() < DEADLINE, "messages remain: {steps:?}");
+        let claimed = shared.engine.start_steps("last", &NAMESPACES.map(str::to_owned), 100, LEASE, &[]).await?;
+        ensure!(claimed.is_empty(), "a step of a final task started: {claimed:?}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 
-async fn no_deadlocks(url: &str) -> Result<()> {
+async fn check_no_deadlocks(url: &str) -> Result<()> {
     let pool = pool_options().max_connections(1).connect(url).await?;
     let deadlocks: i64 =
         sqlx::query_scalar("select coalesce(sum(deadlocks), 0)::bigint from pg_stat_database").fetch_one(&pool).await?;

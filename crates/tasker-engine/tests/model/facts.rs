@@ -1,4 +1,4 @@
-//! What the tables say of tasks, steps and messages.
+//! The rows of tasks, steps and messages, as read from the database.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -49,17 +49,17 @@ pub(crate) struct Message {
     pub(crate) step: StepId,
 }
 
-/// The tables at one moment.
+/// The rows of some tasks, and all messages of the queues.
 #[derive(Debug)]
 pub(crate) struct Facts {
     pub(crate) tasks: BTreeMap<Uuid, TaskFacts>,
     pub(crate) steps: BTreeMap<StepId, StepFacts>,
-    /// By namespace (its place in `NAMESPACES`) and message id.
+    /// By the namespace's index in `NAMESPACES` and the message's id.
     pub(crate) messages: BTreeMap<(usize, i64), Message>,
 }
 
 impl TaskFacts {
-    /// Whether nothing can happen to the task any more.
+    /// Whether the state is final: nothing changes the task any more.
     pub(crate) fn is_final(&self) -> bool {
         matches!(self.state, TaskState::Completed | TaskState::Failed | TaskState::Cancelled)
     }
@@ -70,14 +70,14 @@ impl StepFacts {
         matches!(self.state, StepState::Completed | StepState::ResolvedManually)
     }
 
-    /// Whether the step has a turn to come: it waits in the queue, runs, or waits for a retry.
+    /// Whether the step is enqueued, runs, or waits for a retry.
     pub(crate) fn is_active(&self) -> bool {
         matches!(self.state, StepState::Enqueued | StepState::InProgress | StepState::WaitingForRetry)
     }
 }
 
 impl Facts {
-    /// Reads what there is of these tasks, and the queues.
+    /// Reads these tasks, their steps, and the queues.
     pub(crate) async fn read(pool: &PgPool, tasks: &[Uuid]) -> Result<Self> {
         Ok(Self {
             tasks: tasks_of(pool, tasks).await?,
@@ -147,9 +147,11 @@ async fn steps_of(pool: &PgPool, tasks: &[Uuid]) -> Result<BTreeMap<StepId, Step
 
 pub(crate) async fn messages(pool: &PgPool) -> Result<BTreeMap<(usize, i64), Message>> {
     let rows = sqlx::query(
-        "select 0, msg_id, vt, read_ct, (message ->> 'task_id')::uuid, (message ->> 'step_no')::smallint from pgmq.q_model_a
+        "select 0, msg_id, vt, read_ct, (message ->> 'task_id')::uuid, (message ->> 'step_no')::smallint
+         from pgmq.q_model_a
          union all
-         select 1, msg_id, vt, read_ct, (message ->> 'task_id')::uuid, (message ->> 'step_no')::smallint from pgmq.q_model_b",
+         select 1, msg_id, vt, read_ct, (message ->> 'task_id')::uuid, (message ->> 'step_no')::smallint
+         from pgmq.q_model_b",
     )
     .fetch_all(pool)
     .await?;

@@ -1,4 +1,4 @@
-//! The history of tasks and steps: each transition must be legal, and begin where the one before it ended.
+//! The history of tasks and steps: each transition must be legal and start in the state that the previous one reached.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,10 @@ use uuid::Uuid;
 
 use crate::facts::Facts;
 
-/// Id, task, step, and from which state to which.
+/// The transition's id, task, step, old state and new state.
 type Row = (i64, Uuid, Option<i16>, Option<String>, String);
 
-/// Where the history has led each task (no step) and step.
+/// The state that each task (without a step number) and each step has reached in the history.
 #[derive(Debug, Default)]
 pub(crate) struct History {
     read_up_to: i64,
@@ -19,7 +19,7 @@ pub(crate) struct History {
 }
 
 impl History {
-    /// Reads on, and checks what is new; then compares where it has led with the rows.
+    /// Reads and checks the new transitions. Then compares the reached states with the rows.
     pub(crate) async fn follow(&mut self, pool: &PgPool, tasks: &[Uuid], facts: &Facts) -> Result<()> {
         let rows: Vec<Row> = sqlx::query_as(
             "select transition_id, task_id, step_no, from_state::text, to_state::text from tasker.transitions
@@ -31,26 +31,35 @@ impl History {
         .await?;
         for (id, task, step, from, to) in rows {
             let before = self.states.insert((task, step), to.clone());
-            // A step that waits for others is not in the history until its turn comes.
+            // The history has no entry for the creation of a pending step. Its first transition starts in `pending`.
             let pending = step.is_some() && before.is_none() && from.as_deref() == Some("pending");
-            ensure!(before == from || pending, "{task} {step:?} was {before:?}, but goes from {from:?} to {to}");
+            ensure!(
+                before == from || pending,
+                "{task} {step:?} was {before:?}, but the transition is from {from:?} to {to}"
+            );
             let legal = if step.is_some() { is_legal_for_steps } else { is_legal_for_tasks };
-            ensure!(legal(from.as_deref(), &to), "{task} {step:?} may not go from {from:?} to {to}");
+            ensure!(legal(from.as_deref(), &to), "{task} {step:?}: the transition from {from:?} to {to} is illegal");
             self.read_up_to = id;
         }
         for (id, task) in &facts.tasks {
-            let led_to = self.states.get(&(*id, None));
-            ensure!(led_to.map(String::as_str) == Some(task.state.as_str()), "{id}: {led_to:?}, but is {task:?}");
+            let reached = self.states.get(&(*id, None));
+            ensure!(
+                reached.map(String::as_str) == Some(task.state.as_str()),
+                "{id} is {reached:?} in the history, but {task:?} in its row"
+            );
         }
         for ((task, number), step) in &facts.steps {
-            let led_to = self.states.get(&(*task, Some(*number))).map_or("pending", String::as_str);
-            ensure!(led_to == step.state.as_str(), "{task} {number}: {led_to}, but is {step:?}");
+            let reached = self.states.get(&(*task, Some(*number))).map_or("pending", String::as_str);
+            ensure!(
+                reached == step.state.as_str(),
+                "{task} {number} is {reached} in the history, but {step:?} in its row"
+            );
         }
         Ok(())
     }
 }
 
-/// Final states lead nowhere, so no step has two results.
+/// No transition leaves a final state, so a step cannot get two results.
 fn is_legal_for_steps(from: Option<&str>, to: &str) -> bool {
     matches!(
         (from, to),
@@ -67,7 +76,7 @@ fn is_legal_for_tasks(from: Option<&str>, to: &str) -> bool {
     matches!(
         (from, to),
         (None, "pending")
-            // Straight to completed: an operator resolved its only step before it ran.
+            // From pending to completed: an operator resolved the only step before it ran.
             | (Some("pending"), "in_progress" | "completed" | "cancelled")
             | (Some("in_progress"), "completed" | "blocked_by_failures" | "cancelled")
             | (Some("blocked_by_failures"), "in_progress" | "completed" | "failed" | "cancelled")

@@ -1,4 +1,4 @@
-//! Random interleavings, one action after another, on a clock that stands still until it is moved.
+//! Random interleavings: one action after another, with a clock that stands still until the test advances it.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -24,11 +24,11 @@ use crate::support::database;
 const LEASE: Duration = Duration::from_secs(30);
 const LEASE_DELTA: TimeDelta = TimeDelta::seconds(30);
 const WORKER: &str = "worker";
-/// How many cases run where `PROPTEST_CASES` says nothing else.
+/// The number of cases, unless `PROPTEST_CASES` is set.
 const CASES: u32 = 50;
 
 #[test]
-fn the_engine_does_what_the_model_says() -> Result<()> {
+fn the_engine_matches_the_model() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (postgres, pool) = runtime.block_on(async {
         let postgres = database().await?;
@@ -37,7 +37,7 @@ fn the_engine_does_what_the_model_says() -> Result<()> {
     })?;
     let configured = Config::default();
     let cases = if std::env::var_os("PROPTEST_CASES").is_some() { configured.cases } else { CASES };
-    // A failure prints the actions, which is all that it takes to see it again.
+    // A failure prints its actions. They are enough to reproduce it.
     let mut runner =
         TestRunner::new(Config { cases, failure_persistence: None, max_shrink_time: 60_000, ..configured });
     let names = Cell::new(0);
@@ -54,14 +54,14 @@ fn the_engine_does_what_the_model_says() -> Result<()> {
     }
 }
 
-/// Replays a case, then lets everything come to rest.
+/// Replays a case. Then brings every task to a final state.
 async fn replay(pool: &PgPool, template: &str, case: &Case) -> Result<()> {
     let mut replay = Replay::new(pool, template, case).await?;
     for (number, action) in case.actions.iter().enumerate() {
         replay.act(action).await.with_context(|| format!("action {number}, {action:?}"))?;
         replay.check().await.with_context(|| format!("after action {number}, {action:?}"))?;
     }
-    replay.come_to_rest().await.context("coming to rest")
+    replay.finish_all().await.context("finishing all tasks")
 }
 
 struct Replay {
@@ -69,7 +69,7 @@ struct Replay {
     model: Model,
     history: History,
     template_ids: Vec<i64>,
-    /// All steps that were ever claimed, in the order of the claims.
+    /// All claimed steps so far, in the order of the claims.
     claims: Vec<StepRef>,
     results: u32,
     template: String,
@@ -82,9 +82,9 @@ impl Replay {
         for (namespace, graph) in NAMESPACES.iter().zip(&case.graphs) {
             templates.push((graphs::apply(&engine, namespace, template, graph).await?, graph.clone()));
         }
-        // Left by a case that failed.
+        // A failed case may have left messages.
         sqlx::raw_sql("delete from pgmq.q_model_a; delete from pgmq.q_model_b").execute(pool).await?;
-        let now = Utc.with_ymd_and_hms(2030, 1, 1, 0, 0, 0).single().context("no such time")?;
+        let now = Utc.with_ymd_and_hms(2030, 1, 1, 0, 0, 0).single().context("the time is invalid")?;
         let mut replay = Self {
             template_ids: templates.iter().map(|(id, _)| *id).collect(),
             engine,
@@ -94,7 +94,7 @@ impl Replay {
             results: 0,
             template: template.to_owned(),
         };
-        replay.pass(0).await?;
+        replay.advance_clock(0).await?;
         Ok(replay)
     }
 
@@ -114,14 +114,14 @@ impl Replay {
             }
             Action::Extend { claims } => {
                 let held: Vec<StepRef> = claims.iter().filter_map(|claim| self.claimed(*claim)).collect();
-                let kept: BTreeSet<StepId> = self.engine.extend_leases(LEASE, &held).await?.into_iter().collect();
+                let extended: BTreeSet<StepId> = self.engine.extend_leases(LEASE, &held).await?.into_iter().collect();
                 let expected = self.model.extend(&held, LEASE_DELTA);
-                ensure!(kept == expected, "kept {kept:?}, not {expected:?}");
+                ensure!(extended == expected, "extended {extended:?}, expected {expected:?}");
                 Ok(())
             }
             Action::Operate { task, operation } => self.operate(*task, *operation).await,
             Action::Duplicate { task, step } => self.duplicate(*task, *step).await,
-            Action::Pass(milliseconds) => self.pass(*milliseconds).await,
+            Action::AdvanceClock(milliseconds) => self.advance_clock(*milliseconds).await,
         }
     }
 
@@ -148,11 +148,11 @@ impl Replay {
             .collect();
         let outcomes = self.engine.create_tasks(&tasks).await?;
         let expected = self.model.create(&tasks);
-        ensure!(outcomes == expected, "created {outcomes:?}, not {expected:?}");
+        ensure!(outcomes == expected, "created {outcomes:?}, expected {expected:?}");
         Ok(())
     }
 
-    /// Claims, and tells the model whose messages were read. Returns how many were read.
+    /// Claims steps, and gives the model the steps whose messages were read. Returns the number of these steps.
     async fn claim(&mut self, namespaces: &[usize], limit: u32) -> Result<usize> {
         let before = facts::messages(self.engine.pool()).await?;
         let steps = self.engine.start_steps(WORKER, &names_of(namespaces), limit, LEASE, &[]).await?;
@@ -161,9 +161,9 @@ impl Replay {
             .iter()
             .partition(|(id, message)| after.get(id).is_none_or(|left| left.read_count > message.read_count));
 
-        // Oldest first, in the order of the namespaces, only visible ones, and not fewer than there are.
-        let place = |namespace: usize| namespaces.iter().position(|named| *named == namespace);
-        let rank = |namespace: usize, at| place(namespace).map(|place| (place, at));
+        // A claim reads only visible messages, in the order of the namespaces, oldest first, and as many as allowed.
+        let position = |namespace: usize| namespaces.iter().position(|named| *named == namespace);
+        let rank = |namespace: usize, at| position(namespace).map(|position| (position, at));
         let unread_visible = || {
             let visible = unread.iter().filter(|(_, message)| message.visible_at <= self.model.now);
             visible.filter_map(|((namespace, _), message)| rank(*namespace, message.visible_at))
@@ -171,16 +171,19 @@ impl Replay {
         let last_read = read.iter().filter_map(|((namespace, _), message)| rank(*namespace, message.visible_at)).max();
         ensure!(
             read.iter().all(|((namespace, _), message)| {
-                place(*namespace).is_some() && message.visible_at <= self.model.now
+                position(*namespace).is_some() && message.visible_at <= self.model.now
             }),
-            "read what it must not: {read:?}"
+            "read hidden messages or other namespaces: {read:?}"
         );
         ensure!(
             last_read.is_none() || unread_visible().min().is_none_or(|next| Some(next) >= last_read),
-            "out of order"
+            "read messages out of order"
         );
-        ensure!(unread_visible().next().is_none() || read.len() >= usize::try_from(limit)?, "left what it could read");
-        ensure!(steps.len() <= usize::try_from(limit)?, "claimed {} steps, not {limit}", steps.len());
+        ensure!(
+            unread_visible().next().is_none() || read.len() >= usize::try_from(limit)?,
+            "read fewer messages than allowed"
+        );
+        ensure!(steps.len() <= usize::try_from(limit)?, "claimed {} steps, the limit is {limit}", steps.len());
 
         let read: BTreeSet<StepId> = read.iter().map(|(_, message)| message.step).collect();
         let expected = self.model.claim(&read, LEASE_DELTA);
@@ -192,20 +195,20 @@ impl Replay {
         let mut completion = self.engine.complete_steps(WORKER, &names_of(namespaces), take, LEASE, results).await?;
         let (refused, handed) = self.model.complete(results, namespaces, usize::try_from(take)?, LEASE_DELTA);
         completion.refused.sort_unstable();
-        ensure!(completion.refused == refused, "refused {:?}, not {refused:?}", completion.refused);
+        ensure!(completion.refused == refused, "refused {:?}, expected {refused:?}", completion.refused);
         self.receive(&completion.handed, handed)
     }
 
     fn receive(&mut self, steps: &[ClaimedStep], expected: Claims) -> Result<()> {
-        let given: Claims = steps.iter().map(|step| ((step.task_id, step.step_no), Claim::from(step))).collect();
-        ensure!(given == expected && steps.len() == given.len(), "claimed {given:#?}, not {expected:#?}");
-        self.model.learn_tokens(steps);
+        let received: Claims = steps.iter().map(|step| ((step.task_id, step.step_no), Claim::from(step))).collect();
+        ensure!(received == expected && steps.len() == received.len(), "claimed {received:#?}, expected {expected:#?}");
+        self.model.store_tokens(steps);
         self.claims.extend(steps.iter().map(ClaimedStep::step_ref));
         Ok(())
     }
 
     async fn operate(&mut self, task: u8, operation: Operate) -> Result<()> {
-        // One more than there are: no such task.
+        // The index after the last one means a task that does not exist.
         let tasks = self.model.task_ids();
         let task = tasks.get(usize::from(task) % (tasks.len() + 1)).copied().unwrap_or_else(Uuid::now_v7);
         let name = |number: u8| step_name(usize::from(number));
@@ -214,11 +217,11 @@ impl Replay {
             Operate::Fail => Operation::Fail,
             Operate::RetryTask => Operation::Retry { step: None },
             Operate::RetryStep(number) => Operation::Retry { step: Some(name(number)) },
-            Operate::Resolve(number) => Operation::Resolve { step: name(number), result: json!("by hand") },
+            Operate::Resolve(number) => Operation::Resolve { step: name(number), result: json!("manual") },
         };
-        let outcome = self.engine.operate(task, &operation, Some("operator"), Some("why not")).await?;
+        let outcome = self.engine.operate(task, &operation, Some("operator"), Some("reason")).await?;
         let expected = self.model.operate(task, &operation);
-        ensure!(outcome == expected, "{outcome:?}, not {expected:?}");
+        ensure!(outcome == expected, "the outcome is {outcome:?}, expected {expected:?}");
         Ok(())
     }
 
@@ -237,8 +240,8 @@ impl Replay {
         Ok(())
     }
 
-    /// Moves the clock.
-    async fn pass(&mut self, milliseconds: i64) -> Result<()> {
+    /// Advances the clock.
+    async fn advance_clock(&mut self, milliseconds: i64) -> Result<()> {
         self.model.now += TimeDelta::milliseconds(milliseconds);
         sqlx::query("select set_config('tasker.now', $1::timestamptz::text, false)")
             .bind(self.model.now)
@@ -247,16 +250,19 @@ impl Replay {
         Ok(())
     }
 
-    /// Runs all that is left to run, retries all that has failed, and runs that: then every task must be at its end, and
-    /// the queues must be empty.
-    async fn come_to_rest(&mut self) -> Result<()> {
+    /// Runs all remaining steps, retries all failed steps, and runs these. Then every task must be final, and the
+    /// queues must be empty.
+    async fn finish_all(&mut self) -> Result<()> {
         self.drain().await?;
         for task in self.model.task_ids() {
             let retry = Operation::Retry { step: None };
             let outcome = self.engine.operate(task, &retry, None, None).await?;
             let expected = self.model.operate(task, &retry);
             let is_final = self.model.facts_of(task).is_some_and(|task| task.is_final());
-            ensure!(outcome == expected && (is_final || outcome == OperationOutcome::Done), "{task} does not rest");
+            ensure!(
+                outcome == expected && (is_final || outcome == OperationOutcome::Done),
+                "the retry of {task} is {outcome:?}, expected {expected:?}; final: {is_final}"
+            );
         }
         self.drain().await?;
         let not_final = self
@@ -264,14 +270,15 @@ impl Replay {
             .task_ids()
             .into_iter()
             .find(|task| !self.model.facts_of(*task).is_some_and(|task| task.is_final()));
-        ensure!(not_final.is_none(), "{not_final:?} is not at its end");
+        ensure!(not_final.is_none(), "{not_final:?} is not final");
         Ok(())
     }
 
     async fn drain(&mut self) -> Result<()> {
-        // A step in the longest chain takes one round; one is for leases that must end, and one finds nothing.
+        // Each of the eight steps in the longest chain takes one round. One more round is for leases that must expire,
+        // and one finds no messages.
         for _ in 0..10 {
-            self.pass(1_000_000).await?;
+            self.advance_clock(1_000_000).await?;
             let first = self.claims.len();
             let read = self.claim(&[0, 1], 1000).await?;
             let results: Vec<StepResult> = self.claims[first..]
@@ -281,8 +288,8 @@ impl Replay {
             self.complete(&results, &[], 0).await?;
             self.check().await?;
             if read == 0 {
-                let left = facts::messages(self.engine.pool()).await?;
-                ensure!(left.is_empty(), "messages are left: {left:?}");
+                let remaining = facts::messages(self.engine.pool()).await?;
+                ensure!(remaining.is_empty(), "messages remain: {remaining:?}");
                 return Ok(());
             }
         }
@@ -290,13 +297,13 @@ impl Replay {
     }
 
     fn claimed(&self, newest: u8) -> Option<StepRef> {
-        let place = usize::from(newest) % self.claims.len().max(1);
-        self.claims.iter().rev().nth(place).cloned()
+        let index = usize::from(newest) % self.claims.len().max(1);
+        self.claims.iter().rev().nth(index).cloned()
     }
 
     fn outcome(&mut self, outcome: Outcome) -> StepOutcome {
         self.results += 1;
-        let error = json!({ "kind": "test", "message": format!("on purpose {}", self.results) });
+        let error = json!({ "kind": "test", "message": format!("intended failure {}", self.results) });
         match outcome {
             Outcome::Completed => StepOutcome::Completed(json!({ "result": self.results })),
             Outcome::RetryableError => StepOutcome::RetryableError(error),

@@ -1,9 +1,8 @@
-//! The engine's SQL functions against a small model of what they promise.
+//! The engine's SQL functions against a small model of their promised behaviour.
 //!
-//! `interleavings` replays random actions on random graphs, one after another, and compares every row with the model after
-//! each. `concurrency` lets many connections do the same things at once, and looks for errors, deadlocks and anything lost.
-
-#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+//! `interleavings` replays random actions on random graphs one after another. After each action it compares every row
+//! with the model. `concurrency` performs such actions on many connections at once, and checks that there are no
+//! errors, no deadlocks and no lost results.
 
 mod actions;
 mod concurrency;

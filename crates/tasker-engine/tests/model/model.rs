@@ -1,6 +1,8 @@
-//! The model: the life of tasks and steps as `0001_schema.sql` tells it, in plain Rust, one action after another.
+//! The model: the life of tasks and steps as described in `functions/01_overview.sql`, in plain Rust, one action after
+//! another.
 //!
-//! It does not know the queue. It is told which steps' messages a claim has read, and says what must come of them.
+//! The model does not contain the queue. It receives the steps whose messages a claim has read, and returns the steps
+//! that must be claimed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,25 +21,25 @@ use crate::graphs::{Graph, StepPolicy, step_name};
 
 #[derive(Debug)]
 struct Task {
-    /// Its template, which is also its namespace.
+    /// The index of its template, which is also the index of its namespace.
     template: usize,
     facts: TaskFacts,
     steps: Vec<StepFacts>,
 }
 
-/// Everything that the database should know, but for the tokens and delays that it draws at random.
+/// The expected content of the database, except tokens and delays, which the database draws at random.
 #[derive(Debug)]
 pub(crate) struct Model {
     pub(crate) now: Time,
-    /// One for each namespace, with its id in the database.
+    /// One template for each namespace, with its id in the database.
     templates: Vec<(i64, Graph)>,
     tasks: BTreeMap<Uuid, Task>,
     keys: BTreeMap<String, (Uuid, Vec<u8>)>,
-    /// Steps that wait for a retry, with the longest delay that they may have got.
+    /// Steps that have just failed and wait for a retry, with the longest allowed delay.
     drawn_delays: BTreeMap<StepId, TimeDelta>,
 }
 
-/// A step that a worker must be given.
+/// The expected content of a claimed step.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Claim {
     pub(crate) attempt: i16,
@@ -62,7 +64,7 @@ impl Model {
         Self { now, templates, tasks: BTreeMap::new(), keys: BTreeMap::new(), drawn_delays: BTreeMap::new() }
     }
 
-    /// The ids of all tasks, the oldest first.
+    /// The ids of all tasks, oldest first.
     pub(crate) fn task_ids(&self) -> Vec<Uuid> {
         self.tasks.keys().copied().collect()
     }
@@ -93,13 +95,13 @@ impl Model {
         requests.iter().map(|request| outcome(self, request)).collect()
     }
 
-    /// What a claim must give, that has read messages of these steps.
+    /// Returns the steps that a claim must return after it has read messages of these steps.
     pub(crate) fn claim(&mut self, read: &BTreeSet<StepId>, lease: TimeDelta) -> Claims {
         let now = self.now;
         let mut claims = Claims::new();
         for id in read {
             let Some((task, policies)) = self.task_mut(id.0) else { continue };
-            let Some(number) = place(*id, &task.steps) else { continue };
+            let Some(number) = index_of(*id, &task.steps) else { continue };
             let step = &mut task.steps[number];
             let is_due = step.due_at.is_none_or(|due| due <= now);
             if !step.is_active() || !is_due {
@@ -121,7 +123,7 @@ impl Model {
         claims
     }
 
-    /// What must come of a batch of results: those refused, and the steps that the worker is given.
+    /// Returns the effect of a batch of results: the refused steps, and the steps that are handed to the worker.
     pub(crate) fn complete(
         &mut self,
         results: &[StepResult],
@@ -137,7 +139,7 @@ impl Model {
             let id = (held.task_id, held.step_no);
             let mut delay = None;
             let Some((task, policies)) = self.task_mut(held.task_id) else { continue };
-            let Some(number) = place(id, &task.steps) else { continue };
+            let Some(number) = index_of(id, &task.steps) else { continue };
             let step = &mut task.steps[number];
             if step.token != Some(held.token) {
                 continue;
@@ -182,7 +184,7 @@ impl Model {
         let mut handed = Claims::new();
         for id in ready {
             let Some((task, policies)) = self.task_mut(id.0) else { continue };
-            let Some(number) = place(id, &task.steps) else { continue };
+            let Some(number) = index_of(id, &task.steps) else { continue };
             if handed.len() < take && namespaces.contains(&task.template) {
                 task.steps[number].start(now, lease);
                 handed.insert(id, task.claim_of(number, &policies[number]));
@@ -203,14 +205,14 @@ impl Model {
         (refused, handed)
     }
 
-    /// The steps whose leases go on.
+    /// Returns the steps whose leases are extended.
     pub(crate) fn extend(&mut self, held: &[StepRef], lease: TimeDelta) -> BTreeSet<StepId> {
         let now = self.now;
         let mut kept = BTreeSet::new();
         for held in held {
             let id = (held.task_id, held.step_no);
             let Some((task, policies)) = self.task_mut(held.task_id) else { continue };
-            let Some(number) = place(id, &task.steps) else { continue };
+            let Some(number) = index_of(id, &task.steps) else { continue };
             let step = &mut task.steps[number];
             if step.token == Some(held.token) {
                 let limit = step.started_at.map(|at| at + TimeDelta::seconds(policies[number].timeout_seconds + 10));
@@ -221,7 +223,7 @@ impl Model {
         kept
     }
 
-    /// What an operator must be told.
+    /// Returns the outcome of an operator's action.
     pub(crate) fn operate(&mut self, id: Uuid, operation: &Operation) -> OperationOutcome {
         let now = self.now;
         let Some((task, policies)) = self.task_mut(id) else { return OperationOutcome::NotFound };
@@ -281,41 +283,44 @@ impl Model {
         OperationOutcome::Done
     }
 
-    /// Learns the tokens of steps that were claimed.
-    pub(crate) fn learn_tokens(&mut self, claimed: &[ClaimedStep]) {
+    /// Stores the tokens of claimed steps.
+    pub(crate) fn store_tokens(&mut self, claimed: &[ClaimedStep]) {
         for claimed in claimed {
             if let Some((task, _)) = self.task_mut(claimed.task_id)
-                && let Some(number) = place((claimed.task_id, claimed.step_no), &task.steps)
+                && let Some(number) = index_of((claimed.task_id, claimed.step_no), &task.steps)
             {
                 task.steps[number].token = Some(claimed.token);
             }
         }
     }
 
-    /// Learns the delays that were drawn for retries; then compares everything.
+    /// Checks the delays that were drawn for retries and stores them. Then compares all rows with the model.
     pub(crate) fn compare(&mut self, facts: &Facts) -> Result<()> {
         for (id, longest) in std::mem::take(&mut self.drawn_delays) {
             let drawn = facts.steps.get(&id).and_then(|step| step.due_at).context("no due time")? - self.now;
             let (least, most) = (longest * 3 / 4 - TimeDelta::milliseconds(1), longest + TimeDelta::milliseconds(1));
-            ensure!((least..=most).contains(&drawn), "{id:?} waits for {drawn}, at most for {longest}");
+            ensure!(
+                (least..=most).contains(&drawn),
+                "the delay of {id:?} is {drawn}, expected three quarters of {longest} to {longest}"
+            );
             if let Some((task, _)) = self.task_mut(id.0)
-                && let Some(number) = place(id, &task.steps)
+                && let Some(number) = index_of(id, &task.steps)
             {
                 task.steps[number].due_at = facts.steps.get(&id).and_then(|step| step.due_at);
             }
         }
         ensure!(
             facts.tasks.keys().eq(self.tasks.keys()),
-            "tasks: {:?}, not {:?}",
+            "the tasks are {:?}, expected {:?}",
             facts.tasks.keys(),
             self.tasks.keys()
         );
         for (id, expected) in &self.tasks {
             let found = &facts.tasks[id];
-            ensure!(found == &expected.facts, "task {id} is {found:#?}, not {:#?}", expected.facts);
-            ensure!(facts.steps_of(*id).count() == expected.steps.len(), "task {id}: rows are too many or missing");
+            ensure!(found == &expected.facts, "task {id} is {found:#?}, expected {:#?}", expected.facts);
+            ensure!(facts.steps_of(*id).count() == expected.steps.len(), "task {id} has missing or extra steps");
             for (((_, number), found), expected) in facts.steps_of(*id).zip(&expected.steps) {
-                ensure!(found == expected, "step {number} of {id} is {found:#?}, not {expected:#?}");
+                ensure!(found == expected, "step {number} of {id} is {found:#?}, expected {expected:#?}");
             }
         }
         Ok(())
@@ -365,7 +370,7 @@ impl Task {
         facts.active_steps = count(self.steps.iter().filter(|step| step.is_active()));
     }
 
-    /// Counts again, and moves the task where that leads.
+    /// Updates the counters, and sets the task's state accordingly.
     fn settle(&mut self, now: Time) {
         self.count();
         let facts = &mut self.facts;
@@ -380,7 +385,7 @@ impl Task {
         }
     }
 
-    /// Takes a step that has a result from what the others wait for; returns the steps that now wait for nothing.
+    /// Counts down the dependents of a step that has a result. Returns the steps that become ready.
     fn count_down(&mut self, done: usize, graph: &Graph) -> Vec<i16> {
         let mut ready = Vec::new();
         for ((number, step), policy) in (0..).zip(&mut self.steps).zip(graph) {
@@ -396,7 +401,8 @@ impl Task {
     }
 
     fn claim_of(&self, number: usize, policy: &StepPolicy) -> Claim {
-        let result = |needed: &usize| (step_name(*needed), self.steps[*needed].result.clone().unwrap_or_default());
+        let result =
+            |dependency: &usize| (step_name(*dependency), self.steps[*dependency].result.clone().unwrap_or_default());
         Claim {
             attempt: self.steps[number].attempts,
             max_attempts: policy.max_attempts,
@@ -420,7 +426,7 @@ impl StepFacts {
     }
 }
 
-/// The delay before the attempt that follows the `attempt`th, before chance takes up to a quarter off.
+/// The delay after an attempt has failed, before up to a quarter of it is subtracted at random.
 fn longest_delay(policy: &StepPolicy, attempt: i16) -> TimeDelta {
     let factor = match policy.backoff {
         Backoff::Exponential => 1 << (attempt - 1),
@@ -430,7 +436,7 @@ fn longest_delay(policy: &StepPolicy, attempt: i16) -> TimeDelta {
     TimeDelta::milliseconds((policy.base_ms * factor).min(policy.max_backoff_ms))
 }
 
-fn place(id: StepId, steps: &[StepFacts]) -> Option<usize> {
+fn index_of(id: StepId, steps: &[StepFacts]) -> Option<usize> {
     usize::try_from(id.1).ok().filter(|number| *number < steps.len())
 }
 

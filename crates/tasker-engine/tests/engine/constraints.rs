@@ -1,15 +1,15 @@
-//! What the tables themselves refuse.
+//! The constraints of the tables.
 
 use anyhow::Result;
 use serde_json::json;
 
-use crate::bench::{Bench, NAMESPACE, step};
+use crate::fixture::{Fixture, NAMESPACE, step};
 
 #[tokio::test]
-async fn impossible_rows_cannot_be_written() -> Result<()> {
-    let bench = Bench::new().await?;
-    let template = bench.template(NAMESPACE, json!([step("a", &[]), step("b", &["a"])])).await?;
-    bench.task(template).await?;
+async fn tables_refuse_impossible_rows() -> Result<()> {
+    let fixture = Fixture::new().await?;
+    let template = fixture.store_template(NAMESPACE, json!([step("a", &[]), step("b", &["a"])])).await?;
+    fixture.create_task(template).await?;
     for impossible in [
         "update tasker.steps set state = 'in_progress'",
         "update tasker.steps set state = 'blocked_by_failures'",
@@ -25,7 +25,7 @@ async fn impossible_rows_cannot_be_written() -> Result<()> {
         "update tasker.tasks set idempotency_key = 'k'",
         "delete from tasker.task_templates",
     ] {
-        let refused = sqlx::query(impossible).execute(&bench.pool).await;
+        let refused = sqlx::query(impossible).execute(&fixture.pool).await;
         let code =
             refused.as_ref().err().and_then(|error| error.as_database_error()?.code().map(|code| code.into_owned()));
         // 23503: foreign key violation; 23514: check violation
