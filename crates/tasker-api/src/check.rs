@@ -1,4 +1,4 @@
-//! Whether requests keep the limits.
+//! Checks that requests are within the limits.
 
 use serde::{Deserialize, Deserializer, de};
 use serde_json::{Number, Value};
@@ -9,22 +9,22 @@ use crate::limits::{
     MAX_RESULT_BYTES, MAX_TAG_CHARS, MAX_TAGS, MAX_VERSION_CHARS, stored_bytes,
 };
 
-/// What is wrong with a request, with the limit that it does not keep.
+/// Which limit a request exceeds.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
-    /// A value that cannot be.
+    /// A value is not allowed.
     #[error("{0}")]
     Malformed(String),
-    /// A value of too many bytes.
+    /// A value has too many bytes.
     #[error("{0}")]
     TooLarge(String),
 }
 
 impl CreateTask {
-    /// Checks every limit, but for the size of the context, which is a setting.
+    /// Checks every limit except the size of the context, which is a setting.
     ///
     /// # Errors
-    /// The first value that does not keep its limit.
+    /// The first value that exceeds its limit.
     pub fn check(&self) -> Result<(), RequestError> {
         let Self { namespace, name, version, context: _, idempotency_key, priority: _, tags } = self;
         length("namespace", namespace, 1, MAX_NAMESPACE_CHARS)?;
@@ -53,7 +53,7 @@ impl OperatorAction {
     /// Checks every limit.
     ///
     /// # Errors
-    /// The first value that does not keep its limit.
+    /// The first value that exceeds its limit.
     pub fn check(&self) -> Result<(), RequestError> {
         if let Some(actor) = &self.actor {
             length("actor", actor, 0, MAX_ACTOR_CHARS)?;
@@ -66,15 +66,16 @@ impl OperatorAction {
 }
 
 impl ResolveStep {
-    /// Checks the limit of the result; who acts and why is an [`OperatorAction`].
+    /// Checks the size of the result. [`OperatorAction::check`] checks the other fields.
     ///
     /// # Errors
-    /// When the result is larger than that of a handler may be.
+    /// When the result is larger than a handler may return.
     pub fn check(&self) -> Result<(), RequestError> {
         let bytes = stored_bytes(&self.result);
         if bytes > MAX_RESULT_BYTES {
             return Err(RequestError::TooLarge(format!(
-                "the result is {bytes} bytes of JSON, more than {MAX_RESULT_BYTES}; store large data elsewhere and say where"
+                "the result has {bytes} bytes of JSON; the limit is {MAX_RESULT_BYTES}; \
+                 store large data elsewhere, and return where"
             )));
         }
         Ok(())
@@ -86,26 +87,26 @@ fn length(what: &str, text: &str, min: usize, max: usize) -> Result<(), RequestE
     if (min..=max).contains(&count) {
         return Ok(());
     }
-    Err(RequestError::Malformed(format!("{what} may have {min} to {max} characters, not {count}")))
+    Err(RequestError::Malformed(format!("{what} must have {min} to {max} characters, not {count}")))
 }
 
 fn check_tags<'a>(count: usize, mut values: impl Iterator<Item = &'a Value>) -> Result<(), RequestError> {
     if count > MAX_TAGS {
-        return Err(RequestError::Malformed(format!("there may be up to {MAX_TAGS} tags, not {count}")));
+        return Err(RequestError::Malformed(format!("there can be up to {MAX_TAGS} tags, not {count}")));
     }
     values.try_for_each(|value| length("a tag", value.as_str().ok_or_else(no_tags)?, 0, MAX_TAG_CHARS))
 }
 
 fn no_tags() -> RequestError {
-    RequestError::Malformed("tags may be an array of strings, or an object of strings".to_owned())
+    RequestError::Malformed("tags must be an array of strings, or an object of strings".to_owned())
 }
 
-/// A priority in its range; the error names the range for every other number, whatever its size.
+/// Reads a priority. The error names the range for every other number, whatever its size.
 pub(super) fn priority<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i16>, D::Error> {
     let Some(number) = Option::<Number>::deserialize(deserializer)? else { return Ok(None) };
     let priority = number.as_i64().and_then(|number| i16::try_from(number).ok());
     match priority.filter(|priority| (0..=MAX_PRIORITY).contains(priority)) {
         Some(priority) => Ok(Some(priority)),
-        None => Err(de::Error::custom(format!("priority may be 0 to {MAX_PRIORITY}, not {number}"))),
+        None => Err(de::Error::custom(format!("priority must be 0 to {MAX_PRIORITY}, not {number}"))),
     }
 }

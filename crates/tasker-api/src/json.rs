@@ -1,8 +1,9 @@
-//! Reading JSON that comes from outside, without changing what it says.
+//! Reads JSON from clients and handlers without changing its meaning.
 //!
-//! Besides what is no JSON, and what is not of the type that is asked for, it refuses what would be altered in silence or cannot be
-//! kept: an object with the same key twice, an integer that does not fit into 64 bits (it would be rounded), the character U+0000
-//! (PostgreSQL cannot store it), and more levels than [`MAX_JSON_DEPTH`] within the outermost value.
+//! It refuses text that is not JSON or does not have the requested type. It also refuses everything that would
+//! change silently or that PostgreSQL cannot store: an object with the same key twice, an integer that does not fit
+//! into 64 bits (it would be rounded), the character U+0000, and more than [`MAX_JSON_DEPTH`] levels of nesting
+//! within the outermost value.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -11,15 +12,15 @@ use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error as _, Map
 
 use crate::limits::MAX_JSON_DEPTH;
 
-/// The longest part of the text, or path into it, that an error repeats.
+/// The longest part of the text, or of a path into it, that an error quotes.
 const MAX_SHOWN_CHARS: usize = 200;
 
-/// Why a text cannot be read: what is wrong, and where.
+/// Why a text was refused: what is wrong, and where.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct JsonError(String);
 
-/// Reads a value.
+/// Reads a value from a text.
 ///
 /// # Errors
 /// See [`JsonError`].
@@ -48,7 +49,7 @@ fn located(path: &str, error: &serde_json::Error) -> JsonError {
     })
 }
 
-/// The text, or its two ends where it is long: the end of an error is its place.
+/// Returns the text, or its two ends if it is long. The end of an error message contains the place of the error.
 fn shown(text: &str) -> String {
     let count = text.chars().count();
     if count <= 2 * MAX_SHOWN_CHARS {
@@ -59,7 +60,7 @@ fn shown(text: &str) -> String {
     format!("{beginning}…{end}")
 }
 
-/// The first integer of a JSON text that a reader would round, because it does not fit into 64 bits.
+/// Returns the first integer of a JSON text that does not fit into 64 bits, so that a reader would round it.
 fn rounded_integer(text: &[u8]) -> Option<String> {
     let mut rest = text;
     while let Some((&byte, after)) = rest.split_first() {
@@ -84,7 +85,7 @@ fn rounded_integer(text: &[u8]) -> Option<String> {
     None
 }
 
-/// What comes after a string whose opening quote was read.
+/// Returns the text after a string. The opening quote of the string was already read.
 fn after_string(text: &[u8]) -> &[u8] {
     let mut rest = text;
     loop {
@@ -97,15 +98,15 @@ fn after_string(text: &[u8]) -> &[u8] {
     }
 }
 
-/// Reads any value and keeps nothing of it.
+/// Checks any value without keeping it.
 #[derive(Clone, Copy)]
 struct Strict {
-    /// How many levels may come, from this value on.
+    /// How many levels of nesting are still allowed, including this one.
     levels: usize,
 }
 
 impl Strict {
-    /// For what is in a list or object.
+    /// The check of the values within a list or object.
     fn inner<E: serde::de::Error>(self) -> Result<Self, E> {
         match self.levels.checked_sub(1) {
             Some(levels) => Ok(Self { levels }),
@@ -166,7 +167,7 @@ impl<'de> Visitor<'de> for Strict {
             without_nul(&key)?;
             fields.next_value_seed(inner)?;
             if keys.contains(&key) {
-                return Err(A::Error::custom(format!("the key `{}` is given twice in this object", shown(&key))));
+                return Err(A::Error::custom(format!("the key `{}` appears twice in this object", shown(&key))));
             }
             keys.insert(key);
         }
@@ -192,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_json_can_hold_is_read_as_it_stands() {
+    fn valid_json_is_read_without_changes() {
         let text = r#" {"a": [1, -1, 0.5, 1e300, true, null, "x\"-99999999999999999999", {}], "b": {"a": ""}} "#;
         assert_eq!(
             parse::<Value>(text.as_bytes()).unwrap(),
@@ -204,10 +205,10 @@ mod tests {
     }
 
     #[test]
-    fn what_would_be_altered_is_refused_with_its_place() {
+    fn values_that_would_change_are_refused_with_their_place() {
         for (text, expected) in [
-            (r#"{"a": 1, "a": 2}"#, "the key `a` is given twice in this object at line 1 column 16"),
-            (r#"{"x": [{"a": 1, "\u0061": 2}]}"#, "x[0]: the key `a` is given twice"),
+            (r#"{"a": 1, "a": 2}"#, "the key `a` appears twice in this object at line 1 column 16"),
+            (r#"{"x": [{"a": 1, "\u0061": 2}]}"#, "x[0]: the key `a` appears twice"),
             (r#"{"x": {"y": "a\u0000"}}"#, "x.y: a NUL character (\\u0000) cannot be stored"),
             (r#"{"\u0000": 1}"#, "a NUL character"),
             (
@@ -226,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn nesting_is_limited_within_the_outermost_value() {
+    fn nesting_within_the_outermost_value_is_limited() {
         for (open, close) in [("[", "]"), (r#"{"a":"#, "}")] {
             let nested = |levels: usize| format!("{}[]{}", open.repeat(levels - 1), close.repeat(levels - 1));
             assert!(parse::<Value>(nested(MAX_JSON_DEPTH + 1).as_bytes()).is_ok());

@@ -1,4 +1,5 @@
-//! Requests and responses of the HTTP APIs, as JSON. Times are RFC 3339 in UTC; unknown request fields are refused.
+//! Requests and responses of the HTTP APIs, as JSON. Times are RFC 3339 in UTC. Unknown fields of requests are
+//! refused.
 
 mod check;
 pub mod json;

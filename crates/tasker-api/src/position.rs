@@ -1,7 +1,7 @@
 //! Positions in a text, for messages.
 
-/// Line and column of a byte offset, both from 1. Columns count characters. An offset that is beyond the text or inside a
-/// character gives the position of the first character.
+/// Line and column of a byte offset, both from 1. Columns count characters. An offset that is beyond the text or
+/// inside a character gives the position of the first character.
 pub fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
     let before = text.get(..offset).unwrap_or_default();
     let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);

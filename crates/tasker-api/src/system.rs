@@ -1,4 +1,4 @@
-//! Health and facts of a running system.
+//! Health and versions of a running system.
 
 use std::collections::BTreeMap;
 
@@ -6,10 +6,10 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// `GET /health`: 200 if healthy, else 503.
+/// The response to `GET /health`.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Health {
-    /// Healthy if every check is.
+    /// Healthy if every check is healthy.
     pub status: HealthStatus,
     /// The checks by name, such as `database`.
     pub checks: BTreeMap<String, HealthCheck>,
@@ -20,9 +20,38 @@ pub struct Health {
 pub struct HealthCheck {
     /// Whether the checked part works.
     pub status: HealthStatus,
-    /// What is wrong, where something is.
+    /// What is wrong, if something is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+}
+
+impl Health {
+    /// Combines checks by name, such as `database`. Without checks, the process merely runs.
+    pub fn of<'a>(checks: impl IntoIterator<Item = (&'a str, HealthCheck)>) -> Self {
+        let checks: BTreeMap<_, _> = checks.into_iter().map(|(name, check)| (name.to_owned(), check)).collect();
+        let healthy = checks.values().all(|check| check.status == HealthStatus::Healthy);
+        Self { status: if healthy { HealthStatus::Healthy } else { HealthStatus::Unhealthy }, checks }
+    }
+
+    /// The HTTP status of the response: 200 if healthy, otherwise 503.
+    pub fn http_status(&self) -> u16 {
+        match self.status {
+            HealthStatus::Healthy => 200,
+            HealthStatus::Unhealthy => 503,
+        }
+    }
+}
+
+impl HealthCheck {
+    /// The checked part works.
+    pub fn healthy() -> Self {
+        Self { status: HealthStatus::Healthy, message: None }
+    }
+
+    /// The checked part does not work, for this reason.
+    pub fn unhealthy(message: impl Into<String>) -> Self {
+        Self { status: HealthStatus::Unhealthy, message: Some(message.into()) }
+    }
 }
 
 /// Whether something works.
@@ -55,7 +84,7 @@ pub struct SystemInfo {
 pub struct PgmqInfo {
     /// PGMQ's version.
     pub version: String,
-    /// `extension`, or `sql` where the server offers no such extension.
+    /// `extension`, or `sql` if PostgreSQL does not offer the extension.
     pub installed_as: String,
 }
 
@@ -73,6 +102,21 @@ pub struct NamespaceSummary {
     pub namespace: String,
     /// The name of its PGMQ queue.
     pub queue: String,
-    /// How many templates it has, each version counted.
+    /// How many templates it has. Each version counts.
     pub templates: i64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_unhealthy_check_makes_the_whole_unhealthy() {
+        let checks = || [("database", HealthCheck::healthy()), ("worker", HealthCheck::unhealthy("it is draining"))];
+        assert_eq!(Health::of([]).http_status(), 200);
+        assert_eq!(Health::of(checks().into_iter().take(1)).http_status(), 200);
+        let health = Health::of(checks());
+        assert_eq!((health.status, health.http_status()), (HealthStatus::Unhealthy, 503));
+        assert_eq!(health.checks["worker"].message.as_deref(), Some("it is draining"));
+    }
 }

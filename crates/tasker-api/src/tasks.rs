@@ -3,8 +3,12 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::openapi::schema::{AdditionalProperties, Array, ObjectBuilder, OneOfBuilder, Type};
+use utoipa::openapi::{RefOr, Schema};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
+
+use crate::limits::{MAX_TAG_CHARS, MAX_TAGS};
 
 /// A text that is not the name of a state.
 #[derive(Debug, thiserror::Error)]
@@ -55,15 +59,15 @@ states! {
     TaskState {
         /// Created; no step has started.
         Pending = "pending",
-        /// Steps run, or wait for their turn.
+        /// Steps run, or wait to run.
         InProgress = "in_progress",
-        /// Steps have failed and nothing is left to run: an operator must decide.
+        /// Steps have failed and no other step can run: an operator must decide.
         BlockedByFailures = "blocked_by_failures",
         /// Every step has completed. Final.
         Completed = "completed",
-        /// An operator gave it up after steps had failed. Final.
+        /// An operator marked it as failed after steps had failed. Final.
         Failed = "failed",
-        /// An operator ended it. Final.
+        /// An operator cancelled it. Final.
         Cancelled = "cancelled",
     }
 }
@@ -83,26 +87,45 @@ impl TaskState {
 states! {
     /// The state of a step.
     StepState {
-        /// Waits for its dependencies.
+        /// It waits for its dependencies.
         Pending = "pending",
-        /// In the queue.
+        /// It is in the queue.
         Enqueued = "enqueued",
         /// A worker holds its lease.
         InProgress = "in_progress",
-        /// An attempt failed; the next one comes after the backoff delay.
+        /// An attempt failed. The next one starts after the backoff delay.
         WaitingForRetry = "waiting_for_retry",
-        /// Has a result.
+        /// It has a result.
         Completed = "completed",
-        /// No attempt is left, or the error was permanent.
+        /// It has no attempt left, or its error was permanent.
         Failed = "failed",
-        /// Its task was ended.
+        /// Its task was cancelled or failed.
         Cancelled = "cancelled",
-        /// Has a result from an operator.
+        /// It has a result from an operator.
         ResolvedManually = "resolved_manually",
     }
 }
 
-/// `POST /v1/tasks`.
+/// Tags are an array of strings, an object of strings, or null.
+fn tags_schema() -> Schema {
+    let text = || ObjectBuilder::new().schema_type(Type::String).max_length(Some(MAX_TAG_CHARS)).build();
+    let mut list = Array::new(text());
+    list.max_items = Some(MAX_TAGS);
+    let named = ObjectBuilder::new()
+        .schema_type(Type::Object)
+        .additional_properties(Some(AdditionalProperties::RefOr(RefOr::T(Schema::Object(text())))))
+        .max_properties(Some(MAX_TAGS))
+        .build();
+    let null = ObjectBuilder::new().schema_type(Type::Null).build();
+    OneOfBuilder::new()
+        .description(Some("Labels for your own use: an array of strings, or an object whose values are strings"))
+        .item(list)
+        .item(named)
+        .item(null)
+        .into()
+}
+
+/// The request `POST /v1/tasks`.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateTask {
@@ -110,29 +133,30 @@ pub struct CreateTask {
     pub namespace: String,
     /// The template's name.
     pub name: String,
-    /// The template's version; the newest one if absent.
+    /// The template's version. If absent, the newest one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// The task's input: what every step can read, checked against the template's `input_schema`.
+    /// The input of the task. It must match the `input_schema` of the template, and every step can read it.
     #[schema(value_type = Object)]
     pub context: Map<String, Value>,
-    /// Makes the request safe to repeat: the same key with the same body gives the existing task, with another body a
-    /// conflict. 1 to 255 characters; one space of keys for all templates.
+    /// Makes the request safe to repeat. The same request with the same key returns the existing task; another
+    /// request with the same key is a conflict. Keys are shared by all templates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
-    /// 0 (the default) to 100. Steps are taken oldest first; every point counts like ten seconds of waiting.
+    /// 0 by default. The step that has waited longest starts first, and each point of priority counts as ten
+    /// seconds of waiting.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "super::check::priority")]
     pub priority: Option<i16>,
-    /// Marks of your own, shown with the task: an array of strings, or an object of strings. Up to 32, of up to 255 characters.
+    /// Labels for your own use: an array of strings, or an object whose values are strings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Vec<String>>)]
+    #[schema(schema_with = tags_schema)]
     pub tags: Option<Value>,
 }
 
 /// A task without its input and steps.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TaskSummary {
-    /// The task's id: a UUIDv7, so ids sort by time of creation.
+    /// The id of the task. It is a UUIDv7, so ids sort by the time of creation.
     pub task_uuid: Uuid,
     /// The template's namespace.
     pub namespace: String,
@@ -142,7 +166,7 @@ pub struct TaskSummary {
     pub version: String,
     /// Its state.
     pub status: TaskState,
-    /// 0 to 100, rounded down: steps with a result in a hundred.
+    /// The percentage of steps that have a result, rounded down.
     pub completion_percentage: u8,
     /// How many steps it has.
     pub total_steps: i16,
@@ -154,7 +178,7 @@ pub struct TaskSummary {
     pub priority: i16,
     /// Its tags.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Vec<String>>)]
+    #[schema(schema_with = tags_schema)]
     pub tags: Option<Value>,
     /// When it was created.
     pub created_at: DateTime<Utc>,
@@ -164,13 +188,13 @@ pub struct TaskSummary {
     pub completed_at: Option<DateTime<Utc>>,
 }
 
-/// `GET /v1/tasks/{task_uuid}`.
+/// The response to `GET /v1/tasks/{task_uuid}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TaskDetail {
-    /// What lists show.
+    /// The fields that lists contain too.
     #[serde(flatten)]
     pub summary: TaskSummary,
-    /// The task's input.
+    /// The input of the task.
     #[schema(value_type = Object)]
     pub context: Value,
     /// Its steps in the order of the template.
@@ -184,34 +208,34 @@ pub struct StepDetail {
     pub name: String,
     /// Its state.
     pub status: StepState,
-    /// How many attempts have started, since the last retry by an operator.
+    /// How many attempts have started since the last retry by an operator.
     pub attempts: i16,
-    /// How many attempts there may be.
+    /// The most attempts that are allowed.
     pub max_attempts: i16,
     /// The names of the steps that it waits for.
     pub dependencies: Vec<String>,
-    /// Its result, once it has one.
-    #[schema(value_type = Object)]
+    /// Its result: any JSON value.
+    #[schema(value_type = Value)]
     pub result: Option<Value>,
     /// Why its last attempt failed: an object with `kind` and `message`.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Option<Object>)]
     pub error: Option<Value>,
-    /// The worker that holds or held its last attempt.
+    /// The worker of its last attempt.
     pub worker_id: Option<String>,
     /// When its last attempt started.
     pub started_at: Option<DateTime<Utc>>,
-    /// When it got its result, failed for good, or was cancelled.
+    /// When it completed, failed finally, or was cancelled.
     pub completed_at: Option<DateTime<Utc>>,
 }
 
-/// `GET /v1/tasks/{task_uuid}/steps`.
+/// The response to `GET /v1/tasks/{task_uuid}/steps`.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct StepList {
     /// The steps in the order of the template.
     pub steps: Vec<StepDetail>,
 }
 
-/// Query of `GET /v1/tasks`.
+/// The query of `GET /v1/tasks`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -223,71 +247,71 @@ pub struct ListTasks {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[param(value_type = Option<TaskState>)]
     pub status: Option<String>,
-    /// How many tasks a page has, 1 to 500; 50 if absent.
+    /// The most tasks of a page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<i64>,
-    /// Where the page begins: `next_cursor` of the page before.
+    /// The start of the page: `next_cursor` of the previous page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
 }
 
-/// `GET /v1/tasks`: newest first.
+/// The response to `GET /v1/tasks`: the newest tasks first.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct TaskList {
     /// One page of tasks.
     pub tasks: Vec<TaskSummary>,
-    /// Names the next page; absent on the last one.
+    /// The cursor of the next page. Absent on the last page.
     pub next_cursor: Option<String>,
 }
 
-/// What an operator says with an action: `POST /v1/tasks/{task_uuid}/cancel` and the like. An empty body says nothing.
+/// The request of an action such as `POST /v1/tasks/{task_uuid}/cancel`. The body may be empty.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OperatorAction {
-    /// Who acts; goes into the history. At most 255 characters.
+    /// Who acts. The history records it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub actor: Option<String>,
-    /// Why; goes into the history. At most 1,000 characters.
+    /// Why. The history records it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
-/// `POST /v1/tasks/{task_uuid}/steps/{name}/resolve`.
+/// The request `POST /v1/tasks/{task_uuid}/steps/{name}/resolve`.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ResolveStep {
-    /// The step's result; at most 1 MiB.
-    #[schema(value_type = Object)]
+    /// The result of the step: any JSON value of at most 1 MiB.
+    #[schema(value_type = Value)]
     pub result: Value,
-    /// Who acts; goes into the history. At most 255 characters.
+    /// Who acts. The history records it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub actor: Option<String>,
-    /// Why; goes into the history. At most 1,000 characters.
+    /// Why. The history records it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
-/// `GET /v1/tasks/{task_uuid}/transitions`.
+/// The response to `GET /v1/tasks/{task_uuid}/transitions`.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct TransitionList {
-    /// Every change of state, oldest first.
+    /// All state changes, the oldest first.
     pub transitions: Vec<Transition>,
 }
 
-/// A change of state of a task or of one of its steps.
+/// A state change of a task or of one of its steps.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Transition {
-    /// When.
+    /// When the state changed.
     pub at: DateTime<Utc>,
-    /// The step; absent for a change of the task itself.
+    /// The step. Absent if the task itself changed.
     pub step: Option<String>,
-    /// The attempt that it belongs to.
+    /// The attempt that changed the state.
     pub attempt: Option<i16>,
-    /// The state before; absent at the creation.
+    /// The previous state. Absent for the creation.
     pub from: Option<String>,
-    /// The state after.
+    /// The new state.
     pub to: String,
-    /// The worker or operator that caused it.
+    /// The worker or operator that caused the change.
     pub actor: Option<String>,
     /// Why.
     pub reason: Option<String>,

@@ -1,4 +1,4 @@
-//! Task templates, as the API shows them. They are sent as YAML or JSON text: see crate `tasker-template`.
+//! Task templates. Clients send them as YAML or JSON text; see crate `tasker-template`.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -7,17 +7,17 @@ use utoipa::ToSchema;
 
 use super::FieldError;
 
-/// What storing a template did.
+/// The outcome of storing a template.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TemplateOutcome {
     /// This version is new.
     Created,
-    /// This version was stored before, with the same content.
+    /// This version already existed, with the same content.
     Unchanged,
 }
 
-/// `POST /v1/templates`: 201 where the version is new, 200 where it was stored before.
+/// The response to `POST /v1/templates`: 201 if the version is new, 200 if it already existed.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct AppliedTemplate {
     /// The template's namespace.
@@ -26,16 +26,16 @@ pub struct AppliedTemplate {
     pub name: String,
     /// The template's version.
     pub version: String,
-    /// What storing it did.
+    /// The outcome.
     pub outcome: TemplateOutcome,
-    /// What the template says that Tasker does not know or obey.
+    /// The parts of the template that Tasker ignores.
     pub warnings: Vec<FieldError>,
 }
 
-/// `GET /v1/templates`.
+/// The response to `GET /v1/templates`.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct TemplateList {
-    /// Every version of every template, by namespace, name and version, newest version first.
+    /// All versions of all templates, sorted by namespace, name and version. The newest version comes first.
     pub templates: Vec<TemplateSummary>,
 }
 
@@ -48,7 +48,7 @@ pub struct TemplateSummary {
     pub name: String,
     /// The version.
     pub version: String,
-    /// What it is for.
+    /// What the template is for.
     pub description: Option<String>,
     /// How many steps it has.
     pub total_steps: i16,
@@ -56,13 +56,13 @@ pub struct TemplateSummary {
     pub created_at: DateTime<Utc>,
 }
 
-/// `GET /v1/templates/{namespace}/{name}`.
+/// The response to `GET /v1/templates/{namespace}/{name}`.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct TemplateDetail {
-    /// What lists show.
+    /// The fields that lists contain too.
     #[serde(flatten)]
     pub summary: TemplateSummary,
-    /// The whole template, in the format that it was sent in, as JSON.
+    /// The whole template as JSON.
     #[schema(value_type = Object)]
     pub definition: Value,
 }

@@ -1,4 +1,4 @@
-//! Workers, as the server lists them and as they speak of themselves.
+//! Workers: the list of the server, and the status that a worker reports itself.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -8,13 +8,13 @@ use utoipa::ToSchema;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum WorkerState {
-    /// It takes steps.
+    /// It starts steps.
     Running,
-    /// It finishes its steps and takes no more.
+    /// It finishes its steps and starts no more.
     Draining,
-    /// It has ended in order.
+    /// It has shut down.
     Stopped,
-    /// Its heartbeats have stopped without a word.
+    /// Its heartbeats have stopped without a shutdown.
     Lost,
 }
 
@@ -30,14 +30,14 @@ impl WorkerState {
     }
 }
 
-/// `GET /v1/workers`.
+/// The response to `GET /v1/workers`.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct WorkerList {
-    /// Workers of which a heartbeat is known, by id.
+    /// The workers that have sent a heartbeat, sorted by id.
     pub workers: Vec<WorkerSummary>,
 }
 
-/// A worker as the database knows it.
+/// A worker in the database.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct WorkerSummary {
     /// Its name, unique among running workers.
@@ -46,7 +46,7 @@ pub struct WorkerSummary {
     pub namespaces: Vec<String>,
     /// What it is doing.
     pub status: WorkerState,
-    /// How many steps it runs at once, at most.
+    /// The most steps that it runs at once.
     pub max_concurrent: i32,
     /// Its version of Tasker.
     pub version: String,
@@ -54,11 +54,11 @@ pub struct WorkerSummary {
     pub host: String,
     /// When it started.
     pub started_at: DateTime<Utc>,
-    /// When it was last heard of.
+    /// When its last heartbeat arrived.
     pub last_heartbeat_at: DateTime<Utc>,
 }
 
-/// `GET /v1/worker/status`: a worker speaks of itself.
+/// The response of a worker to `GET /v1/worker/status`.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct WorkerStatus {
     /// Its name.
@@ -67,9 +67,9 @@ pub struct WorkerStatus {
     pub namespaces: Vec<String>,
     /// What it is doing.
     pub status: WorkerState,
-    /// The callable names of its handlers, sorted.
+    /// The callables of its handlers, sorted.
     pub handlers: Vec<String>,
-    /// How many steps it runs at once, at most.
+    /// The most steps that it runs at once.
     pub max_concurrent: i32,
     /// How many steps it is running now.
     pub running_steps: u64,

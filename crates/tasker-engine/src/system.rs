@@ -11,7 +11,7 @@ statements! {
     LIST_NAMESPACES = "select n.namespace, n.queue, count(t.template_id) as templates
         from tasker.namespaces n left join tasker.task_templates t using (namespace)
         group by n.namespace order by n.namespace";
-    PING = "select 1";
+    IS_READ_ONLY = "select current_setting('transaction_read_only')::boolean";
     POSTGRESQL_VERSION = "select current_setting('server_version')";
     PGMQ_EXTENSION = "select extversion from pg_extension where extname = 'pgmq'";
     PGMQ_SQL = "select version from pgmq.__pgmq_migrations order by string_to_array(version, '.')::int[] desc limit 1";
@@ -37,13 +37,13 @@ impl Engine {
             .collect())
     }
 
-    /// Checks that the database responds.
+    /// Checks that the database responds, and asks whether it refuses all writes: it is a standby, or
+    /// `default_transaction_read_only` is on.
     ///
     /// # Errors
-    /// When it does not respond.
-    pub async fn ping(&self) -> sqlx::Result<()> {
-        sqlx::query(PING).execute(&self.pool).await?;
-        Ok(())
+    /// When the database does not respond.
+    pub async fn is_read_only(&self) -> sqlx::Result<bool> {
+        sqlx::query_scalar(IS_READ_ONLY).fetch_one(&self.pool).await
     }
 
     /// Returns PostgreSQL's version.

@@ -1,24 +1,25 @@
-//! The server's life: bind, run, shut down.
+//! Starts, runs and stops the server.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::serve::ListenerExt;
-use chrono::{DateTime, Utc};
+use axum::Router;
+use chrono::Utc;
 use tasker_engine::Engine;
 use tasker_engine::database::{self, DatabaseError};
-use tasker_runtime::settings::{Orchestration, Retention, Settings, SettingsError};
+use tasker_runtime::http::{self, Limits};
+use tasker_runtime::settings::Settings;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::rest;
-use crate::rest::access::{Access, BadKey};
+use crate::rest::access::{Access, AccessError};
+use crate::rest::state::State;
 use crate::services::creator::Creator;
-use crate::services::housekeeping;
+use crate::services::housekeeping::Housekeeping;
 use crate::services::metrics::Metrics;
 use crate::services::templates::Templates;
-use crate::services::waiters::Waiters;
 
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -27,40 +28,26 @@ pub enum StartError {
     /// The database cannot be used.
     #[error(transparent)]
     Database(#[from] DatabaseError),
-    /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {source}; choose another with --port or --host")]
+    /// The server cannot listen on the address.
+    #[error("cannot listen on {address}: {source}; choose another address with --port or --host")]
     Bind {
         /// The address.
         address: SocketAddr,
         /// What happened.
         source: std::io::Error,
     },
-    /// Everybody who reaches the address could use the server.
+    /// Everyone who can reach the address could use the server.
     #[error(
-        "refusing to listen on {0} without any key, because everybody who reaches it could run and end tasks: \
-         set API_KEY or JWT_PUBLIC_KEY, or listen on 127.0.0.1, or say --insecure"
+        "refusing to listen on {0} without any key, because everyone who can reach it could create and cancel tasks: \
+         set API_KEY or JWT_PUBLIC_KEY, or listen on 127.0.0.1, or pass --insecure"
     )]
     Exposed(SocketAddr),
-    /// A key cannot be read.
+    /// The keys of the settings cannot be used.
     #[error(transparent)]
-    Settings(#[from] SettingsError),
-    /// The public key for tokens cannot be used.
-    #[error("the public key for tokens (JWT_PUBLIC_KEY, or jwt_public_key of the settings) cannot be used: {0}")]
-    BadKey(#[from] BadKey),
-}
-
-/// What every request can reach.
-#[derive(Debug)]
-pub(crate) struct State {
-    pub(crate) access: Access,
-    pub(crate) engine: Engine,
-    pub(crate) settings: Orchestration,
-    pub(crate) creator: Creator,
-    pub(crate) templates: Templates,
-    pub(crate) waiters: Arc<Waiters>,
-    pub(crate) metrics: Metrics,
-    pub(crate) started_at: DateTime<Utc>,
-    pub(crate) shutdown: CancellationToken,
+    Access(#[from] AccessError),
+    /// The description of the API cannot be written as JSON: a bug.
+    #[error("cannot describe the API: {0}")]
+    Description(#[from] serde_json::Error),
 }
 
 /// A server that listens and can be run.
@@ -68,13 +55,17 @@ pub(crate) struct State {
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
-    retention: Retention,
+    app: Router,
+    limits: Limits,
+    housekeeping: Housekeeping,
     state: Arc<State>,
 }
 
 impl Server {
-    /// Reads the keys, connects to the database, checks its schema, and binds the address of the settings. Without a key that is
-    /// a loopback address, unless the settings insist.
+    /// Reads the keys, connects to the database, checks its schema, and listens on the address of the settings.
+    /// Without a key, that must be a loopback address, unless the settings allow any address with `insecure`.
+    ///
+    /// Raises the soft limit of the process on open files, if the settings allow more connections than it does.
     ///
     /// # Errors
     /// See [`StartError`].
@@ -85,7 +76,10 @@ impl Server {
         }
         let access = Access::new(&settings.orchestration.access)?;
         if access.is_open() && !wanted.ip().is_loopback() {
-            tracing::warn!(address = %wanted, "insecure: without any key, everybody who reaches this address can run and end tasks");
+            tracing::warn!(
+                address = %wanted,
+                "insecure: without any key, everyone who can reach this address can create and cancel tasks"
+            );
         }
         let pool = database::connect(&settings.database, "tasker-server").await?;
         database::require_schema(&pool).await?;
@@ -96,52 +90,63 @@ impl Server {
         let state = Arc::new(State {
             access,
             creator: Creator::start(engine.clone()),
-            engine,
+            engine: engine.clone(),
             settings: settings.orchestration.clone(),
             templates: Templates::default(),
             waiters: Arc::default(),
-            metrics: Metrics::new(),
+            metrics: Arc::new(Metrics::new()),
+            writability: Arc::default(),
             started_at: Utc::now(),
             shutdown: CancellationToken::new(),
         });
-        Ok(Self { listener, address, retention: settings.retention.clone(), state })
+        let housekeeping = Housekeeping {
+            engine,
+            metrics: Arc::clone(&state.metrics),
+            writability: Arc::clone(&state.writability),
+            retention: settings.retention.clone(),
+        };
+        // One connection more than the pool has listens for notifications.
+        let database_connections =
+            usize::try_from(settings.database.max_connections).unwrap_or(usize::MAX).saturating_add(1);
+        let limits = Limits {
+            connections: http::room_for_connections(settings.orchestration.max_connections, database_connections),
+            connections_name: "orchestration.max_connections",
+            header_timeout: settings.orchestration.header_timeout(),
+            idle_timeout: settings.orchestration.idle_timeout(),
+        };
+        let app = rest::router(Arc::clone(&state))?;
+        Ok(Self { listener, address, app, limits, housekeeping, state })
     }
 
-    /// The address that it listens on.
+    /// The address that the server listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Answers requests until `shutdown` is cancelled. Then it takes no new ones, answers those that wait for tasks with what is
-    /// known, and gives the others the shutdown timeout of the settings.
+    /// Responds to requests until `shutdown` is cancelled. Then it accepts no more requests, responds to those that
+    /// wait for tasks with the current state, and gives the other requests the shutdown timeout of the settings to
+    /// finish.
     pub async fn run(self, shutdown: CancellationToken) {
-        let Self { listener, address, retention, state } = self;
+        let Self { listener, address, app, limits, housekeeping, state } = self;
         tracing::info!(%address, version = tasker_api::VERSION, "tasker-server listens");
         let ending = state.shutdown.clone();
         let waiters = tokio::spawn(Arc::clone(&state.waiters).run(state.engine.clone(), ending.clone()));
-        let housekeeping = tokio::spawn(housekeeping::run(Arc::clone(&state), retention));
-        let app = rest::router(Arc::clone(&state));
-        // Small answers go out at once, not when the client has acknowledged the last one.
-        let listener = listener.tap_io(|stream| {
-            if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!(%error, "cannot set TCP_NODELAY");
-            }
-        });
-        let serve = axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>())
-            .with_graceful_shutdown(ending.clone().cancelled_owned());
-        let mut serving = tokio::spawn(serve.into_future());
+        let ended = ending.clone();
+        let housekeeping = tokio::spawn(async move { ended.run_until_cancelled(housekeeping.run()).await });
+        let serve = http::serve(listener, app, rest::too_many_connections, limits, ending.clone());
+        let mut serving = tokio::spawn(serve);
 
         shutdown.cancelled().await;
         tracing::info!("tasker-server shuts down");
         ending.cancel();
         if tokio::time::timeout(state.settings.shutdown_timeout(), &mut serving).await.is_err() {
             serving.abort();
-            tracing::warn!("some requests did not finish in time and were cut off");
+            tracing::warn!("some requests did not finish in time; their connections are closed");
         }
-        // They end by themselves with the token.
+        // The token has stopped both.
         let _ = waiters.await;
         let _ = housekeeping.await;
         let _ = tokio::time::timeout(Duration::from_secs(1), state.engine.pool().close()).await;
-        tracing::info!("tasker-server has ended");
+        tracing::info!("tasker-server has stopped");
     }
 }

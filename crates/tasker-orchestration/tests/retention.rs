@@ -1,4 +1,4 @@
-//! Servers delete finished tasks when the retention of their settings is over.
+//! Servers delete finished tasks after the time that the settings allow.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -18,10 +18,10 @@ use uuid::Uuid;
 const NAMESPACE: &str = "retention";
 const LEASE: Duration = Duration::from_secs(30);
 
-/// Asks a server for its figures: the sum of those that say how many tasks it deleted.
+/// Reads from the metrics of a server how many tasks it has deleted.
 async fn tasks_deleted_by(address: SocketAddr) -> Result<u64> {
     let mut stream = TcpStream::connect(address).await?;
-    stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: tasker\r\nconnection: close\r\n\r\n").await?;
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;
     let line = answer.lines().find_map(|line| line.strip_prefix("tasker_rows_deleted_total{table=\"tasks\"} "));
@@ -29,9 +29,9 @@ async fn tasks_deleted_by(address: SocketAddr) -> Result<u64> {
 }
 
 #[tokio::test]
-async fn servers_delete_what_is_older_than_their_settings_say() -> Result<()> {
+async fn servers_delete_tasks_that_are_older_than_the_settings_allow() -> Result<()> {
     let postgres = LocalPostgres::start(Options::default()).await?;
-    // Two days ago: thrice as many tasks end as a batch has; and one yesterday.
+    // More tasks than two batches hold ended over two days ago, and one more ended after that.
     let options = || PgPoolOptions::new().max_connections(1);
     let pool = options().connect(&postgres.url()).await?;
     tasker_engine::migrate(&pool).await?;
@@ -98,17 +98,17 @@ async fn servers_delete_what_is_older_than_their_settings_say() -> Result<()> {
         ensure!(Instant::now() < deadline, "{left} tasks are left");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    // The figures come right after the batch.
+    // The metrics change shortly after the batch.
     let mut deleted = 0;
     while deleted < 1_200 {
-        ensure!(Instant::now() < deadline, "they say that they deleted {deleted} tasks");
+        ensure!(Instant::now() < deadline, "the metrics count {deleted} deleted tasks");
         deleted = tasks_deleted_by(addresses[1]).await? + tasks_deleted_by(addresses[2]).await?;
     }
     assert_eq!(deleted, 1_200);
     assert_eq!(tasks_deleted_by(addresses[0]).await?, 0);
     shutdown.cancel();
     for server in running {
-        tokio::time::timeout(Duration::from_secs(10), server).await.context("a server does not end")??;
+        tokio::time::timeout(Duration::from_secs(10), server).await.context("a server does not stop")??;
     }
     Ok(())
 }

@@ -1,10 +1,12 @@
 //! What the processes of Tasker share.
 //!
-//! - [`settings`]: settings files, merged and checked;
-//! - [`logging`]: structured logs on standard error;
-//! - [`probe`]: the health check that the binaries run on themselves;
-//! - [`shutdown`]: the signals that stop a process.
+//! - [`settings`]: reads, merges and checks settings files;
+//! - [`logging`]: writes structured logs to standard error;
+//! - [`http`]: serves HTTP, with limits on connections;
+//! - [`probe`]: asks a running process whether it is healthy;
+//! - [`shutdown`]: catches the signals that stop a process.
 
+pub mod http;
 pub mod logging;
 pub mod probe;
 pub mod settings;

@@ -6,10 +6,10 @@ use tracing_subscriber::EnvFilter;
 
 use crate::settings::{LogFormat, Logging};
 
-/// Starts logging as the settings say. To be called once, first thing in `main`; a second call changes nothing.
+/// Starts logging as the settings say. Call it once, at the start of `main`. A second call changes nothing.
 ///
 /// # Errors
-/// When the filter cannot be read; the message says where it came from.
+/// When the filter is not valid. The message says where it came from.
 pub fn init(settings: &Logging) -> Result<(), String> {
     let (source, directives) = match std::env::var("RUST_LOG") {
         Ok(value) if !value.is_empty() => ("RUST_LOG", value),
@@ -23,7 +23,7 @@ pub fn init(settings: &Logging) -> Result<(), String> {
         LogFormat::Auto => !std::io::stderr().is_terminal(),
     };
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    // A logger that is set already stays: the process has one.
+    // This fails if the process already has a logger, which then stays.
     let _ = if json {
         builder.json().flatten_event(true).with_current_span(false).try_init()
     } else {

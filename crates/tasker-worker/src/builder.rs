@@ -150,7 +150,7 @@ impl WorkerBuilder {
         warn_of_missing_handlers(&templates, &self.handlers);
 
         database::require_schema(&self.pool).await?;
-        let wanted = SocketAddr::new(self.settings.host, self.settings.port);
+        let wanted = self.settings.address();
         let bind = |source| StartError::Bind { address: wanted, source };
         let status_listener = TcpListener::bind(wanted).await.map_err(bind)?;
         let address = status_listener.local_addr().map_err(bind)?;

@@ -1,6 +1,5 @@
 //! The status API: health, status and metrics.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use axum::http::{Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use tasker_api::{Health, HealthCheck, HealthStatus, PROBLEM_CONTENT_TYPE, Problem, WorkerState, WorkerStatus};
+use tasker_api::{Health, HealthCheck, PROBLEM_CONTENT_TYPE, Problem, WorkerState, WorkerStatus};
 use tokio::time::timeout;
 
 use crate::shared::Shared;
@@ -42,9 +41,9 @@ async fn live() -> Response {
 /// Whether the worker claims steps.
 async fn ready(State(shared): State<Arc<Shared>>) -> Response {
     let worker = match shared.state() {
-        WorkerState::Running => healthy(),
+        WorkerState::Running => HealthCheck::healthy(),
         state @ (WorkerState::Draining | WorkerState::Stopped | WorkerState::Lost) => {
-            unhealthy(format!("the worker is {}", state.as_str()))
+            HealthCheck::unhealthy(format!("the worker is {}", state.as_str()))
         }
     };
     respond([("database", database(&shared).await), ("worker", worker)])
@@ -103,29 +102,28 @@ fn problem(status: StatusCode, kind: &str, title: &str, detail: String) -> Respo
     (status, [(header::CONTENT_TYPE, PROBLEM_CONTENT_TYPE)], Json(problem)).into_response()
 }
 
+/// The response to all requests but health checks while every connection is in use.
+pub(crate) fn too_many_connections() -> Response {
+    problem(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "unavailable",
+        "The service is temporarily unavailable",
+        "all connections to the status API are in use; try again".to_owned(),
+    )
+}
+
 async fn database(shared: &Shared) -> HealthCheck {
-    match timeout(CHECK_TIMEOUT, shared.engine.ping()).await {
-        Ok(Ok(())) => healthy(),
-        Ok(Err(error)) => unhealthy(error.to_string()),
-        Err(_) => unhealthy(format!("no response within {} s", CHECK_TIMEOUT.as_secs())),
+    match timeout(CHECK_TIMEOUT, shared.engine.is_read_only()).await {
+        Ok(Ok(false)) => HealthCheck::healthy(),
+        Ok(Ok(true)) => HealthCheck::unhealthy("the database is read-only"),
+        Ok(Err(error)) => HealthCheck::unhealthy(error.to_string()),
+        Err(_) => HealthCheck::unhealthy(format!("no response within {} s", CHECK_TIMEOUT.as_secs())),
     }
-}
-
-fn healthy() -> HealthCheck {
-    HealthCheck { status: HealthStatus::Healthy, message: None }
-}
-
-fn unhealthy(message: String) -> HealthCheck {
-    HealthCheck { status: HealthStatus::Unhealthy, message: Some(message) }
 }
 
 /// Responds with 200 if every check is healthy, otherwise with 503.
 fn respond<const N: usize>(checks: [(&str, HealthCheck); N]) -> Response {
-    let checks: BTreeMap<_, _> = checks.into_iter().map(|(name, check)| (name.to_owned(), check)).collect();
-    let (code, status) = if checks.values().all(|check| check.status == HealthStatus::Healthy) {
-        (StatusCode::OK, HealthStatus::Healthy)
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, HealthStatus::Unhealthy)
-    };
-    (code, Json(Health { status, checks })).into_response()
+    let health = Health::of(checks);
+    let status = StatusCode::from_u16(health.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    (status, Json(health)).into_response()
 }

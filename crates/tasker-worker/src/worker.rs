@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::serve::ListenerExt;
 use pgmq_notify::Listener;
 use sqlx::PgPool;
+use tasker_runtime::http::{self, Limits};
 use tasker_runtime::settings;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -26,6 +26,12 @@ use crate::shared::{Finished, Shared};
 const LAST_RESULTS: Duration = Duration::from_secs(3);
 /// How long a shutdown waits for each thing that it can do without.
 const BEST_EFFORT: Duration = Duration::from_secs(1);
+/// The most connections to the status API, which only health checks and the collector of metrics use.
+const STATUS_CONNECTIONS: usize = 256;
+/// How long a client of the status API may take to send a request.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection to the status API may stay open between two requests.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A running worker. Call [`stop`](Self::stop) at the end. A worker that is dropped ends at once, as in a crash, and
 /// its running steps start again only after their leases have expired.
@@ -57,18 +63,16 @@ impl Worker {
         loops.spawn(record::record_results(Arc::clone(&shared), results));
         loops.spawn(lease::extend_leases(Arc::clone(&shared)));
         loops.spawn(heartbeat::send_heartbeats(Arc::clone(&shared)));
-        let without_delay = status_listener.tap_io(|stream| {
-            if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!(%error, "cannot set TCP_NODELAY");
-            }
-        });
-        let status_api = axum::serve(without_delay, rest::router(Arc::clone(&shared)))
-            .with_graceful_shutdown(shared.ended.clone().cancelled_owned());
-        loops.spawn(async move {
-            if let Err(error) = status_api.await {
-                tracing::error!(%error, "the status API has failed");
-            }
-        });
+        let database_connections = shared.engine.pool().options().get_max_connections();
+        let database_connections = usize::try_from(database_connections).unwrap_or(usize::MAX).saturating_add(1);
+        let limits = Limits {
+            connections: http::room_for_connections(STATUS_CONNECTIONS, database_connections),
+            connections_name: "of the status API",
+            header_timeout: HEADER_TIMEOUT,
+            idle_timeout: IDLE_TIMEOUT,
+        };
+        let app = rest::router(Arc::clone(&shared));
+        loops.spawn(http::serve(status_listener, app, rest::too_many_connections, limits, shared.ended.clone()));
         tracing::info!(
             worker_id = shared.worker_id,
             namespaces = shared.namespaces.join(","),

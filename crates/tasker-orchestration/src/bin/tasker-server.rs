@@ -13,8 +13,9 @@ use tasker_runtime::{logging, probe, shutdown};
 
 /// Tasker's orchestration server: the REST API for tasks, on PostgreSQL.
 ///
-/// Settings come from flags, then the environment, then the settings file, then defaults. Exit codes: 0 after an ordered shutdown
-/// (SIGTERM, SIGINT), 1 if the server cannot start or is not healthy, 2 for wrong arguments.
+/// Flags override environment variables, which override the settings file, which overrides the defaults. Exit
+/// codes: 0 after a shutdown by SIGTERM or SIGINT, 1 if the server cannot start or is not healthy, 2 for wrong
+/// arguments.
 #[derive(Parser)]
 #[command(name = "tasker-server", version)]
 struct Arguments {
@@ -22,15 +23,15 @@ struct Arguments {
     #[arg(long, env = "TASKER_CONFIG_PATH", global = true)]
     config: Option<PathBuf>,
     /// The address to listen on.
-    #[arg(long, env = "TASKER_ORCHESTRATION_HOST")]
+    #[arg(long, env = "TASKER_ORCHESTRATION_HOST", global = true)]
     host: Option<IpAddr>,
-    /// The port to listen on; 0 takes a free one.
+    /// The port to listen on. 0 takes a free port.
     #[arg(long, env = "TASKER_ORCHESTRATION_PORT", global = true)]
     port: Option<u16>,
-    /// Listen beyond this machine although there is no key: everybody who reaches the address can run and end tasks.
+    /// Listen on any address without a key: everyone who can reach the address can create and cancel tasks.
     #[arg(long, env = "TASKER_ORCHESTRATION_INSECURE", value_parser = FalseyValueParser::new())]
     insecure: bool,
-    /// Migrate the database first.
+    /// Migrate the database before the start.
     #[arg(long)]
     migrate: bool,
     #[command(subcommand)]
@@ -39,9 +40,9 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Migrate the database, and exit.
+    /// Migrate the database and exit.
     Migrate,
-    /// Ask the server on this machine whether it is healthy, and exit: 0 if it is, else 1.
+    /// Ask the server at this host and port whether it is healthy, and exit: 0 if it is, otherwise 1.
     Health,
 }
 
@@ -73,7 +74,7 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
     settings.orchestration.access.insecure |= arguments.insecure;
     logging::init(&settings.logging)?;
     match arguments.command {
-        Some(Command::Health) => return Ok(probe::healthy(settings.orchestration.port).await?),
+        Some(Command::Health) => return Ok(probe::healthy(settings.orchestration.address()).await?),
         Some(Command::Migrate) => return migrate(&settings).await,
         None if settings.orchestration.is_exposed() => {
             return Err(StartError::Exposed(settings.orchestration.address()).into());

@@ -16,7 +16,8 @@ use axum::middleware::Next;
 use axum::response::Response;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
-use tasker_runtime::settings::{self, Scope};
+use tasker_runtime::http::Connection;
+use tasker_runtime::settings::{self, Scope, SettingsError};
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
 };
@@ -25,7 +26,7 @@ pub(crate) use self::principal::Principal;
 use self::refusal::{Refusals, Source};
 pub use self::token::BadKey;
 use self::token::Verifier;
-use crate::server::{self, StartError};
+use super::state;
 
 /// The header that may carry a key instead of `Authorization: Bearer`.
 const KEY_HEADER: &str = "x-api-key";
@@ -50,9 +51,21 @@ impl std::fmt::Debug for Key {
     }
 }
 
+/// Why the keys of the settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AccessError {
+    /// A key cannot be read.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The public key for tokens cannot be used.
+    #[error("the public key for tokens (JWT_PUBLIC_KEY, or jwt_public_key in the settings) cannot be used: {0}")]
+    BadKey(#[from] BadKey),
+}
+
 impl Access {
     /// Reads the keys.
-    pub(crate) fn new(settings: &settings::Access) -> Result<Self, StartError> {
+    pub(crate) fn new(settings: &settings::Access) -> Result<Self, AccessError> {
         let keys = settings.keys.iter().zip(settings.key_digests()?).map(|(key, digest)| {
             let holder = Principal::of_key(&key.name, key.scopes.clone(), key.namespaces.clone());
             Key { digest, holder: Arc::new(holder) }
@@ -120,7 +133,7 @@ fn credential(headers: &HeaderMap) -> Result<Option<&str>, &'static str> {
 }
 
 /// Passes a request on, with its [`Principal`], if the sender may make it. Else refuses it.
-pub(super) async fn guard(State(state): State<Arc<server::State>>, mut request: Request, next: Next) -> Response {
+pub(super) async fn guard(State(state): State<Arc<state::State>>, mut request: Request, next: Next) -> Response {
     let Some(needed) = needed_scope(request.method(), request.uri().path()) else { return next.run(request).await };
     let refusals = &state.access.refusals;
     let source = Source::of(&request);
@@ -129,6 +142,10 @@ pub(super) async fn guard(State(state): State<Arc<server::State>>, mut request: 
         Err(reason) => {
             state.metrics.refused("unauthenticated");
             let delay = refusals.unauthenticated(&source, reason);
+            // Otherwise delayed requests could keep others out.
+            if let Some(connection) = request.extensions().get::<Connection>() {
+                connection.allow_replacement();
+            }
             tokio::select! {
                 () = tokio::time::sleep(delay) => {}
                 () = state.shutdown.cancelled() => {}

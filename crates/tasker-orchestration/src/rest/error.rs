@@ -1,42 +1,60 @@
 //! Errors as problem documents (RFC 9457).
 
+use std::time::Duration;
+
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tasker_api::{FieldError, PROBLEM_CONTENT_TYPE, Problem, RequestError};
+use tasker_engine::Failure;
 
-/// An error that a client is told.
+use crate::services::creator::CreateError;
+
+/// An error that the client receives.
 #[derive(Debug)]
-pub(crate) struct ApiError(Box<Problem>);
+pub(crate) struct ApiError {
+    problem: Box<Problem>,
+    not_writable: Option<NotWritable>,
+}
+
+/// An extension of a response: the database refused a write, with this message.
+#[derive(Debug, Clone)]
+pub(super) struct NotWritable(pub(super) String);
 
 impl ApiError {
     fn new(status: StatusCode, kind: &str, title: &str, detail: impl Into<String>) -> Self {
-        Self(Box::new(Problem {
+        let problem = Box::new(Problem {
             kind: format!("/problems/{kind}"),
             title: title.to_owned(),
             status: status.as_u16(),
             detail: detail.into(),
             errors: Vec::new(),
-        }))
+        });
+        Self { problem, not_writable: None }
     }
 
     fn with(mut self, errors: Vec<FieldError>) -> Self {
-        self.0.errors = errors;
+        self.problem.errors = errors;
         self
     }
 
-    /// 400: the request cannot be read.
+    /// 400: the request is malformed.
     pub(crate) fn malformed(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "malformed-request", "The request cannot be read", detail)
+        Self::new(StatusCode::BAD_REQUEST, "malformed-request", "The request is malformed", detail)
     }
 
-    /// 401: it is not known who asks.
+    /// 401: the request carries no valid key or token.
     pub(crate) fn unauthenticated(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", "The request has no key or token that counts", detail)
+        Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", "The request has no valid key or token", detail)
     }
 
-    /// 403: who asks may not do this.
+    /// 403: the key or token lacks a scope.
     pub(crate) fn missing_scope(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "missing-scope", "The key or token does not allow this", detail)
+    }
+
+    /// 403: the request comes from a page of another web site.
+    pub(crate) fn cross_site(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "cross-site", "The request comes from another web site", detail)
     }
 
     /// 403: the key or token does not cover a namespace.
@@ -44,69 +62,101 @@ impl ApiError {
         Self::new(StatusCode::FORBIDDEN, "namespace-denied", "The key or token does not cover this namespace", detail)
     }
 
-    /// 404: no such path.
+    /// 404: there is no such path.
     pub(crate) fn no_such_path(path: &str) -> Self {
         Self::new(
             StatusCode::NOT_FOUND,
             "no-such-path",
-            "There is nothing at this path",
+            "Path not found",
             format!("the API has no path {path}; GET /openapi.json describes it"),
         )
     }
 
-    /// 404: no such thing.
+    /// 404: there is no such task, template or step.
     pub(crate) fn not_found(kind: &str, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, &format!("{kind}-not-found"), &format!("There is no such {kind}"), detail)
     }
 
-    /// 405: the path does not take this method.
+    /// 405: the path does not accept this method.
     pub(crate) fn wrong_method(method: &Method, path: &str) -> Self {
         Self::new(
             StatusCode::METHOD_NOT_ALLOWED,
             "wrong-method",
-            "The path does not take this method",
-            format!("{path} does not take {method}; GET /openapi.json describes the API"),
+            "Method not allowed",
+            format!("{path} does not accept {method}; GET /openapi.json describes the API"),
         )
     }
 
-    /// 409: it is not possible as things are.
+    /// 408: the body did not arrive in time.
+    pub(crate) fn body_timeout(limit: Duration) -> Self {
+        Self::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "body-timeout",
+            "The request body did not arrive in time",
+            format!("a client has {} ms to send a body (orchestration.body_timeout_ms)", limit.as_millis()),
+        )
+    }
+
+    /// 409: the current state does not allow this.
     pub(crate) fn conflict(kind: &str, title: &str, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, kind, title, detail)
     }
 
     /// 413: the body, or a part of it, is over the limit.
     pub(crate) fn too_large(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "The request's body is too large", detail)
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "The request body is too large", detail)
     }
 
-    /// 415: the body is of another type.
-    pub(crate) fn wrong_type(wanted: &str, given: &str) -> Self {
+    /// 415: the body has the wrong media type or encoding.
+    pub(crate) fn wrong_type(detail: impl Into<String>) -> Self {
         Self::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "wrong-content-type",
-            "The request's body is of a type that is not taken here",
-            format!("send the header `Content-Type: {wanted}`, not {given}"),
+            "The request body has the wrong media type or encoding",
+            detail,
         )
     }
 
-    /// 422: the request can be read, and is wrong.
+    /// 421: the request is meant for another host.
+    pub(crate) fn wrong_host(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::MISDIRECTED_REQUEST, "wrong-host", "The server does not know this host name", detail)
+    }
+
+    /// 422: the content of the request is invalid.
     pub(crate) fn invalid(kind: &str, title: &str, detail: impl Into<String>, errors: Vec<FieldError>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, kind, title, detail).with(errors)
     }
 
-    /// 500: a bug of ours.
+    /// 500: a bug of the server.
     pub(crate) fn internal() -> Self {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "internal",
-            "The server made a mistake",
-            "the server's log says more",
+            "Internal server error",
+            "this is a bug of the server; its log has the details",
         )
     }
 
-    /// 503: not now.
+    /// 503: temporarily unavailable.
     pub(crate) fn unavailable(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "The service is not available now", detail)
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "The service is temporarily unavailable", detail)
+    }
+
+    /// 503: all connections are in use.
+    pub(crate) fn too_many_connections() -> Self {
+        Self::unavailable("all connections are in use (orchestration.max_connections); try again")
+    }
+
+    /// 503: the database can be read but not written. The observer of requests logs it, once for many.
+    fn not_writable(message: String) -> Self {
+        let mut error = Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "not-writable",
+            "The database cannot be written",
+            format!("nothing was stored; try again later. PostgreSQL says: {message}"),
+        );
+        error.not_writable = Some(NotWritable(message));
+        error
     }
 }
 
@@ -121,27 +171,38 @@ impl From<RequestError> for ApiError {
 
 impl From<sqlx::Error> for ApiError {
     fn from(error: sqlx::Error) -> Self {
-        match &error {
-            // Classes 08, 53, 57: the connection, resources, the server's shutdown.
-            sqlx::Error::Database(database)
-                if !database
-                    .code()
-                    .is_some_and(|code| ["08", "53", "57"].iter().any(|class| code.starts_with(class))) =>
-            {
+        match Failure::of(&error) {
+            Failure::Unavailable => {
+                tracing::warn!(%error, "the database does not respond");
+                Self::unavailable("the database does not respond; try again")
+            }
+            Failure::NotWritable => Self::not_writable(error.to_string()),
+            Failure::BadData => Self::malformed(format!("PostgreSQL cannot store this: {error}")),
+            Failure::Bug => {
                 tracing::error!(%error, "a query failed");
                 Self::internal()
             }
-            sqlx::Error::Database(_)
-            | sqlx::Error::Io(_)
-            | sqlx::Error::Tls(_)
-            | sqlx::Error::PoolTimedOut
-            | sqlx::Error::PoolClosed
-            | sqlx::Error::Protocol(_) => {
-                tracing::warn!(%error, "the database does not answer");
-                Self::unavailable("the database does not answer; try again")
+        }
+    }
+}
+
+impl From<CreateError> for ApiError {
+    fn from(error: CreateError) -> Self {
+        let CreateError::Database { message, failure } = error else {
+            return Self::unavailable(error.to_string());
+        };
+        match failure {
+            Failure::Unavailable => {
+                tracing::warn!(error = message, "the database did not confirm a task");
+                Self::unavailable(
+                    "the database did not confirm the task, which may exist; \
+                     to get one task in any case, repeat the request with an idempotency_key",
+                )
             }
-            _ => {
-                tracing::error!(%error, "a query failed");
+            Failure::NotWritable => Self::not_writable(message),
+            Failure::BadData => Self::malformed(format!("PostgreSQL cannot store this task: {message}")),
+            Failure::Bug => {
+                tracing::error!(error = message, "a task could not be created");
                 Self::internal()
             }
         }
@@ -150,11 +211,14 @@ impl From<sqlx::Error> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut response = (status, axum::Json(*self.0)).into_response();
+        let status = StatusCode::from_u16(self.problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, axum::Json(*self.problem)).into_response();
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_CONTENT_TYPE));
         if status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if let Some(refusal) = self.not_writable {
+            response.extensions_mut().insert(refusal);
         }
         response
     }

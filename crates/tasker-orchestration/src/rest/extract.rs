@@ -1,8 +1,8 @@
-//! Reading requests, with problem documents for what cannot be read.
+//! Reads the parts of requests. What is malformed becomes a problem document.
 
 use std::sync::Arc;
 
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::header;
 use axum::http::request::Parts;
@@ -11,12 +11,12 @@ use tasker_api::json;
 use uuid::Uuid;
 
 use super::error::ApiError;
-use crate::server::State;
+use super::state::State;
 
 /// A JSON body.
 pub(crate) struct JsonBody<T>(pub(crate) T);
 
-/// A JSON body that may be left out.
+/// A JSON body that may be empty or `null`.
 pub(crate) struct OptionalJsonBody<T>(pub(crate) T);
 
 /// A body of YAML or JSON text.
@@ -44,13 +44,13 @@ impl<T: DeserializeOwned + Default> FromRequest<Arc<State>> for OptionalJsonBody
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &Arc<State>) -> Result<Self, ApiError> {
-        let typed = require_type(&request, &["application/json"]);
+        // An empty body needs the type too: a form of another web site can send an empty body.
+        require_type(&request, &["application/json"])?;
         let bytes = body(request, state).await?;
         if bytes.is_empty() {
             return Ok(Self(T::default()));
         }
-        typed?;
-        parse(&bytes).map(Self)
+        parse::<Option<T>>(&bytes).map(Option::unwrap_or_default).map(Self)
     }
 }
 
@@ -105,39 +105,54 @@ impl FromRequestParts<Arc<State>> for TaskId {
         path.task_uuid
             .parse()
             .map(Self)
-            .map_err(|error| ApiError::malformed(format!("'{}' is not a task's UUID: {error}", path.task_uuid)))
+            .map_err(|error| ApiError::malformed(format!("'{}' is not the UUID of a task: {error}", path.task_uuid)))
     }
 }
 
-/// Requires a type that browsers do not send to other sites without asking: a page somewhere must not create tasks on a laptop.
+/// Requires a media type that browsers do not send to another site without asking it first, so that no page of
+/// another site can create tasks. Compressed bodies are refused too.
 fn require_type(request: &Request, wanted: &[&str]) -> Result<(), ApiError> {
-    let given = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("nothing");
+    let headers = request.headers();
+    let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("nothing");
     let essence = given.split(';').next().unwrap_or_default().trim();
-    if wanted.iter().any(|wanted| essence.eq_ignore_ascii_case(wanted)) {
-        Ok(())
-    } else {
-        Err(ApiError::wrong_type(wanted[0], given))
+    if !wanted.iter().any(|wanted| essence.eq_ignore_ascii_case(wanted)) {
+        return Err(ApiError::wrong_type(format!("send the header `Content-Type: {}`, not {given}", wanted[0])));
+    }
+    match headers.get(header::CONTENT_ENCODING) {
+        Some(encoding) if !encoding.as_bytes().eq_ignore_ascii_case(b"identity") => Err(ApiError::wrong_type(
+            "the body has a Content-Encoding, which this server does not support; send it uncompressed",
+        )),
+        _ => Ok(()),
     }
 }
 
 async fn body(request: Request, state: &State) -> Result<Bytes, ApiError> {
     let limit = state.settings.max_body_bytes;
+    let too_large = || ApiError::too_large(format!("the limit is {limit} bytes (orchestration.max_body_bytes)"));
     let body: Body = request.into_body();
-    axum::body::to_bytes(body, limit).await.map_err(|error| {
-        // Either the limit was met or the connection broke; nobody hears of the latter.
-        tracing::debug!(%error, "a body was not read");
-        ApiError::too_large(format!("a request's body may have {limit} bytes"))
-    })
+    if body.size_hint().lower() > limit.try_into().unwrap_or(u64::MAX) {
+        return Err(too_large());
+    }
+    let timeout = state.settings.body_timeout();
+    match tokio::time::timeout(timeout, axum::body::to_bytes(body, limit)).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(error)) => {
+            // Either the body is over the limit, or the connection is lost and nobody reads the response.
+            tracing::debug!(%error, "cannot read a request body");
+            Err(too_large())
+        }
+        Err(_) => Err(ApiError::body_timeout(timeout)),
+    }
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
-    json::parse(bytes).map_err(|error| ApiError::malformed(format!("the body is not as expected: {error}")))
+    json::parse(bytes).map_err(|error| ApiError::malformed(format!("the request body is not valid: {error}")))
 }
 
-/// PostgreSQL cannot look up a text with a NUL character. A part of an address has one only if it is encoded.
+/// Refuses an encoded NUL character: PostgreSQL cannot look up a text that contains one.
 fn without_nul(what: &str, text: &str) -> Result<(), ApiError> {
     if text.contains("%00") {
-        return Err(ApiError::malformed(format!("the {what} has a NUL character (%00), which no name can have")));
+        return Err(ApiError::malformed(format!("the {what} contains a NUL character (%00), which no name can have")));
     }
     Ok(())
 }

@@ -1,9 +1,12 @@
-//! The REST API: one file per resource.
+//! The REST API, with one file for each resource.
 
 pub(crate) mod access;
 mod error;
 mod extract;
 mod observe;
+mod openapi;
+mod origin;
+pub(crate) mod state;
 mod system;
 mod tasks;
 mod templates;
@@ -12,15 +15,18 @@ mod workers;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::http::Method;
+use axum::body::Bytes;
+use axum::http::{Method, header};
 use axum::middleware;
+use axum::response::{IntoResponse, Response};
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use self::error::ApiError;
-use crate::server::State;
+use self::origin::Origins;
+use self::state::State;
 
 #[derive(OpenApi)]
 #[openapi(info(
@@ -52,26 +58,42 @@ fn routes() -> OpenApiRouter<Arc<State>> {
         .routes(routes!(system::metrics))
 }
 
-/// The API's description.
+/// The description of the API (OpenAPI).
 pub fn openapi() -> utoipa::openapi::OpenApi {
     let mut document = routes().into_openapi();
     document.info.version = tasker_api::VERSION.to_owned();
     access::describe(&mut document);
+    openapi::complete(&mut document);
     document
 }
 
-/// All routes with what surrounds them.
-pub(crate) fn router(state: Arc<State>) -> Router {
+/// Returns all routes, with the layers around them.
+///
+/// # Errors
+/// When the description of the API cannot be written as JSON.
+pub(crate) fn router(state: Arc<State>) -> serde_json::Result<Router> {
     let (router, _) = routes().split_for_parts();
-    let document = openapi();
-    router
-        .route("/openapi.json", axum::routing::get(async move || axum::Json(document)))
+    // As text that all requests share: the router is cloned, and the document is large.
+    let document = Bytes::from(serde_json::to_vec(&openapi())?);
+    let origins =
+        Arc::new(Origins { allowed_hosts: state.settings.allowed_hosts.clone(), keys: !state.access.is_open() });
+    Ok(router
+        .route(
+            "/openapi.json",
+            axum::routing::get(async move || ([(header::CONTENT_TYPE, "application/json")], document)),
+        )
         .fallback(async |uri: axum::http::Uri| ApiError::no_such_path(uri.path()))
         .method_not_allowed_fallback(async |method: Method, uri: axum::http::Uri| {
             ApiError::wrong_method(&method, uri.path())
         })
         .layer(middleware::from_fn_with_state(Arc::clone(&state), access::guard))
-        .layer(CatchPanicLayer::custom(|_| axum::response::IntoResponse::into_response(ApiError::internal())))
+        .layer(middleware::from_fn_with_state(origins, origin::guard))
+        .layer(CatchPanicLayer::custom(|_| ApiError::internal().into_response()))
         .layer(middleware::from_fn_with_state(Arc::clone(&state), observe::observe))
-        .with_state(state)
+        .with_state(state))
+}
+
+/// The response to all requests but health checks while every connection is in use.
+pub(crate) fn too_many_connections() -> Response {
+    ApiError::too_many_connections().into_response()
 }

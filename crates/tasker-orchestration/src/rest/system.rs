@@ -1,6 +1,5 @@
-//! Health, figures and facts of the system.
+//! Health, metrics and versions of the system.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,19 +7,19 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use tasker_api::{Health, HealthCheck, HealthStatus, NamespaceList, SystemInfo};
+use tasker_api::{Health, HealthCheck, NamespaceList, SystemInfo};
 
 use super::access::Principal;
 use super::error::ApiError;
-use crate::server;
+use super::state;
 
-/// How long the database may take to answer a check.
+/// How long the database may take to respond to a check.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Lists the namespaces with their queues.
+/// Lists the namespaces and their queues.
 #[utoipa::path(get, path = "/v1/namespaces", responses((status = 200, body = NamespaceList)))]
 pub(super) async fn namespaces(
-    State(state): State<Arc<server::State>>,
+    State(state): State<Arc<state::State>>,
     Extension(principal): Extension<Arc<Principal>>,
 ) -> Result<Json<NamespaceList>, ApiError> {
     let mut namespaces = state.engine.list_namespaces().await?;
@@ -28,9 +27,9 @@ pub(super) async fn namespaces(
     Ok(Json(NamespaceList { namespaces }))
 }
 
-/// Says which versions of what are running.
+/// Shows the versions of Tasker, its schema, PostgreSQL and PGMQ.
 #[utoipa::path(get, path = "/v1/system/info", responses((status = 200, body = SystemInfo)))]
-pub(super) async fn info(State(state): State<Arc<server::State>>) -> Result<Json<SystemInfo>, ApiError> {
+pub(super) async fn info(State(state): State<Arc<state::State>>) -> Result<Json<SystemInfo>, ApiError> {
     let schema_version = tasker_engine::schema_version(state.engine.pool()).await?;
     Ok(Json(SystemInfo {
         version: tasker_api::VERSION.to_owned(),
@@ -41,41 +40,39 @@ pub(super) async fn info(State(state): State<Arc<server::State>>) -> Result<Json
     }))
 }
 
-/// Says whether the server can do its work.
+/// Reports whether the server can work: PostgreSQL responds and can be written.
 #[utoipa::path(get, path = "/health", responses((status = 200, body = Health), (status = 503, body = Health)))]
-pub(super) async fn health(State(state): State<Arc<server::State>>) -> Response {
-    let check = match tokio::time::timeout(CHECK_TIMEOUT, state.engine.ping()).await {
-        Ok(Ok(())) => HealthCheck { status: HealthStatus::Healthy, message: None },
-        Ok(Err(error)) => HealthCheck { status: HealthStatus::Unhealthy, message: Some(error.to_string()) },
-        Err(_) => HealthCheck {
-            status: HealthStatus::Unhealthy,
-            message: Some(format!("no answer within {} s", CHECK_TIMEOUT.as_secs())),
-        },
+pub(super) async fn health(State(state): State<Arc<state::State>>) -> Response {
+    let check = match tokio::time::timeout(CHECK_TIMEOUT, state.engine.is_read_only()).await {
+        Ok(Ok(read_only)) => {
+            state.writability.checked(read_only);
+            state.writability.refusal().map_or_else(HealthCheck::healthy, HealthCheck::unhealthy)
+        }
+        Ok(Err(error)) => HealthCheck::unhealthy(error.to_string()),
+        Err(_) => HealthCheck::unhealthy(format!("no response within {} s", CHECK_TIMEOUT.as_secs())),
     };
-    let code = match check.status {
-        HealthStatus::Healthy => StatusCode::OK,
-        HealthStatus::Unhealthy => StatusCode::SERVICE_UNAVAILABLE,
-    };
-    let health = Health { status: check.status, checks: BTreeMap::from([("database".to_owned(), check)]) };
-    (code, Json(health)).into_response()
+    let health = Health::of([("database", check)]);
+    let status = StatusCode::from_u16(health.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    (status, Json(health)).into_response()
 }
 
-/// Says that the process lives.
+/// Reports that the process runs.
 #[utoipa::path(get, path = "/health/live", responses((status = 200, body = Health)))]
 pub(super) async fn live() -> Json<Health> {
-    Json(Health { status: HealthStatus::Healthy, checks: BTreeMap::new() })
+    Json(Health::of([]))
 }
 
-/// Says whether requests may be sent here.
+/// Reports whether the server can handle requests. The same as `/health`.
 #[utoipa::path(get, path = "/health/ready", responses((status = 200, body = Health), (status = 503, body = Health)))]
-pub(super) async fn ready(state: State<Arc<server::State>>) -> Response {
+pub(super) async fn ready(state: State<Arc<state::State>>) -> Response {
     health(state).await
 }
 
-/// Figures for Prometheus, in the OpenMetrics text format.
-#[utoipa::path(get, path = "/metrics", responses((status = 200, body = String, content_type = "application/openmetrics-text")))]
+/// Metrics for Prometheus, in the OpenMetrics text format.
+#[utoipa::path(get, path = "/metrics",
+    responses((status = 200, body = String, content_type = "application/openmetrics-text")))]
 pub(super) async fn metrics(
-    State(state): State<Arc<server::State>>,
+    State(state): State<Arc<state::State>>,
     Extension(principal): Extension<Arc<Principal>>,
 ) -> Result<Response, ApiError> {
     principal.require_every_namespace("metrics")?;

@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use tasker_api::limits::{MAX_PAGE, stored_bytes};
+use tasker_api::limits::{DEFAULT_PAGE, MAX_PAGE, stored_bytes};
 use tasker_api::{
     CreateTask, FieldError, ListTasks, OperatorAction, Problem, ResolveStep, StepList, TaskDetail, TaskList, TaskState,
     TaskSummary, TransitionList,
@@ -23,26 +23,25 @@ use uuid::Uuid;
 use super::access::Principal;
 use super::error::ApiError;
 use super::extract::{InPath, JsonBody, OptionalJsonBody, QueryString, TaskId};
+use super::state;
 use super::templates;
-use crate::server;
-use crate::services::creator::CreateError;
 use crate::services::metrics::TemplateLabels;
 use crate::services::templates::{CheckedTemplate, TemplateError};
 
-const DEFAULT_PAGE: i64 = 50;
-/// How often a template may turn out to be outdated in one request before we give up.
+/// How often one request tries again because the template has got a newer version.
 const MAX_LOOKS: usize = 5;
 
 /// Creates a task.
 #[utoipa::path(post, path = "/v1/tasks", request_body = CreateTask,
     responses(
-        (status = 201, body = TaskSummary, description = "Created, durably", headers(("Location" = String))),
-        (status = 200, body = TaskSummary, description = "The idempotency key was used by the same request before"),
+        (status = 201, body = TaskSummary, description = "The task is stored durably", headers(("Location" = String))),
+        (status = 200, body = TaskSummary, description = "The same request was sent before, with the same key"),
         (status = 400, body = Problem), (status = 404, body = Problem, description = "No such template"),
-        (status = 409, body = Problem, description = "The idempotency key was used by another request"),
-        (status = 413, body = Problem), (status = 422, body = Problem, description = "The context fails the input_schema")))]
+        (status = 409, body = Problem, description = "Another request has used the idempotency key"),
+        (status = 413, body = Problem),
+        (status = 422, body = Problem, description = "The context does not match the input_schema")))]
 pub(super) async fn create(
-    State(state): State<Arc<server::State>>,
+    State(state): State<Arc<state::State>>,
     Extension(principal): Extension<Arc<Principal>>,
     JsonBody(request): JsonBody<CreateTask>,
 ) -> Result<Response, ApiError> {
@@ -54,7 +53,7 @@ pub(super) async fn create(
     let context = Value::Object(context.clone());
     let (bytes, limit) = (stored_bytes(&context), state.settings.max_body_bytes);
     if bytes > limit {
-        return Err(ApiError::too_large(format!("the context is {bytes} bytes of JSON, more than {limit}")));
+        return Err(ApiError::too_large(format!("the context has {bytes} bytes of JSON; the limit is {limit}")));
     }
     for _ in 0..MAX_LOOKS {
         let template = find_template(&state, namespace, name, version).await?;
@@ -71,6 +70,7 @@ pub(super) async fn create(
         };
         match state.creator.create(task).await? {
             CreateOutcome::Created(created_at) => {
+                state.writability.written();
                 state.metrics.created(&TemplateLabels { namespace: namespace.clone(), template: name.clone() });
                 return Ok(created(&template, task_id, created_at, &request));
             }
@@ -84,17 +84,17 @@ pub(super) async fn create(
                 };
                 return Err(ApiError::conflict(
                     "idempotency-key-taken",
-                    "The idempotency key was used by another request",
-                    format!("{existing} was created with this key from another body: use a new key for a new task"),
+                    "Another request has used the idempotency key",
+                    format!("another request created {existing} with this key; use a new key for a new task"),
                 ));
             }
             CreateOutcome::Outdated => state.templates.forget_newest(namespace, name),
         }
     }
-    Err(ApiError::unavailable("new versions of the template are being stored all the time; try again"))
+    Err(ApiError::unavailable("the template changes faster than a task can be created; try again"))
 }
 
-/// The answer for a task that was just created, which is known without asking.
+/// The response for a task that was just created. It needs no query.
 fn created(template: &CheckedTemplate, task_id: Uuid, created_at: DateTime<Utc>, request: &CreateTask) -> Response {
     let stored = &template.stored;
     let summary = TaskSummary {
@@ -127,14 +127,14 @@ fn check_context(template: &CheckedTemplate, context: &Value) -> Result<(), ApiE
             errors.iter().map(|error| format!("at '{}': {}", error.pointer, error.message)).collect();
         ApiError::invalid(
             "invalid-context",
-            "The context does not fit the template's input_schema",
+            "The context does not match the input_schema of the template",
             places.join("; "),
             errors,
         )
     })
 }
 
-/// A digest of what a request asks for. Object keys are sorted, so the order in which they were sent does not matter.
+/// A digest of the content of a request. Object keys are sorted, so their order in the request does not matter.
 fn digest(request: &CreateTask) -> Vec<u8> {
     let CreateTask { namespace, name, version, context, idempotency_key: _, priority, tags } = request;
     let asked = serde_json::json!([namespace, name, version, context, priority.unwrap_or(0), tags]);
@@ -142,7 +142,7 @@ fn digest(request: &CreateTask) -> Vec<u8> {
 }
 
 async fn find_template(
-    state: &server::State,
+    state: &state::State,
     namespace: &str,
     name: &str,
     version: Option<&str>,
@@ -152,7 +152,7 @@ async fn find_template(
         Ok(None) => Err(templates::not_found(namespace, name, version)),
         Err(TemplateError::Database(error)) => Err(error.into()),
         Err(error @ TemplateError::Schema(..)) => {
-            tracing::error!(%error, namespace, name, "a stored template is damaged");
+            tracing::error!(%error, namespace, name, "a stored template is invalid");
             Err(ApiError::internal())
         }
     }
@@ -162,15 +162,16 @@ async fn find_template(
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Wait {
-    /// Wait up to this long for the task to come to rest, as `30s` or `500ms`; the server's limit is one minute, if not set otherwise.
+    /// Wait until the task is at rest, but no longer than this, such as `30s` or `500ms`. The server shortens long
+    /// waits: by default to one minute.
     wait: Option<String>,
 }
 
-/// Shows a task with its steps, at once or when it has come to rest.
+/// Shows a task with its steps, either at once or when it is at rest.
 #[utoipa::path(get, path = "/v1/tasks/{task_uuid}", params(("task_uuid" = Uuid, Path), Wait),
     responses((status = 200, body = TaskDetail), (status = 400, body = Problem), (status = 404, body = Problem)))]
 pub(super) async fn get(
-    State(state): State<Arc<server::State>>,
+    State(state): State<Arc<state::State>>,
     Extension(principal): Extension<Arc<Principal>>,
     TaskId(task_id): TaskId,
     QueryString(query): QueryString<Wait>,
@@ -183,12 +184,12 @@ pub(super) async fn get(
         let deadline = tokio::time::sleep(wait);
         tokio::pin!(deadline);
         loop {
-            let rung = waiter.rung();
+            let at_rest = waiter.at_rest();
             if !state.engine.at_rest(&[task_id]).await?.is_empty() {
                 break;
             }
             tokio::select! {
-                () = rung => {
+                () = at_rest => {
                     if state.shutdown.is_cancelled() {
                         break;
                     }
@@ -201,35 +202,23 @@ pub(super) async fn get(
     state.engine.get_task(task_id).await?.map(Json).ok_or_else(|| no_such_task(task_id))
 }
 
-/// A duration as `30s`, `500ms` or `1m`.
 fn parse_wait(text: &str) -> Result<Duration, ApiError> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let milliseconds = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        _ => 0,
-    };
-    match number.parse::<u64>() {
-        Ok(number) if milliseconds > 0 => Ok(Duration::from_millis(number.saturating_mul(milliseconds))),
-        _ => Err(ApiError::malformed(format!(
-            "wait may be a number with a unit, such as 30s, 500ms or 1m, not '{text}'"
-        ))),
-    }
+    humantime::parse_duration(text).map_err(|error| {
+        ApiError::malformed(format!("wait must be a duration such as 30s, 500ms or 1m, not '{text}': {error}"))
+    })
 }
 
 /// Lists tasks, newest first.
 #[utoipa::path(get, path = "/v1/tasks", params(ListTasks),
     responses((status = 200, body = TaskList), (status = 400, body = Problem)))]
 pub(super) async fn list(
-    State(state): State<Arc<server::State>>,
+    State(state): State<Arc<state::State>>,
     Extension(principal): Extension<Arc<Principal>>,
     QueryString(query): QueryString<ListTasks>,
 ) -> Result<Json<TaskList>, ApiError> {
     let limit = query.limit.unwrap_or(DEFAULT_PAGE);
     if !(1..=MAX_PAGE).contains(&limit) {
-        return Err(ApiError::malformed(format!("limit may be 1 to {MAX_PAGE}, not {limit}")));
+        return Err(ApiError::malformed(format!("limit must be 1 to {MAX_PAGE}, not {limit}")));
     }
     let namespaces = principal.namespaces_to_list(query.namespace)?;
     let status = query
@@ -241,10 +230,10 @@ pub(super) async fn list(
         .cursor
         .map(|cursor| cursor.parse::<Uuid>())
         .transpose()
-        .map_err(|_| ApiError::malformed("cursor may be the next_cursor of an earlier page"))?;
+        .map_err(|_| ApiError::malformed("cursor must be the next_cursor of an earlier page"))?;
     let mut tasks = state
         .engine
-        // One more than asked for, to see whether there is a next page.
+        // One more task than requested shows whether there is a next page.
         .list_tasks(&TaskFilter { namespaces, status, before, limit: limit + 1 })
         .await?;
     let size = usize::try_from(limit).unwrap_or(usize::MAX);
@@ -258,7 +247,7 @@ pub(super) async fn list(
 #[utoipa::path(get, path = "/v1/tasks/{task_uuid}/steps", params(("task_uuid" = Uuid, Path)),
     responses((status = 200, body = StepList), (status = 404, body = Problem)))]
 pub(super) async fn steps(
-    State(state): State<Arc<server::State>>,
+    State(state): State<Arc<state::State>>,
     Extension(principal): Extension<Arc<Principal>>,
     TaskId(task_id): TaskId,
 ) -> Result<Json<StepList>, ApiError> {
@@ -267,11 +256,11 @@ pub(super) async fn steps(
     Ok(Json(StepList { steps }))
 }
 
-/// Shows every change of state of a task and its steps.
+/// Shows all state changes of a task and its steps.
 #[utoipa::path(get, path = "/v1/tasks/{task_uuid}/transitions", params(("task_uuid" = Uuid, Path)),
     responses((status = 200, body = TransitionList), (status = 404, body = Problem)))]
 pub(super) async fn transitions(
-    State(state): State<Arc<server::State>>,
+    State(state): State<Arc<state::State>>,
     Extension(principal): Extension<Arc<Principal>>,
     TaskId(task_id): TaskId,
 ) -> Result<Json<TransitionList>, ApiError> {
@@ -283,11 +272,15 @@ pub(super) async fn transitions(
     Ok(Json(TransitionList { transitions }))
 }
 
-/// Ends a task: none of its steps starts any more.
-#[utoipa::path(post, path = "/v1/tasks/{task_uuid}/cancel", params(("task_uuid" = Uuid, Path)), request_body = Option<OperatorAction>,
-    responses((status = 200, body = TaskSummary), (status = 404, body = Problem), (status = 409, body = Problem, description = "The task is final")))]
+/// Cancels a task. None of its steps starts any more.
+#[utoipa::path(post, path = "/v1/tasks/{task_uuid}/cancel", params(("task_uuid" = Uuid, Path)),
+    request_body = Option<OperatorAction>,
+    responses(
+        (status = 200, body = TaskSummary),
+        (status = 404, body = Problem),
+        (status = 409, body = Problem, description = "The task has ended")))]
 pub(super) async fn cancel(
-    State(state): State<Arc<server::State>>,
+    State(state): State<Arc<state::State>>,
     Extension(principal): Extension<Arc<Principal>>,
     TaskId(task_id): TaskId,
     OptionalJsonBody(action): OptionalJsonBody<OperatorAction>,
@@ -295,11 +288,15 @@ pub(super) async fn cancel(
     operate(&state, &principal, task_id, &Operation::Cancel, action).await
 }
 
-/// Gives up a task that is blocked by failures.
-#[utoipa::path(post, path = "/v1/tasks/{task_uuid}/fail", params(("task_uuid" = Uuid, Path)), request_body = Option<OperatorAction>,
-    responses((status = 200, body = TaskSummary), (status = 404, body = Problem), (status = 409, body = Problem, description = "The task is not blocked")))]
+/// Marks a task that is blocked by failures as failed.
+#[utoipa::path(post, path = "/v1/tasks/{task_uuid}/fail", params(("task_uuid" = Uuid, Path)),
+    request_body = Option<OperatorAction>,
+    responses(
+        (status = 200, body = TaskSummary),
+        (status = 404, body = Problem),
+        (status = 409, body = Problem, description = "The task is not blocked")))]
 pub(super) async fn fail(
-    State(state): State<Arc<server::State>>,
+    State(state): State<Arc<state::State>>,
     Extension(principal): Extension<Arc<Principal>>,
     TaskId(task_id): TaskId,
     OptionalJsonBody(action): OptionalJsonBody<OperatorAction>,
@@ -307,11 +304,15 @@ pub(super) async fn fail(
     operate(&state, &principal, task_id, &Operation::Fail, action).await
 }
 
-/// Lets all failed steps of a task run again, with all their attempts.
-#[utoipa::path(post, path = "/v1/tasks/{task_uuid}/retry", params(("task_uuid" = Uuid, Path)), request_body = Option<OperatorAction>,
-    responses((status = 200, body = TaskSummary), (status = 404, body = Problem), (status = 409, body = Problem, description = "No step has failed, or the task is final")))]
+/// Runs all failed steps of a task again, with all their attempts.
+#[utoipa::path(post, path = "/v1/tasks/{task_uuid}/retry", params(("task_uuid" = Uuid, Path)),
+    request_body = Option<OperatorAction>,
+    responses(
+        (status = 200, body = TaskSummary),
+        (status = 404, body = Problem),
+        (status = 409, body = Problem, description = "No step has failed, or the task has ended")))]
 pub(super) async fn retry(
-    State(state): State<Arc<server::State>>,
+    State(state): State<Arc<state::State>>,
     Extension(principal): Extension<Arc<Principal>>,
     TaskId(task_id): TaskId,
     OptionalJsonBody(action): OptionalJsonBody<OperatorAction>,
@@ -324,12 +325,15 @@ pub(super) struct StepInPath {
     name: String,
 }
 
-/// Lets a failed step run again, with all its attempts.
+/// Runs a failed step again, with all its attempts.
 #[utoipa::path(post, path = "/v1/tasks/{task_uuid}/steps/{name}/retry",
     params(("task_uuid" = Uuid, Path), ("name" = String, Path)), request_body = Option<OperatorAction>,
-    responses((status = 200, body = TaskSummary), (status = 404, body = Problem), (status = 409, body = Problem, description = "The step has not failed, or the task is final")))]
+    responses(
+        (status = 200, body = TaskSummary),
+        (status = 404, body = Problem),
+        (status = 409, body = Problem, description = "The step has not failed, or the task has ended")))]
 pub(super) async fn retry_step(
-    State(state): State<Arc<server::State>>,
+    State(state): State<Arc<state::State>>,
     Extension(principal): Extension<Arc<Principal>>,
     TaskId(task_id): TaskId,
     InPath(step): InPath<StepInPath>,
@@ -338,12 +342,15 @@ pub(super) async fn retry_step(
     operate(&state, &principal, task_id, &Operation::Retry { step: Some(step.name) }, action).await
 }
 
-/// Gives a step a result by hand; its dependents go on.
+/// Sets the result of a step by hand. The steps that depend on it continue.
 #[utoipa::path(post, path = "/v1/tasks/{task_uuid}/steps/{name}/resolve",
     params(("task_uuid" = Uuid, Path), ("name" = String, Path)), request_body = ResolveStep,
-    responses((status = 200, body = TaskSummary), (status = 404, body = Problem), (status = 409, body = Problem, description = "The step has a result, or the task is final")))]
+    responses(
+        (status = 200, body = TaskSummary),
+        (status = 404, body = Problem),
+        (status = 409, body = Problem, description = "The step has a result, or the task has ended")))]
 pub(super) async fn resolve_step(
-    State(state): State<Arc<server::State>>,
+    State(state): State<Arc<state::State>>,
     Extension(principal): Extension<Arc<Principal>>,
     TaskId(task_id): TaskId,
     InPath(step): InPath<StepInPath>,
@@ -362,7 +369,7 @@ pub(super) async fn resolve_step(
 }
 
 async fn operate(
-    state: &server::State,
+    state: &state::State,
     principal: &Principal,
     task_id: Uuid,
     operation: &Operation,
@@ -374,7 +381,10 @@ async fn operate(
     let actor = principal.actor(actor.as_deref());
     let outcome = state.engine.operate(task_id, operation, actor.as_deref(), reason.as_deref()).await?;
     match outcome {
-        OperationOutcome::Done => Ok(Json(summary(state, task_id).await?)),
+        OperationOutcome::Done => {
+            state.writability.written();
+            Ok(Json(summary(state, task_id).await?))
+        }
         OperationOutcome::NotFound => Err(no_such_task(task_id)),
         OperationOutcome::NoStep => Err(ApiError::not_found(
             "step",
@@ -382,32 +392,32 @@ async fn operate(
         )),
         OperationOutcome::WrongState(found) => Err(ApiError::conflict(
             "wrong-state",
-            "This cannot be done in this state",
+            "The current state does not allow this",
             match operation {
-                Operation::Cancel => format!("the task is {found}: it has ended already"),
+                Operation::Cancel => format!("the task is {found}: it has already ended"),
                 Operation::Fail => {
                     format!("the task is {found}: only a task that is blocked_by_failures can be failed")
                 }
                 Operation::Retry { step: None } => {
-                    format!("the task is {found}: only a task with failed steps that has not ended can be retried")
+                    format!("the task is {found}: only a task that has failed steps and has not ended can be retried")
                 }
                 Operation::Retry { step: Some(step) } => {
                     format!("step {step} is {found}: only a failed step of a task that has not ended can be retried")
                 }
                 Operation::Resolve { step, .. } => format!(
-                    "step {step} is {found}: only a step without a result, of a task that has not ended, can be resolved"
+                    "step {step} is {found}: only a step without a result in a task that has not ended can be resolved"
                 ),
             },
         )),
     }
 }
 
-async fn summary(state: &server::State, task_id: Uuid) -> Result<TaskSummary, ApiError> {
+async fn summary(state: &state::State, task_id: Uuid) -> Result<TaskSummary, ApiError> {
     state.engine.get_task_summary(task_id).await?.ok_or_else(|| no_such_task(task_id))
 }
 
 /// Refuses a task of a namespace that the principal may not use, as if there were no such task.
-async fn require_visible(state: &server::State, principal: &Principal, task_id: Uuid) -> Result<(), ApiError> {
+async fn require_visible(state: &state::State, principal: &Principal, task_id: Uuid) -> Result<(), ApiError> {
     if principal.is_restricted() && !principal.covers(&summary(state, task_id).await?.namespace) {
         return Err(no_such_task(task_id));
     }
@@ -418,40 +428,24 @@ fn no_such_task(task_id: Uuid) -> ApiError {
     ApiError::not_found("task", format!("there is no task {task_id}"))
 }
 
-impl From<CreateError> for ApiError {
-    fn from(error: CreateError) -> Self {
-        match error {
-            CreateError::Database { message, bad_data: true } => {
-                Self::malformed(format!("PostgreSQL cannot hold this task: {message}"))
-            }
-            CreateError::Database { message, bad_data: false } => {
-                tracing::warn!(error = message, "tasks could not be created");
-                Self::unavailable(
-                    "the database did not confirm the task; repeat the request with an idempotency_key to be sure of one task",
-                )
-            }
-            CreateError::ShuttingDown => Self::unavailable(error.to_string()),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_wait_is_a_number_with_a_unit() {
+    fn a_wait_is_a_duration_with_units() {
         let ok = |text: &str| parse_wait(text).ok();
         assert_eq!(ok("30s"), Some(Duration::from_secs(30)));
         assert_eq!(ok("250ms"), Some(Duration::from_millis(250)));
         assert_eq!(ok("2m"), Some(Duration::from_secs(120)));
-        for wrong in ["", "s", "30", "-1s", "1.5s", "30h", "99999999999999999999s"] {
+        assert_eq!(ok("1m 30s"), Some(Duration::from_secs(90)));
+        for wrong in ["", "s", "30", "-1s", "30x", "soon", "99999999999999999999s"] {
             assert_eq!(ok(wrong), None, "{wrong}");
         }
     }
 
     #[test]
-    fn the_order_of_keys_does_not_change_what_is_asked() {
+    fn the_order_of_keys_does_not_change_the_digest() {
         let request = |body: &str| digest(&serde_json::from_str(body).unwrap());
         let one = request(r#"{"namespace":"n","name":"t","context":{"a":1,"b":{"c":1,"d":2}},"idempotency_key":"k"}"#);
         let same = request(r#"{"name":"t","namespace":"n","idempotency_key":"k","context":{"b":{"d":2,"c":1},"a":1}}"#);

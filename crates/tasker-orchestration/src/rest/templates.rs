@@ -14,8 +14,8 @@ use utoipa::IntoParams;
 use super::access::Principal;
 use super::error::ApiError;
 use super::extract::{InPath, QueryString, YamlBody};
+use super::state;
 use super::workers::OfNamespace;
-use crate::server;
 
 fn field_errors(findings: &[Finding]) -> Vec<FieldError> {
     findings
@@ -36,26 +36,22 @@ fn field_errors(findings: &[Finding]) -> Vec<FieldError> {
     request_body(content = String, content_type = "application/yaml"),
     responses(
         (status = 201, body = AppliedTemplate, description = "This version is new"),
-        (status = 200, body = AppliedTemplate, description = "This version was stored before, with the same content"),
-        (status = 409, body = Problem, description = "This version was stored before, with another content"),
-        (status = 422, body = Problem, description = "The template is wrong; each error has its line")))]
+        (status = 200, body = AppliedTemplate, description = "This version already exists, with the same content"),
+        (status = 409, body = Problem, description = "This version already exists, with other content"),
+        (status = 422, body = Problem, description = "The template is invalid; each error has its line")))]
 pub(super) async fn apply(
-    State(state): State<Arc<server::State>>,
+    State(state): State<Arc<state::State>>,
     Extension(principal): Extension<Arc<Principal>>,
     YamlBody(source): YamlBody,
 ) -> Result<(StatusCode, Json<AppliedTemplate>), ApiError> {
     let parsed = tasker_template::parse(&source, None).map_err(|errors| {
-        ApiError::invalid(
-            "invalid-template",
-            "The template is wrong",
-            format!("the template was refused:\n{errors}"),
-            field_errors(&errors.0),
-        )
+        ApiError::invalid("invalid-template", "The template is invalid", errors.to_string(), field_errors(&errors.0))
     })?;
     let template = parsed.template;
     principal.require_namespace(&template.namespace_name)?;
     let (code, outcome) = match state.engine.apply_template(&template).await? {
         ApplyOutcome::Created => {
+            state.writability.written();
             let (namespace, name, version) = (&template.namespace_name, &template.name, &template.version);
             tracing::info!(principal = principal.name(), namespace, name, %version, "stored a template");
             (StatusCode::CREATED, TemplateOutcome::Created)
@@ -64,9 +60,9 @@ pub(super) async fn apply(
         ApplyOutcome::Conflict => {
             return Err(ApiError::conflict(
                 "template-version-taken",
-                "This version is stored with another content",
+                "This version already exists with other content",
                 format!(
-                    "version {} of {}/{} is stored with another content, and a stored version never changes: \
+                    "version {} of {}/{} already exists with other content, and a stored version never changes; \
                      give the template a new version",
                     template.version, template.namespace_name, template.name
                 ),
@@ -85,10 +81,10 @@ pub(super) async fn apply(
     ))
 }
 
-/// Lists every version of every template.
+/// Lists all versions of all templates.
 #[utoipa::path(get, path = "/v1/templates", params(OfNamespace), responses((status = 200, body = TemplateList)))]
 pub(super) async fn list(
-    State(state): State<Arc<server::State>>,
+    State(state): State<Arc<state::State>>,
     Extension(principal): Extension<Arc<Principal>>,
     QueryString(query): QueryString<OfNamespace>,
 ) -> Result<Json<TemplateList>, ApiError> {
@@ -104,7 +100,7 @@ pub(super) async fn list(
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct OfVersion {
-    /// The version; the newest one if absent.
+    /// The version. If absent, the newest one.
     version: Option<String>,
 }
 
@@ -113,7 +109,7 @@ pub(super) struct OfVersion {
     params(("namespace" = String, Path), ("name" = String, Path), OfVersion),
     responses((status = 200, body = TemplateDetail), (status = 404, body = Problem)))]
 pub(super) async fn get(
-    State(state): State<Arc<server::State>>,
+    State(state): State<Arc<state::State>>,
     Extension(principal): Extension<Arc<Principal>>,
     InPath((namespace, name)): InPath<(String, String)>,
     QueryString(query): QueryString<OfVersion>,
@@ -131,6 +127,6 @@ pub(super) fn not_found(namespace: &str, name: &str, version: Option<&str>) -> A
     let version = version.map(|version| format!(" in version {version}")).unwrap_or_default();
     ApiError::not_found(
         "template",
-        format!("namespace '{namespace}' has no template '{name}'{version}; GET /v1/templates lists what there is"),
+        format!("namespace '{namespace}' has no template '{name}'{version}; GET /v1/templates lists the templates"),
     )
 }

@@ -11,20 +11,20 @@ use utoipa::IntoParams;
 use super::access::Principal;
 use super::error::ApiError;
 use super::extract::QueryString;
-use crate::server;
+use super::state;
 
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct OfNamespace {
-    /// Only those of this namespace.
+    /// Only entries of this namespace.
     pub(super) namespace: Option<String>,
 }
 
-/// Lists the workers of which a heartbeat is known.
+/// Lists the workers that have sent a heartbeat.
 #[utoipa::path(get, path = "/v1/workers", params(OfNamespace), responses((status = 200, body = WorkerList)))]
 pub(super) async fn list(
-    State(state): State<Arc<server::State>>,
+    State(state): State<Arc<state::State>>,
     Extension(principal): Extension<Arc<Principal>>,
     QueryString(query): QueryString<OfNamespace>,
 ) -> Result<Json<WorkerList>, ApiError> {

@@ -1,77 +1,91 @@
-//! Deletes what the settings keep no longer: finished tasks and rejected messages.
+//! Deletes finished tasks and rejected messages that are older than the settings allow.
 //!
-//! Every server tries; the database lets one delete at a time. Batches are small, with pauses between them, so that nobody who
-//! works notices.
+//! Every server tries, and the database lets one of them delete at a time. Batches are small, with pauses in
+//! between, so that they do not slow down other work.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tasker_engine::DeletedTasks;
+use tasker_engine::{DeletedTasks, Engine, Failure};
 use tasker_runtime::settings::Retention;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use crate::server::State;
+use super::metrics::Metrics;
+use super::writability::Writability;
 
-/// How often to look. A look that finds nothing reads one entry of an index for each namespace and final state.
+/// How often to look. A look that finds nothing reads one index entry for each namespace and final state.
 const INTERVAL: Duration = Duration::from_secs(60);
-/// Tasks or messages of one transaction: some milliseconds of work.
+/// Tasks or messages of one transaction, which takes some milliseconds.
 const BATCH: u32 = 500;
-/// Between the batches: most of the time the database is left alone.
+/// The pause between two batches. It is much longer than a batch takes.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Deletes what is over age, at once and then every minute, until the server shuts down.
-pub(crate) async fn run(state: Arc<State>, retention: Retention) {
-    let mut looks = interval(INTERVAL);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let keeping = async {
+/// The service.
+#[derive(Debug)]
+pub(crate) struct Housekeeping {
+    pub(crate) engine: Engine,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) writability: Arc<Writability>,
+    pub(crate) retention: Retention,
+}
+
+impl Housekeeping {
+    /// Deletes what is too old, now and then every minute. Never returns.
+    pub(crate) async fn run(self) {
+        let mut looks = interval(INTERVAL);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             looks.tick().await;
-            if let Err(error) = sweep(&state, &retention).await {
-                tracing::warn!(%error, "what is over age could not be deleted; the next look will find it");
+            match self.sweep().await {
+                Ok(()) => {}
+                Err(error) if Failure::of(&error) == Failure::NotWritable => {
+                    self.writability.refused(&error.to_string());
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot delete old tasks and messages; the next attempt is in a minute");
+                }
             }
         }
-    };
-    state.shutdown.run_until_cancelled(keeping).await;
-}
-
-/// Deletes all that is over age.
-async fn sweep(state: &State, retention: &Retention) -> sqlx::Result<()> {
-    if let Some(age) = retention.finished_tasks() {
-        for namespace in state.engine.list_namespaces().await? {
-            delete_tasks(state, &namespace.namespace, age).await?;
-        }
     }
-    if let Some(age) = retention.rejected_messages() {
+
+    async fn sweep(&self) -> sqlx::Result<()> {
+        if let Some(age) = self.retention.finished_tasks() {
+            for namespace in self.engine.list_namespaces().await? {
+                self.delete_tasks(&namespace.namespace, age).await?;
+            }
+        }
+        if let Some(age) = self.retention.rejected_messages() {
+            loop {
+                let deleted = self.engine.delete_rejected_messages(age, BATCH).await?;
+                self.metrics.deleted("rejected_messages", deleted);
+                if deleted < i64::from(BATCH) {
+                    break;
+                }
+                sleep(PAUSE).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn delete_tasks(&self, namespace: &str, age: Duration) -> sqlx::Result<()> {
+        let mut after = None;
+        let mut deleted = 0;
         loop {
-            let deleted = state.engine.delete_rejected_messages(age, BATCH).await?;
-            state.metrics.deleted("rejected_messages", deleted);
-            if deleted < i64::from(BATCH) {
+            let DeletedTasks { tasks, steps, transitions, next } =
+                self.engine.delete_finished_tasks(namespace, age, after, BATCH).await?;
+            self.metrics.deleted("tasks", tasks);
+            self.metrics.deleted("steps", steps);
+            self.metrics.deleted("transitions", transitions);
+            deleted += tasks;
+            if next.is_none() {
                 break;
             }
+            after = next;
             sleep(PAUSE).await;
         }
-    }
-    Ok(())
-}
-
-async fn delete_tasks(state: &State, namespace: &str, age: Duration) -> sqlx::Result<()> {
-    let mut after = None;
-    let mut deleted = 0;
-    loop {
-        let DeletedTasks { tasks, steps, transitions, next } =
-            state.engine.delete_finished_tasks(namespace, age, after, BATCH).await?;
-        state.metrics.deleted("tasks", tasks);
-        state.metrics.deleted("steps", steps);
-        state.metrics.deleted("transitions", transitions);
-        deleted += tasks;
-        if next.is_none() {
-            break;
+        if deleted > 0 {
+            tracing::info!(namespace, tasks = deleted, "deleted tasks that finished long ago");
         }
-        after = next;
-        sleep(PAUSE).await;
+        Ok(())
     }
-    if deleted > 0 {
-        tracing::info!(namespace, tasks = deleted, "tasks that finished long ago are deleted");
-    }
-    Ok(())
 }

@@ -5,3 +5,4 @@ pub(crate) mod housekeeping;
 pub(crate) mod metrics;
 pub(crate) mod templates;
 pub(crate) mod waiters;
+pub(crate) mod writability;

@@ -1,25 +1,27 @@
-//! Templates with their compiled input schemas, kept in memory.
+//! A cache of templates with their compiled input schemas.
 //!
-//! A version never changes, so it is kept for ever. Which version is the newest may change: the database checks that at every
-//! creation, and [`Templates::forget_newest`] makes the next look-up ask again.
+//! A version never changes, so it stays in the cache. The newest version of a template does change. The database
+//! checks at every creation that the version is still the newest; if not, [`Templates::forget_newest`] makes the
+//! next look-up ask the database.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tasker_engine::{Engine, StoredTemplate};
 use tasker_template::InputValidator;
 
-/// Namespace, name, and the version if one was named.
+/// Namespace, name, and the version if the request names one.
 type Key = (String, String, Option<String>);
 
-/// A stored template, ready to check inputs.
+/// A stored template with the validator of its inputs.
 #[derive(Debug)]
 pub(crate) struct CheckedTemplate {
     pub(crate) stored: StoredTemplate,
     pub(crate) validator: Option<InputValidator>,
 }
 
-/// Why a template cannot be had.
+/// Why a template cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TemplateError {
     #[error(transparent)]
@@ -28,14 +30,14 @@ pub(crate) enum TemplateError {
     Schema(String, String),
 }
 
-/// The templates that were asked for.
+/// The cache.
 #[derive(Debug, Default)]
 pub(crate) struct Templates {
     known: Mutex<HashMap<Key, Arc<CheckedTemplate>>>,
 }
 
 impl Templates {
-    /// A version of a template, or the newest one.
+    /// Returns a version of a template, or the newest version.
     pub(crate) async fn get(
         &self,
         engine: &Engine,
@@ -44,7 +46,7 @@ impl Templates {
         version: Option<&str>,
     ) -> Result<Option<Arc<CheckedTemplate>>, TemplateError> {
         let key = (namespace.to_owned(), name.to_owned(), version.map(str::to_owned));
-        if let Some(template) = self.lock().get(&key) {
+        if let Some(template) = self.known.lock().get(&key) {
             return Ok(Some(Arc::clone(template)));
         }
         let Some(stored) = engine.find_template(namespace, name, version).await? else { return Ok(None) };
@@ -55,17 +57,12 @@ impl Templates {
             .transpose()
             .map_err(|error| TemplateError::Schema(name.to_owned(), error.to_string()))?;
         let template = Arc::new(CheckedTemplate { stored, validator });
-        self.lock().insert(key, Arc::clone(&template));
+        self.known.lock().insert(key, Arc::clone(&template));
         Ok(Some(template))
     }
 
     /// Forgets which version is the newest.
     pub(crate) fn forget_newest(&self, namespace: &str, name: &str) {
-        self.lock().remove(&(namespace.to_owned(), name.to_owned(), None));
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Arc<CheckedTemplate>>> {
-        // A panic while it was held cannot have left half an entry.
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().remove(&(namespace.to_owned(), name.to_owned(), None));
     }
 }

@@ -61,7 +61,7 @@ async fn without_a_key_the_server_listens_on_loopback_only() -> Result<()> {
     for (arguments, (variable, value), warned) in cases {
         let output = server(arguments).env(variable, value).output().await?;
         let said = String::from_utf8(output.stderr)?;
-        ensure!(said.contains("no database is named"), "{arguments:?}: {said}");
+        ensure!(said.contains("the database has no address"), "{arguments:?}: {said}");
         ensure!(said.contains("insecure: without any key") == warned, "{arguments:?}: {said}");
     }
     Ok(())

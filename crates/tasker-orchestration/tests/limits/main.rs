@@ -1,5 +1,5 @@
-//! Every limit of the API in tables: what is as large as allowed is taken, what is one larger is refused, with a problem document
-//! that names the limit. `docs/limits.md` is the list.
+//! Every limit of the API: the largest value is accepted, and the next larger one is refused with a problem
+//! document that names the limit. `docs/limits.md` lists the limits.
 
 #[path = "../access/http.rs"]
 mod http;
@@ -29,7 +29,7 @@ impl Drop for Api {
 }
 
 impl Api {
-    /// A server with template `n/t` of one step `a`, which no worker runs.
+    /// Starts a server with template `n/t`, whose one step `a` no worker runs.
     async fn start() -> Result<Self> {
         let postgres = database().await?;
         let mut settings = Settings::default();
@@ -50,7 +50,7 @@ impl Api {
         send(self.address, method, path, if body.is_empty() { &[] } else { &json }, body).await
     }
 
-    /// Expects this status, and these words in the answer; of every error a problem document.
+    /// Expects this status and these words in the response. Every error must be a problem document.
     async fn expect(&self, method: &str, path: &str, body: &str, status: u16, words: &str) -> Result<Value> {
         let answer = self.send(method, path, body).await?;
         let shown: String = format!("{method} {path} {body}").chars().take(150).collect();
@@ -62,7 +62,7 @@ impl Api {
     }
 }
 
-/// Steps that depend on nothing, but for the last one, which depends on all others.
+/// Steps of which the last one depends on all others.
 fn steps(count: usize) -> Vec<Value> {
     let step = |number: usize| json!({ "name": format!("s{number}"), "handler": { "callable": "c" } });
     let mut steps: Vec<_> = (0..count).map(step).collect();
@@ -73,7 +73,7 @@ fn steps(count: usize) -> Vec<Value> {
     steps
 }
 
-/// A request for a task of `n/t`, changed.
+/// A request for a task of `n/t`, with one field changed.
 fn request(field: &str, value: Value) -> String {
     let mut request = json!({ "namespace": "n", "name": "t", "context": {} });
     request[field] = value;
@@ -85,49 +85,49 @@ fn nested(levels: usize) -> String {
 }
 
 #[tokio::test]
-async fn requests_for_tasks() -> Result<()> {
+async fn limits_of_requests_for_tasks() -> Result<()> {
     let api = Api::start().await?;
     let text = |length: usize| json!("ü".repeat(length));
     let tags = |count: usize| Value::from(vec!["tag"; count]);
     let named = |length: usize| json!({ "x".repeat(length): "value" });
     let with_context = |context: &str| format!(r#"{{"namespace":"n","name":"t","context":{context}}}"#);
-    // 2 MiB of digits, written short.
+    // These short numbers stand for 2 MiB of digits.
     let long_numbers = with_context(&format!(r#"{{"a":[1e300{}]}}"#, ",1e300".repeat(7_000)));
     for (body, status, words) in [
         (request("namespace", text(47)), 404, "/v1/templates"),
-        (request("namespace", text(48)), 400, "namespace may have 1 to 47 characters, not 48"),
-        (request("namespace", text(0)), 400, "namespace may have 1 to 47 characters, not 0"),
+        (request("namespace", text(48)), 400, "namespace must have 1 to 47 characters, not 48"),
+        (request("namespace", text(0)), 400, "namespace must have 1 to 47 characters, not 0"),
         (request("name", text(128)), 404, "/v1/templates"),
-        (request("name", text(129)), 400, "name may have 1 to 128 characters, not 129"),
+        (request("name", text(129)), 400, "name must have 1 to 128 characters, not 129"),
         (request("version", text(64)), 404, "/v1/templates"),
-        (request("version", text(65)), 400, "version may have 1 to 64 characters, not 65"),
+        (request("version", text(65)), 400, "version must have 1 to 64 characters, not 65"),
         (request("idempotency_key", text(255)), 201, "pending"),
-        (request("idempotency_key", text(256)), 400, "idempotency_key may have 1 to 255 characters, not 256"),
-        (request("idempotency_key", text(0)), 400, "idempotency_key may have 1 to 255 characters, not 0"),
+        (request("idempotency_key", text(256)), 400, "idempotency_key must have 1 to 255 characters, not 256"),
+        (request("idempotency_key", text(0)), 400, "idempotency_key must have 1 to 255 characters, not 0"),
         (request("priority", json!(0)), 201, "pending"),
         (request("priority", json!(100)), 201, "pending"),
         (request("priority", json!(null)), 201, "pending"),
-        (request("priority", json!(101)), 400, "priority may be 0 to 100, not 101"),
-        (request("priority", json!(-1)), 400, "priority may be 0 to 100, not -1"),
-        (request("priority", json!(32_768)), 400, "priority may be 0 to 100, not 32768"),
-        (request("priority", json!(u64::MAX)), 400, "priority may be 0 to 100, not 18446744073709551615"),
-        (request("priority", json!(1.5)), 400, "priority may be 0 to 100, not 1.5"),
+        (request("priority", json!(101)), 400, "priority must be 0 to 100, not 101"),
+        (request("priority", json!(-1)), 400, "priority must be 0 to 100, not -1"),
+        (request("priority", json!(32_768)), 400, "priority must be 0 to 100, not 32768"),
+        (request("priority", json!(u64::MAX)), 400, "priority must be 0 to 100, not 18446744073709551615"),
+        (request("priority", json!(1.5)), 400, "priority must be 0 to 100, not 1.5"),
         (request("priority", json!("1")), 400, "priority"),
         (request("tags", tags(32)), 201, "pending"),
         (request("tags", tags(33)), 400, "up to 32 tags, not 33"),
         (request("tags", json!([text(255)])), 201, "pending"),
-        (request("tags", json!([text(256)])), 400, "a tag may have 0 to 255 characters, not 256"),
+        (request("tags", json!([text(256)])), 400, "a tag must have 0 to 255 characters, not 256"),
         (request("tags", named(255)), 201, "pending"),
-        (request("tags", named(256)), 400, "the name of a tag may have 0 to 255 characters, not 256"),
-        (request("tags", json!({ "a": text(256) })), 400, "a tag may have 0 to 255 characters, not 256"),
+        (request("tags", named(256)), 400, "the name of a tag must have 0 to 255 characters, not 256"),
+        (request("tags", json!({ "a": text(256) })), 400, "a tag must have 0 to 255 characters, not 256"),
         (request("tags", json!([["nested"]])), 400, "an array of strings, or an object of strings"),
         (request("context", json!([])), 400, "context"),
         (request("colour", json!("red")), 400, "unknown field `colour`"),
         (with_context(&nested(100)), 201, "pending"),
         (with_context(&nested(101)), 400, "nested more than 100 levels deep"),
         (with_context(&nested(100_000)), 400, "nested more than 100 levels deep"),
-        (with_context(r#"{"a":1,"a":2}"#), 400, "the key `a` is given twice"),
-        (with_context(r#"{},"context":{}"#), 400, "the key `context` is given twice"),
+        (with_context(r#"{"a":1,"a":2}"#), 400, "the key `a` appears twice"),
+        (with_context(r#"{},"context":{}"#), 400, "the key `context` appears twice"),
         (with_context(r#"{"a":"\u0000"}"#), 400, "NUL"),
         (with_context(r#"{"a":"\ud800"}"#), 400, "context.a: "),
         (with_context(r#"{"a":1e400}"#), 400, "number out of range"),
@@ -135,8 +135,8 @@ async fn requests_for_tasks() -> Result<()> {
         (with_context(r#"{"a":123456789012345678901}"#), 400, "123456789012345678901 does not fit into 64 bits"),
         (with_context(r#"{"a":-0.0,"b":1e-400}"#), 201, "pending"),
         (with_context(&format!(r#"{{"a":"{}"}}"#, "x".repeat(1_000_000))), 201, "pending"),
-        (with_context(&format!(r#"{{"a":"{}"}}"#, "x".repeat(1 << 20))), 413, "may have 1048576 bytes"),
-        (long_numbers, 413, "more than 1048576"),
+        (with_context(&format!(r#"{{"a":"{}"}}"#, "x".repeat(1 << 20))), 413, "the limit is 1048576 bytes"),
+        (long_numbers, 413, "the limit is 1048576"),
     ] {
         api.expect("POST", "/v1/tasks", &body, status, words).await?;
     }
@@ -144,18 +144,23 @@ async fn requests_for_tasks() -> Result<()> {
 }
 
 #[tokio::test]
-async fn requests_of_operators() -> Result<()> {
+async fn limits_of_actions_of_operators() -> Result<()> {
     let api = Api::start().await?;
     let text = |length: usize| "ü".repeat(length);
     for (action, body, status, words) in [
         ("retry", json!({ "actor": text(255), "reason": text(1_000) }), 409, "wrong-state"),
-        ("retry", json!({ "actor": text(256) }), 400, "actor may have 0 to 255 characters, not 256"),
-        ("cancel", json!({ "reason": text(1_001) }), 400, "reason may have 0 to 1000 characters, not 1001"),
+        ("retry", json!({ "actor": text(256) }), 400, "actor must have 0 to 255 characters, not 256"),
+        ("cancel", json!({ "reason": text(1_001) }), 400, "reason must have 0 to 1000 characters, not 1001"),
         ("fail", json!({ "actor": "a\0b" }), 400, "NUL"),
         ("steps/a/retry", json!({ "because": "" }), 400, "unknown field `because`"),
-        ("steps/a/resolve", json!({ "result": "x".repeat(1 << 20) }), 413, "a request's body may have 1048576 bytes"),
-        ("steps/a/resolve", json!({ "result": vec![1e300; 4_000] }), 413, "bytes of JSON, more than 1048576"),
-        ("steps/a/resolve", json!({ "result": 1, "reason": text(1_001) }), 400, "reason may have 0 to 1000 characters"),
+        ("steps/a/resolve", json!({ "result": "x".repeat(1 << 20) }), 413, "the limit is 1048576 bytes"),
+        ("steps/a/resolve", json!({ "result": vec![1e300; 4_000] }), 413, "bytes of JSON; the limit is 1048576"),
+        (
+            "steps/a/resolve",
+            json!({ "result": 1, "reason": text(1_001) }),
+            400,
+            "reason must have 0 to 1000 characters",
+        ),
         ("steps/a%00/retry", json!({}), 400, "NUL"),
         ("steps/a%ff/retry", json!({}), 400, "UTF-8"),
         ("steps/nobody/retry", json!({}), 404, "step-not-found"),
@@ -165,7 +170,7 @@ async fn requests_of_operators() -> Result<()> {
         let task = task["task_uuid"].as_str().unwrap_or_default();
         api.expect("POST", &format!("/v1/tasks/{task}/{action}"), &body.to_string(), status, words).await?;
     }
-    // As deep as a handler's result may be; the answers that show it can be read.
+    // The responses that show a result of the deepest nesting can be parsed.
     for (levels, status, words) in [(100, 200, "completed"), (101, 400, "nested more than 100 levels deep")] {
         let task = api.expect("POST", "/v1/tasks", &request("priority", json!(1)), 201, "pending").await?;
         let path = format!("/v1/tasks/{}", task["task_uuid"].as_str().unwrap_or_default());
@@ -177,7 +182,7 @@ async fn requests_of_operators() -> Result<()> {
 }
 
 #[tokio::test]
-async fn questions() -> Result<()> {
+async fn limits_of_queries() -> Result<()> {
     let api = Api::start().await?;
     let task = |query: &str| format!("/v1/tasks/{TASK}?{query}");
     for (path, status, words) in [
@@ -197,19 +202,20 @@ async fn questions() -> Result<()> {
         ("/v1/templates/n/%ff".to_owned(), 400, "UTF-8"),
         ("/v1/templates?namespace=a%00".to_owned(), 400, "NUL"),
         ("/v1/workers?namespace=%00".to_owned(), 400, "NUL"),
-        // Cut to the longest wait, which is 10 ms here.
+        // The server shortens these to its longest wait, which is 10 ms here.
         (task("wait=99999m"), 404, "task-not-found"),
-        (task("wait=18446744073709551615m"), 404, "task-not-found"),
+        (task("wait=18446744073709551615s"), 404, "task-not-found"),
         (task("wait=18446744073709551616s"), 400, "30s, 500ms or 1m"),
         (task("wait=-1s"), 400, "30s, 500ms or 1m"),
-        (task("wait=1h"), 400, "30s, 500ms or 1m"),
+        (task("wait=1h"), 404, "task-not-found"),
+        (task("wait=30"), 400, "30s, 500ms or 1m"),
     ] {
         api.expect("GET", &path, "", status, words).await?;
     }
-    // Beyond the server's patience for addresses and headers there is no body.
+    // The response to headers over the limit has no body.
     let answer = api.send("GET", &format!("/v1/tasks?namespace={}", "x".repeat(70_000)), "").await?;
-    assert_eq!(answer.status, 414, "{answer:?}");
-    for (count, status) in [(90, 200), (200, 431)] {
+    assert_eq!(answer.status, 431, "{answer:?}");
+    for (count, status) in [(90, 200), (101, 431)] {
         let headers = vec![("x-header", "value"); count];
         let answer = send(api.address, "GET", "/v1/tasks", &headers, "").await?;
         assert_eq!(answer.status, status, "{count} headers: {answer:?}");
@@ -218,7 +224,7 @@ async fn questions() -> Result<()> {
 }
 
 #[tokio::test]
-async fn templates() -> Result<()> {
+async fn limits_of_templates() -> Result<()> {
     let api = Api::start().await?;
     let template =
         |name: &str, steps: Value| json!({ "name": name, "namespace_name": "n", "version": "1.0.0", "steps": steps });
@@ -276,7 +282,7 @@ async fn templates() -> Result<()> {
     let whole = template("whole", json!(steps(1))).to_string();
     api.expect("POST", "/v1/templates", &format!("{whole}{}", " ".repeat((1 << 20) - whole.len())), 201, "created")
         .await?;
-    api.expect("POST", "/v1/templates", &format!("{whole}{}", " ".repeat(1 << 20)), 413, "may have 1048576 bytes")
+    api.expect("POST", "/v1/templates", &format!("{whole}{}", " ".repeat(1 << 20)), 413, "the limit is 1048576 bytes")
         .await?;
     Ok(())
 }

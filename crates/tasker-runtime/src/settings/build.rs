@@ -1,5 +1,5 @@
-//! Settings files of a folder such as `config/tasker`, merged: `base/CONTEXT.toml`, then
-//! `environments/ENVIRONMENT/CONTEXT.toml` over it where there is one.
+//! Merges the settings files of a folder such as `config/tasker`. For each context it reads `base/CONTEXT.toml`,
+//! and then, if it exists, `environments/ENVIRONMENT/CONTEXT.toml`, whose values override those of the base file.
 
 use std::fs;
 use std::path::Path;
@@ -12,16 +12,16 @@ use super::{Settings, SettingsError};
 /// Settings merged from several files.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Built {
-    /// What the files say together, as TOML.
+    /// The merged settings as TOML.
     pub toml: String,
-    /// The same with defaults for what the files leave out, checked.
+    /// The same settings, checked, with the default for everything that the files leave out.
     pub settings: Settings,
 }
 
-/// The contexts of the folder: the names of its base files, sorted.
+/// Returns the contexts of the folder, sorted. They are the names of its base files.
 ///
 /// # Errors
-/// When there is no folder `base`.
+/// When the folder `base` does not exist.
 pub fn contexts(folder: &Path) -> Result<Vec<String>, SettingsError> {
     let mut names = entries(&folder.join("base"))?;
     names.retain_mut(|name| match name.strip_suffix(".toml") {
@@ -34,10 +34,10 @@ pub fn contexts(folder: &Path) -> Result<Vec<String>, SettingsError> {
     Ok(names)
 }
 
-/// The environments of the folder, sorted.
+/// Returns the environments of the folder, sorted.
 ///
 /// # Errors
-/// When there is no folder `environments`.
+/// When the folder `environments` does not exist.
 pub fn environments(folder: &Path) -> Result<Vec<String>, SettingsError> {
     let environments = folder.join("environments");
     let mut names = entries(&environments)?;
@@ -72,7 +72,7 @@ pub fn build<C: AsRef<str>>(folder: &Path, contexts: &[C], environment: &str) ->
     }
     let origin = format!("{} for environment '{environment}'", folder.display());
     let toml = merged.to_string();
-    // Every file was read as settings on its own, so this fails only for what no single file shows.
+    // Every single file was valid, so this fails only for a contradiction between files.
     let settings: Settings = merged.try_into().map_err(|error: toml::de::Error| SettingsError::Malformed {
         path: folder.to_owned(),
         line: 1,
@@ -83,13 +83,13 @@ pub fn build<C: AsRef<str>>(folder: &Path, contexts: &[C], environment: &str) ->
     Ok(Built { toml, settings })
 }
 
-/// Reads a file as settings first, because errors in it shall name its lines.
+/// Reads a file as settings first, so that an error names the file and the line.
 fn read_checked(path: &Path) -> Result<Table, SettingsError> {
     read_toml::<Settings>(path)?;
     read_toml(path)
 }
 
-/// Lays `over` onto `table`: tables merge, everything else is replaced.
+/// Merges `over` into `table`. Tables are merged, other values are replaced.
 fn merge(table: &mut Table, over: Table) {
     for (key, value) in over {
         match (table.get_mut(&key), value) {
@@ -101,7 +101,7 @@ fn merge(table: &mut Table, over: Table) {
     }
 }
 
-/// The names of what a folder holds, sorted.
+/// Returns the names of the entries of a folder, sorted.
 fn entries(folder: &Path) -> Result<Vec<String>, SettingsError> {
     let unreadable = |source| SettingsError::Unreadable { path: folder.to_owned(), source };
     let mut names = Vec::new();
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn an_overlay_replaces_single_settings_and_may_be_missing() {
+    fn an_overlay_overrides_single_settings_and_may_be_missing() {
         let folder = folder(&[
             ("base/common.toml", "[database]\nmax_connections = 7\nacquire_timeout_ms = 500"),
             ("base/worker.toml", "[worker]\nnamespaces = ['a', 'b']"),
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_names_are_refused_with_those_that_exist() {
+    fn unknown_names_are_refused_with_a_list_of_the_known_ones() {
         let folder = folder(&[("base/common.toml", ""), ("environments/test/common.toml", "")]);
         let error = build(folder.path(), &["orchestration"], "test").unwrap_err().to_string();
         assert!(error.starts_with("there is no context 'orchestration' in "), "{error}");

@@ -1,10 +1,10 @@
-//! Why settings cannot be used.
+//! Errors of the settings.
 
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-/// Why settings cannot be used: what is wrong, where, and what is allowed.
+/// Why settings are not valid: what is wrong, where, and what is allowed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SettingsError {
@@ -25,10 +25,10 @@ pub enum SettingsError {
         line: usize,
         /// Column in the line, in characters, from 1.
         column: usize,
-        /// What is wrong; unknown settings are named, and those that exist.
+        /// What is wrong. For an unknown setting it lists the known ones.
         message: String,
     },
-    /// No base file has this name.
+    /// There is no base file of this name.
     #[error("there is no context '{given}' in {}; the contexts are {}", folder.display(), known.join(", "))]
     UnknownContext {
         /// The name that was given.
@@ -38,7 +38,7 @@ pub enum SettingsError {
         /// The names that exist.
         known: Vec<String>,
     },
-    /// No folder of overlays has this name.
+    /// There is no folder of overlays of this name.
     #[error("there is no environment '{given}' in {}; the environments are {}", folder.display(), known.join(", "))]
     UnknownEnvironment {
         /// The name that was given.
@@ -51,7 +51,7 @@ pub enum SettingsError {
     /// Values are out of range.
     #[error("the settings of {origin} are not valid: {}", problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Invalid {
-        /// Where the settings come from.
+        /// Where the settings came from.
         origin: String,
         /// Every value that is not allowed.
         problems: Vec<SettingProblem>,
@@ -63,7 +63,7 @@ pub enum SettingsError {
 pub struct SettingProblem {
     /// The setting, such as `worker.max_concurrent`.
     pub key: &'static str,
-    /// Its value; passwords are left out.
+    /// Its value, without passwords.
     pub value: String,
     /// What is allowed.
     pub allowed: String,

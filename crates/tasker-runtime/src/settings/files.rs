@@ -1,4 +1,4 @@
-//! Settings of a process: from a file, then from the environment.
+//! The settings of a process: from a file and from the environment.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,15 +7,16 @@ use serde::de::DeserializeOwned;
 
 use super::{Built, Settings, SettingsError, build, contexts};
 
-/// The environment whose overlays are taken if `TASKER_ENV` names none.
+/// The environment whose overlays apply if `TASKER_ENV` is not set.
 const DEFAULT_ENVIRONMENT: &str = "development";
 
 impl Settings {
-    /// The settings of a process, checked. They come from, later ones winning:
+    /// Loads and checks the settings of a process. Later sources override earlier ones:
     ///
     /// 1. the defaults;
-    /// 2. the file `path`, else the one that `TASKER_CONFIG_PATH` names. A folder is taken like `config/tasker`: base files, and
-    ///    the overlays of the environment that `TASKER_ENV` names (`development` if unset);
+    /// 2. the file `path`, or the file that `TASKER_CONFIG_PATH` names. If it is a folder, it is read like
+    ///    `config/tasker`: base files, and the overlays of the environment that `TASKER_ENV` names (`development`
+    ///    if unset);
     /// 3. the environment: `DATABASE_URL`, `TASKER_WORKER_ID`, `TASKER_NAMESPACES` (comma-separated),
     ///    `API_KEY`, `API_KEY_FILE`, `JWT_PUBLIC_KEY`, `JWT_PUBLIC_KEY_FILE`.
     ///
@@ -27,7 +28,7 @@ impl Settings {
         Self::load_with(path, |name| std::env::var(name).ok())
     }
 
-    /// [`Settings::load`] with another environment than the process's.
+    /// Does what [`Settings::load`] does, with other environment variables than those of the process.
     fn load_with(path: Option<&Path>, variable: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
         let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
         let path = path.map(Path::to_owned).or_else(|| variable("TASKER_CONFIG_PATH").map(PathBuf::from));
@@ -58,7 +59,7 @@ impl Settings {
         Ok(settings)
     }
 
-    /// The settings of one TOML file, with defaults for what it leaves out. Values are not checked yet: see
+    /// Reads one TOML file, with the default for everything that it leaves out. It does not check the values; see
     /// [`Settings::validate`].
     ///
     /// # Errors
@@ -99,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn without_file_and_environment_the_defaults_hold() {
+    fn without_file_and_environment_the_defaults_apply() {
         assert_eq!(Settings::load_with(None, none).unwrap(), Settings::default());
     }
 
@@ -135,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_names_the_file_unless_the_caller_does() {
+    fn the_path_of_the_caller_overrides_that_of_the_environment() {
         let (one, two) = (file("[worker]\nport = 1"), file("[worker]\nport = 2"));
         let variable = |name: &str| (name == "TASKER_CONFIG_PATH").then(|| two.path().display().to_string());
         assert_eq!(Settings::load_with(None, variable).unwrap().worker.port, 2);
@@ -158,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_setting_is_named_with_its_place() {
+    fn an_error_names_the_unknown_setting_and_its_place() {
         let error = failure("[worker]\nport = 1\nmax_concurent = 5\n");
         assert!(error.starts_with("FILE:3:1: unknown field `max_concurent`, expected one of `host`"), "{error}");
         let error = failure("[wroker]\n");
@@ -166,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_of_another_type_is_named_with_its_place() {
+    fn an_error_names_the_value_of_another_type_and_its_place() {
         let error = failure("[worker]\n  port = 'many'\n");
         assert_eq!(error, "FILE:2:10: invalid type: string \"many\", expected u16");
         let error = failure("[worker]\nport = 70000\n");
@@ -180,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn values_out_of_range_are_all_listed() {
+    fn an_error_lists_all_values_out_of_range() {
         let error = failure("[worker]\nlease_ms = 5\nmax_concurrent = 0\n");
         assert_eq!(
             error,
@@ -190,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_file_is_named() {
+    fn an_error_names_the_missing_file() {
         let error = Settings::load_with(Some(Path::new("/nowhere/tasker.toml")), none).unwrap_err().to_string();
         assert!(error.starts_with("cannot read the settings /nowhere/tasker.toml: "), "{error}");
     }

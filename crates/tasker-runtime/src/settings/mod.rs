@@ -1,12 +1,14 @@
 //! The settings of the server and the worker.
 //!
-//! Each has a default that works on a laptop. A settings file is TOML with the sections of [`Settings`]; `config/tasker`
-//! holds the base files and one overlay per environment, which `config-builder` merges into one file.
+//! Every setting has a default that works on a laptop. A settings file is TOML with the sections of [`Settings`].
+//! `config/tasker` holds base files and one overlay for each environment; `config-builder` merges them into one
+//! file.
 
 mod access;
 mod build;
 mod error;
 mod files;
+pub mod ranges;
 mod validate;
 
 pub use access::{Access, ApiKey, Scope};
@@ -14,12 +16,12 @@ pub use build::{Built, build, contexts, environments};
 pub use error::{SettingProblem, SettingsError};
 pub use validate::without_password;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// All settings, by section: one section per part of the system.
+/// All settings, with one section for each part of the system. [`ranges`] has the allowed range of every number.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
@@ -29,7 +31,7 @@ pub struct Settings {
     pub logging: Logging,
     /// The server.
     pub orchestration: Orchestration,
-    /// How long the server keeps what is finished.
+    /// How long the server keeps finished tasks and rejected messages.
     pub retention: Retention,
     /// The worker.
     pub worker: Worker,
@@ -39,11 +41,11 @@ pub struct Settings {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Database {
-    /// `postgres://user:password@host:port/database`; `DATABASE_URL` overrides it. Empty: must be given.
+    /// `postgres://user:password@host:port/database`; `DATABASE_URL` overrides it. Required: the default is empty.
     pub url: String,
-    /// Connections of one process at most, 2 to 100, besides one for notifications.
+    /// How many connections one process opens at most. It opens one more for notifications.
     pub max_connections: u32,
-    /// How long to wait for a connection, in milliseconds: 100 to 60,000.
+    /// How long a call waits for a free connection, in milliseconds.
     pub acquire_timeout_ms: u64,
 }
 
@@ -73,11 +75,11 @@ impl Default for Logging {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LogFormat {
-    /// Text on a terminal, else JSON.
+    /// Text on a terminal, otherwise JSON.
     Auto,
-    /// One line of text per event.
+    /// One line of text for each event.
     Text,
-    /// One JSON object per line.
+    /// One JSON object for each event.
     Json,
 }
 
@@ -87,13 +89,27 @@ pub enum LogFormat {
 pub struct Orchestration {
     /// The address to listen on.
     pub host: IpAddr,
-    /// The port to listen on; 0 takes a free one.
+    /// The port to listen on. 0 takes a free port.
     pub port: u16,
-    /// The largest request body, in bytes: 1,024 to 67,108,864 (64 MiB).
+    /// Host names by which clients may address the server, without port, such as `tasker.internal`. The server
+    /// needs them to tell its own names from those of other web sites; see `docs/security.md`. IP addresses and
+    /// `localhost` need no entry.
+    pub allowed_hosts: Vec<String>,
+    /// The largest request body, in bytes.
     pub max_body_bytes: usize,
-    /// The longest `?wait=`, in milliseconds, 0 to 300,000; a longer one is cut.
+    /// The longest `?wait=`, in milliseconds. The server shortens a longer one to this.
     pub max_wait_ms: u64,
-    /// How long requests may take to finish at shutdown, in milliseconds: 0 to 600,000.
+    /// How many client connections may be open. The limit on open files (`ulimit -n`) can reduce the number.
+    pub max_connections: usize,
+    /// How long a client may take to send the headers of a request, in milliseconds, counted from its connection or
+    /// its first byte.
+    pub header_timeout_ms: u64,
+    /// How long a client may take to send the body of a request, in milliseconds.
+    pub body_timeout_ms: u64,
+    /// How long a connection may stay open between two requests, in milliseconds. It should be longer than the idle
+    /// timeout of clients and proxies, so that they close connections first.
+    pub idle_timeout_ms: u64,
+    /// How long requests may take to finish at shutdown, in milliseconds.
     pub shutdown_timeout_ms: u64,
     /// Who may use the API.
     pub access: Access,
@@ -104,23 +120,29 @@ impl Default for Orchestration {
         Self {
             host: IpAddr::V4(Ipv4Addr::LOCALHOST),
             port: 8080,
+            allowed_hosts: Vec::new(),
             max_body_bytes: 1024 * 1024,
             max_wait_ms: 60_000,
+            max_connections: 10_000,
+            header_timeout_ms: 10_000,
+            body_timeout_ms: 30_000,
+            idle_timeout_ms: 120_000,
             shutdown_timeout_ms: 10_000,
             access: Access::default(),
         }
     }
 }
 
-/// How long the server keeps what is finished. It looks once a minute and deletes in small batches; of several servers one at a time.
+/// How long the server keeps finished tasks and rejected messages. It looks once a minute and deletes in small
+/// batches. If there are several servers, one deletes at a time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Retention {
-    /// How many days a completed, failed or cancelled task is kept after its end, with its steps and its history: 0 to 36,500, 0
-    /// for ever. Tasks that are blocked by failures are kept in any case. A deleted task frees its idempotency key: the
-    /// same request, sent again, makes a new task then.
+    /// How many days a completed, failed or cancelled task is kept after its end, with its steps and its history. 0
+    /// keeps it for ever. A task that is blocked by failures is always kept. Deleting a task frees its idempotency
+    /// key: the same request, sent again, then creates a new task.
     pub finished_tasks_days: u32,
-    /// How many days a message of somebody else's that named no step is kept in `tasker.rejected_messages`: 0 to 36,500, 0 for ever.
+    /// How many days `tasker.rejected_messages` keeps a message that names no step. 0 keeps it for ever.
     pub rejected_messages_days: u32,
 }
 
@@ -136,20 +158,23 @@ impl Default for Retention {
 pub struct Worker {
     /// The address of its status API.
     pub host: IpAddr,
-    /// The port of its status API; 0 takes a free one.
+    /// The port of its status API. 0 takes a free port.
     pub port: u16,
-    /// Its name, unique among running workers; `TASKER_WORKER_ID` overrides it. Empty: made from the host's name and at random.
+    /// Its name, unique among running workers; `TASKER_WORKER_ID` overrides it. If empty, the worker combines the
+    /// name of its host with a random suffix.
     pub worker_id: String,
-    /// The namespaces to serve, at most 256; `TASKER_NAMESPACES` (comma-separated) overrides it. Empty: those of its handlers.
+    /// The namespaces to serve, at most 256; `TASKER_NAMESPACES` (comma-separated) overrides it. If empty, the
+    /// worker serves the namespaces of its handlers.
     pub namespaces: Vec<String>,
-    /// How many steps it runs at once, 1 to 10,000.
+    /// How many steps it runs at once.
     pub max_concurrent: u32,
-    /// How long a claimed step is its own without a heartbeat, in milliseconds: 1,000 to 3,600,000. A dead worker's steps
-    /// start again after this time.
+    /// How long a claimed step belongs to the worker without a heartbeat, in milliseconds. The steps of a dead
+    /// worker start again after this time.
     pub lease_ms: u64,
-    /// How often it looks for steps when no notification comes, in milliseconds: 10 to 60,000.
+    /// How often it looks for steps if no notification arrives, in milliseconds.
     pub poll_interval_ms: u64,
-    /// How long running steps may take to finish at shutdown, in milliseconds, 0 to 600,000; then they are handed back.
+    /// How long running steps may take to finish at shutdown, in milliseconds. After that the worker returns them
+    /// to the queue.
     pub shutdown_timeout_ms: u64,
 }
 
@@ -169,7 +194,7 @@ impl Default for Worker {
 }
 
 impl Database {
-    /// How long to wait for a connection.
+    /// How long a call waits for a free connection.
     pub fn acquire_timeout(&self) -> Duration {
         Duration::from_millis(self.acquire_timeout_ms)
     }
@@ -181,6 +206,21 @@ impl Orchestration {
         Duration::from_millis(self.max_wait_ms)
     }
 
+    /// How long a client may take to send the headers of a request.
+    pub fn header_timeout(&self) -> Duration {
+        Duration::from_millis(self.header_timeout_ms)
+    }
+
+    /// How long a client may take to send the body of a request.
+    pub fn body_timeout(&self) -> Duration {
+        Duration::from_millis(self.body_timeout_ms)
+    }
+
+    /// How long a connection may stay open between two requests.
+    pub fn idle_timeout(&self) -> Duration {
+        Duration::from_millis(self.idle_timeout_ms)
+    }
+
     /// How long requests may take to finish at shutdown.
     pub fn shutdown_timeout(&self) -> Duration {
         Duration::from_millis(self.shutdown_timeout_ms)
@@ -188,12 +228,12 @@ impl Orchestration {
 }
 
 impl Retention {
-    /// How long finished tasks are kept; none: for ever.
+    /// How long finished tasks are kept, or `None` for ever.
     pub fn finished_tasks(&self) -> Option<Duration> {
         days(self.finished_tasks_days)
     }
 
-    /// How long rejected messages are kept; none: for ever.
+    /// How long rejected messages are kept, or `None` for ever.
     pub fn rejected_messages(&self) -> Option<Duration> {
         days(self.rejected_messages_days)
     }
@@ -204,12 +244,17 @@ fn days(number: u32) -> Option<Duration> {
 }
 
 impl Worker {
-    /// How long a claimed step is its own without a heartbeat.
+    /// The address of its status API.
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::new(self.host, self.port)
+    }
+
+    /// How long a claimed step belongs to the worker without a heartbeat.
     pub fn lease(&self) -> Duration {
         Duration::from_millis(self.lease_ms)
     }
 
-    /// How often it looks for steps when no notification comes.
+    /// How often it looks for steps if no notification arrives.
     pub fn poll_interval(&self) -> Duration {
         Duration::from_millis(self.poll_interval_ms)
     }

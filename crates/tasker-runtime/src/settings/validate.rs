@@ -5,14 +5,14 @@ use std::ops::RangeInclusive;
 
 use tracing_subscriber::EnvFilter;
 
-use super::{SettingProblem, Settings};
+use super::{SettingProblem, Settings, ranges};
 use tasker_api::limits::{MAX_NAMESPACE_CHARS, MAX_NAMESPACES, MAX_WORKER_ID_CHARS};
 
 impl Settings {
     /// Checks every value.
     ///
     /// # Errors
-    /// All values that are not allowed.
+    /// Every value that is not allowed.
     pub fn validate(&self) -> Result<(), Vec<SettingProblem>> {
         let mut problems = Problems::default();
         let Self { database, logging, orchestration, retention, worker } = self;
@@ -24,8 +24,8 @@ impl Settings {
             format!("{:?}", without_password(url)),
             "postgres://user:password@host:port/database",
         );
-        problems.range("database.max_connections", database.max_connections, 2..=100);
-        problems.range("database.acquire_timeout_ms", database.acquire_timeout_ms, 100..=60_000);
+        problems.range("database.max_connections", database.max_connections, ranges::DATABASE_CONNECTIONS);
+        problems.range("database.acquire_timeout_ms", database.acquire_timeout_ms, ranges::ACQUIRE_TIMEOUT_MS);
 
         problems.require(
             EnvFilter::try_new(&logging.filter).is_ok(),
@@ -34,19 +34,39 @@ impl Settings {
             "a level (error, warn, info, debug, trace) or directives such as \"info,tasker_worker=debug\"",
         );
 
-        problems.range("orchestration.max_body_bytes", orchestration.max_body_bytes, 1_024..=67_108_864);
-        problems.range("orchestration.max_wait_ms", orchestration.max_wait_ms, 0..=300_000);
-        problems.range("orchestration.shutdown_timeout_ms", orchestration.shutdown_timeout_ms, 0..=600_000);
+        for host in &orchestration.allowed_hosts {
+            problems.require(
+                is_host_name(host),
+                "orchestration.allowed_hosts",
+                format!("{host:?}"),
+                "a host name such as \"tasker.internal\", without scheme and port",
+            );
+        }
+        problems.range("orchestration.max_body_bytes", orchestration.max_body_bytes, ranges::BODY_BYTES);
+        problems.range("orchestration.max_wait_ms", orchestration.max_wait_ms, ranges::WAIT_MS);
+        problems.range("orchestration.max_connections", orchestration.max_connections, ranges::CONNECTIONS);
+        for (key, value) in [
+            ("orchestration.header_timeout_ms", orchestration.header_timeout_ms),
+            ("orchestration.body_timeout_ms", orchestration.body_timeout_ms),
+            ("orchestration.idle_timeout_ms", orchestration.idle_timeout_ms),
+        ] {
+            problems.range(key, value, ranges::CLIENT_TIMEOUT_MS);
+        }
+        problems.range(
+            "orchestration.shutdown_timeout_ms",
+            orchestration.shutdown_timeout_ms,
+            ranges::SHUTDOWN_TIMEOUT_MS,
+        );
         problems.0.extend(orchestration.access.problems());
 
-        problems.range("retention.finished_tasks_days", retention.finished_tasks_days, 0..=36_500);
-        problems.range("retention.rejected_messages_days", retention.rejected_messages_days, 0..=36_500);
+        problems.range("retention.finished_tasks_days", retention.finished_tasks_days, ranges::RETENTION_DAYS);
+        problems.range("retention.rejected_messages_days", retention.rejected_messages_days, ranges::RETENTION_DAYS);
 
         problems.require(
             worker.worker_id.chars().count() <= MAX_WORKER_ID_CHARS && !worker.worker_id.chars().any(char::is_control),
             "worker.worker_id",
             format!("{:?}", worker.worker_id),
-            "at most 255 characters, none of them a control character",
+            &format!("at most {MAX_WORKER_ID_CHARS} characters, none of them a control character"),
         );
         problems.require(
             worker
@@ -55,18 +75,18 @@ impl Settings {
                 .all(|name| (1..=MAX_NAMESPACE_CHARS).contains(&name.chars().count()) && name.trim() == name),
             "worker.namespaces",
             format!("{:?}", worker.namespaces),
-            "names of 1 to 47 characters, without spaces around them",
+            &format!("names of 1 to {MAX_NAMESPACE_CHARS} characters, without spaces around them"),
         );
         problems.require(
             worker.namespaces.len() <= MAX_NAMESPACES,
             "worker.namespaces",
             format!("{} names", worker.namespaces.len()),
-            "at most 256 names",
+            &format!("at most {MAX_NAMESPACES} names"),
         );
-        problems.range("worker.max_concurrent", worker.max_concurrent, 1..=10_000);
-        problems.range("worker.lease_ms", worker.lease_ms, 1_000..=3_600_000);
-        problems.range("worker.poll_interval_ms", worker.poll_interval_ms, 10..=60_000);
-        problems.range("worker.shutdown_timeout_ms", worker.shutdown_timeout_ms, 0..=600_000);
+        problems.range("worker.max_concurrent", worker.max_concurrent, ranges::CONCURRENT_STEPS);
+        problems.range("worker.lease_ms", worker.lease_ms, ranges::LEASE_MS);
+        problems.range("worker.poll_interval_ms", worker.poll_interval_ms, ranges::POLL_INTERVAL_MS);
+        problems.range("worker.shutdown_timeout_ms", worker.shutdown_timeout_ms, ranges::SHUTDOWN_TIMEOUT_MS);
         if problems.0.is_empty() { Ok(()) } else { Err(problems.0) }
     }
 }
@@ -87,7 +107,12 @@ impl Problems {
     }
 }
 
-/// A database's address without user and password: what stands between `//` and `@`.
+/// Whether this can be the name in a `Host` header.
+fn is_host_name(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
+}
+
+/// Returns the address of a database without user and password, which stand between `//` and `@`.
 pub fn without_password(url: &str) -> String {
     match (url.split_once("//"), url.rsplit_once('@')) {
         (Some((scheme, _)), Some((_, host))) => format!("{scheme}//***@{host}"),
@@ -105,12 +130,14 @@ mod tests {
     }
 
     #[test]
-    fn every_problem_is_found_and_says_what_is_allowed() {
+    fn every_problem_is_reported_with_the_allowed_values() {
         let mut settings = Settings::default();
         settings.database.url = "mysql://me:secret@host/tasker".to_owned();
         settings.database.max_connections = 1;
         settings.logging.filter = "tasker=loud".to_owned();
+        settings.orchestration.allowed_hosts = vec!["tasker.internal".to_owned(), "http://tasker".to_owned()];
         settings.orchestration.max_body_bytes = 0;
+        settings.orchestration.idle_timeout_ms = 0;
         settings.retention.finished_tasks_days = 36_501;
         settings.worker.worker_id = "a\nb".to_owned();
         settings.worker.namespaces = vec!["a".to_owned(), " b".to_owned()];
@@ -123,7 +150,9 @@ mod tests {
                 "database.url",
                 "database.max_connections",
                 "logging.filter",
+                "orchestration.allowed_hosts",
                 "orchestration.max_body_bytes",
+                "orchestration.idle_timeout_ms",
                 "retention.finished_tasks_days",
                 "worker.worker_id",
                 "worker.namespaces",
@@ -136,6 +165,52 @@ mod tests {
         );
         assert_eq!(problems[1].to_string(), "database.max_connections = 1, but must be 2 to 100");
     }
+
+    /// 67108864 as `67,108,864`.
+    fn grouped(number: &dyn Display) -> String {
+        let digits = number.to_string();
+        let mut text = String::new();
+        for (index, digit) in digits.chars().enumerate() {
+            if index > 0 && (digits.len() - index).is_multiple_of(3) {
+                text.push(',');
+            }
+            text.push(digit);
+        }
+        text
+    }
+
+    #[test]
+    fn the_page_of_limits_names_every_range() {
+        let page = include_str!("../../../../docs/limits.md");
+        let mut missing = Vec::new();
+        let mut expect = |settings: &[&str], least: &dyn Display, most: &dyn Display| {
+            for setting in settings {
+                let words = format!("`{setting}`, {} to {}", grouped(least), grouped(most));
+                if !page.contains(&words) {
+                    missing.push(words);
+                }
+            }
+        };
+        macro_rules! expect {
+            ($range:ident: $($setting:literal),+) => {
+                expect(&[$($setting),+], ranges::$range.start(), ranges::$range.end())
+            };
+        }
+        expect!(DATABASE_CONNECTIONS: "database.max_connections");
+        expect!(ACQUIRE_TIMEOUT_MS: "database.acquire_timeout_ms");
+        expect!(BODY_BYTES: "orchestration.max_body_bytes");
+        expect!(WAIT_MS: "orchestration.max_wait_ms");
+        expect!(CONNECTIONS: "orchestration.max_connections");
+        expect!(CLIENT_TIMEOUT_MS: "orchestration.header_timeout_ms", "orchestration.body_timeout_ms",
+            "orchestration.idle_timeout_ms");
+        expect!(SHUTDOWN_TIMEOUT_MS: "orchestration.shutdown_timeout_ms", "worker.shutdown_timeout_ms");
+        expect!(RETENTION_DAYS: "retention.finished_tasks_days", "retention.rejected_messages_days");
+        expect!(CONCURRENT_STEPS: "worker.max_concurrent");
+        expect!(LEASE_MS: "worker.lease_ms");
+        expect!(POLL_INTERVAL_MS: "worker.poll_interval_ms");
+        assert!(missing.is_empty(), "docs/limits.md lacks {missing:#?}");
+    }
+
     #[test]
     fn namespaces_are_limited_in_number_and_length() {
         let problem = |namespaces: Vec<String>| {

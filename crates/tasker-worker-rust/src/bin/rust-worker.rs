@@ -22,7 +22,7 @@ struct Arguments {
     #[arg(long, env = "TASKER_CONFIG_PATH", global = true)]
     config: Option<PathBuf>,
     /// The address of the status API.
-    #[arg(long, env = "TASKER_WORKER_HOST")]
+    #[arg(long, env = "TASKER_WORKER_HOST", global = true)]
     host: Option<IpAddr>,
     /// The port of the status API; 0 chooses a free one.
     #[arg(long, env = "TASKER_WORKER_PORT", global = true)]
@@ -66,7 +66,7 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
         settings.worker.port = port;
     }
     if let Some(Command::Health) = arguments.command {
-        return Ok(probe::healthy(settings.worker.port).await?);
+        return Ok(probe::healthy(settings.worker.address()).await?);
     }
     logging::init(&settings.logging)?;
     let shutdown = shutdown::on_signal()?;
