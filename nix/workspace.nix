@@ -21,22 +21,9 @@ let
       fileset = fileset.unions ([ sources ] ++ more);
     };
 
-  # pgmq's build script depends on files outside of its package. They are missing here, so cargo would compile pgmq and
-  # its dependents at every call.
-  cargoVendorDir = craneLib.vendorCargoDeps {
-    cargoLock = ../Cargo.lock;
-    overrideVendorCargoPackage =
-      package: vendored:
-      if package.name == "pgmq" then
-        vendored.overrideAttrs { postPatch = "echo 'fn main() {}' >build.rs"; }
-      else
-        vendored;
-  };
-
   commonArgs = {
     pname = "tasker";
     inherit (cargoToml.workspace.package) version;
-    inherit cargoVendorDir;
     src = sourcesAnd [ ];
     strictDeps = true;
   };

@@ -13,6 +13,8 @@ Exit codes:
     1  failed: a task did not complete, something is unhealthy, a template is wrong, ...
     2  wrong usage or bad input
     3  the server, worker or database cannot be reached
+    4  the database must be migrated first, or is too old to be migrated
+    5  the database is newer than this program
   130  interrupted by Ctrl-C or SIGTERM
 
 With --json, an error is one JSON object, on the last line of standard error.";

@@ -25,25 +25,26 @@ pub(crate) struct Failure {
 impl Failure {
     /// The command failed: exit code 1.
     pub(crate) fn failed(message: impl Display) -> Self {
-        Self::new(1, message)
+        Self::with_code(1, message)
     }
 
     /// Wrong usage or bad input: exit code 2.
     pub(crate) fn usage(message: impl Display) -> Self {
-        Self::new(2, message)
+        Self::with_code(2, message)
     }
 
     /// Something cannot be reached: exit code 3.
     pub(crate) fn unreachable(message: impl Display) -> Self {
-        Self::new(3, message)
+        Self::with_code(3, message)
     }
 
     /// The user interrupted the command: exit code 130, as in shells.
     pub(crate) fn interrupted() -> Self {
-        Self::new(130, "interrupted")
+        Self::with_code(130, "interrupted")
     }
 
-    fn new(exit_code: u8, message: impl Display) -> Self {
+    /// The command failed with an exit code of its own.
+    pub(crate) fn with_code(exit_code: u8, message: impl Display) -> Self {
         Self { exit_code, message: message.to_string(), hint: None, problem: None }
     }
 

@@ -101,6 +101,22 @@ pub enum DatabaseError {
     Sql(#[from] sqlx::Error),
 }
 
+impl DatabaseError {
+    /// The exit code of a program that stops with this error: 4 if the database is too old, 5 if it is too new, otherwise 1.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::TooOld { .. } | Self::OldFunctions { .. } => 4,
+            Self::TooNew { .. } => 5,
+            Self::NoUrl
+            | Self::BadUrl(_)
+            | Self::TlsFile { .. }
+            | Self::Unreachable { .. }
+            | Self::Pooler { .. }
+            | Self::Sql(_) => 1,
+        }
+    }
+}
+
 /// Creates a pool of connections for the engine. It first checks that the database can be reached, so that a program
 /// with a wrong address fails at start.
 ///

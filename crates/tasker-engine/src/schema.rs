@@ -91,6 +91,17 @@ pub enum MigrateError {
     Sql(#[from] sqlx::Error),
 }
 
+impl MigrateError {
+    /// The exit code of a program that stops with this error: 4 if the database is too old, 5 if it is too new, otherwise 1.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Unsupported { .. } => 4,
+            Self::TooNew { .. } | Self::NewFunctions { .. } => 5,
+            Self::Pgmq(_) | Self::Migration(_) | Self::Sql(_) => 1,
+        }
+    }
+}
+
 /// Installs PGMQ, runs the missing migrations, and replaces the functions if they differ. Several processes can call it
 /// at the same time. They take turns.
 ///

@@ -26,7 +26,7 @@ impl Command {
             settings.database.url = url;
         }
         let pool = database::connect(&settings.database, "tasker-cli db").await?;
-        tasker_engine::migrate(&pool).await.map_err(Failure::failed)?;
+        tasker_engine::migrate(&pool).await.map_err(|error| Failure::with_code(error.exit_code(), error))?;
         let version = tasker_engine::schema_version(&pool).await.map_err(Failure::failed)?;
         if context.json {
             return output::print_json(&serde_json::json!({"schema_version": version}));
@@ -40,7 +40,7 @@ impl From<DatabaseError> for Failure {
         match error {
             DatabaseError::NoUrl | DatabaseError::BadUrl(_) | DatabaseError::TlsFile { .. } => Self::usage(error),
             DatabaseError::Unreachable { .. } => Self::unreachable(error),
-            _ => Self::failed(error),
+            _ => Self::with_code(error.exit_code(), error),
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! If `TASKER_TEST_ORCHESTRATION_URL` and `TASKER_TEST_WORKER_URL` are set, it uses that stack, which may have other
 //! users. Otherwise every test starts a stack of its own: a private PostgreSQL, `tasker-server` and `rust-worker`, on
-//! free ports. The tests in `own_stack` and `kills` stop processes or need several of them, so they always start
+//! free ports. The tests in `own_stack`, `kills` and `versions` stop processes or need several of them, so they always start
 //! their own stack. Those in `kills` also read the tables.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
@@ -19,4 +19,5 @@ mod kills;
 mod operators;
 mod own_stack;
 mod templates;
+mod versions;
 mod workflows;

@@ -1,12 +1,14 @@
 //! `tasker-server`: the orchestration server.
 
+use std::error::Error;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::builder::FalseyValueParser;
 use clap::{Parser, Subcommand};
-use tasker_engine::database;
+use tasker_engine::MigrateError;
+use tasker_engine::database::{self, DatabaseError};
 use tasker_orchestration::{Server, StartError};
 use tasker_runtime::settings::Settings;
 use tasker_runtime::{logging, probe, shutdown};
@@ -15,7 +17,7 @@ use tasker_runtime::{logging, probe, shutdown};
 ///
 /// Flags override environment variables, which override the settings file, which overrides the defaults. Exit
 /// codes: 0 after a shutdown by SIGTERM or SIGINT, 1 if the server cannot start or is not healthy, 2 for wrong
-/// arguments.
+/// arguments, 4 if the database must be migrated, 5 if it is too new for this program.
 #[derive(Parser)]
 #[command(name = "tasker-server", version)]
 struct Arguments {
@@ -50,20 +52,31 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return fail(&format!("cannot start threads: {error}")),
+        Err(error) => {
+            eprintln!("tasker-server: cannot start threads: {error}");
+            return ExitCode::FAILURE;
+        }
     };
     match runtime.block_on(run(arguments)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error.to_string()),
+        Err(error) => {
+            eprintln!("tasker-server: {error}");
+            exit_code(&*error)
+        }
     }
 }
 
-fn fail(message: &str) -> ExitCode {
-    eprintln!("tasker-server: {message}");
-    ExitCode::FAILURE
+fn exit_code(error: &(dyn Error + 'static)) -> ExitCode {
+    let database = match error.downcast_ref() {
+        Some(StartError::Database(error)) => Some(error),
+        _ => error.downcast_ref::<DatabaseError>(),
+    };
+    let migration = error.downcast_ref::<MigrateError>();
+    let code = database.map(DatabaseError::exit_code).or(migration.map(MigrateError::exit_code));
+    code.map_or(ExitCode::FAILURE, ExitCode::from)
 }
 
-async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
+async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     let mut settings = Settings::load(arguments.config.as_deref())?;
     if let Some(host) = arguments.host {
         settings.orchestration.host = host;
@@ -87,7 +100,7 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-async fn migrate(settings: &Settings) -> Result<(), Box<dyn std::error::Error>> {
+async fn migrate(settings: &Settings) -> Result<(), Box<dyn Error>> {
     let pool = database::connect(&settings.database, "tasker-server migrate").await?;
     tasker_engine::migrate(&pool).await?;
     Ok(())

@@ -1,20 +1,22 @@
 //! `rust-worker`: the sample worker.
 
+use std::error::Error;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use tasker_engine::database;
+use tasker_engine::database::{self, DatabaseError};
 use tasker_runtime::settings::Settings;
 use tasker_runtime::{logging, probe, shutdown};
+use tasker_worker::StartError;
 
 /// Tasker's sample worker: runs the steps of the sample workflows.
 ///
 /// Settings come from flags, then the environment (DATABASE_URL, TASKER_NAMESPACES, TASKER_WORKER_ID), then the
 /// settings file, then defaults. Exit codes: 0 after a graceful shutdown (SIGTERM, SIGINT), 1 if the worker cannot
-/// start or is unhealthy, 2 for wrong arguments.
+/// start or is unhealthy, 2 for wrong arguments, 4 if the database must be migrated, 5 if it is too new for this program.
 #[derive(Parser)]
 #[command(name = "rust-worker", version)]
 struct Arguments {
@@ -41,23 +43,32 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return fail(&format!("cannot start threads: {error}")),
+        Err(error) => {
+            eprintln!("rust-worker: cannot start threads: {error}");
+            return ExitCode::FAILURE;
+        }
     };
     let code = match runtime.block_on(run(arguments)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error.to_string()),
+        Err(error) => {
+            eprintln!("rust-worker: {error}");
+            exit_code(&*error)
+        }
     };
     // A handler that blocks its thread must not keep the process alive.
     runtime.shutdown_timeout(Duration::from_millis(100));
     code
 }
 
-fn fail(message: &str) -> ExitCode {
-    eprintln!("rust-worker: {message}");
-    ExitCode::FAILURE
+fn exit_code(error: &(dyn Error + 'static)) -> ExitCode {
+    let database = match error.downcast_ref() {
+        Some(StartError::Database(error)) => Some(error),
+        _ => error.downcast_ref::<DatabaseError>(),
+    };
+    database.map_or(ExitCode::FAILURE, |error| ExitCode::from(error.exit_code()))
 }
 
-async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
+async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     let mut settings = Settings::load(arguments.config.as_deref())?;
     if let Some(host) = arguments.host {
         settings.worker.host = host;

@@ -1,6 +1,6 @@
 //! Stacks, and helpers for tests.
 
-mod process;
+pub(crate) mod process;
 mod stack;
 
 use std::time::Duration;
