@@ -37,6 +37,8 @@ impl Server {
     /// Starts a server with these lines in section `[orchestration]`, and at most this many open files. It has
     /// template `n/t` with a step that no worker runs.
     pub(crate) async fn start(settings: &str, open_files: u32) -> Result<Self> {
+        // The clients of the tests need open files too.
+        tasker_runtime::http::room_for_connections(1_500, 0);
         let postgres = database().await?;
         let folder = tempfile::tempdir()?;
         let config = folder.path().join("tasker.toml");
