@@ -6,11 +6,11 @@ use anyhow::{Result, ensure};
 use local_postgres::{LocalPostgres, Options};
 use sqlx::PgPool;
 
-use crate::support::process;
+use crate::support::binary;
 
 /// Runs a program that must not start.
 fn run(program: &str, arguments: &[&str], url: &str) -> Result<Output> {
-    Ok(Command::new(process::binary(program)?)
+    Ok(Command::new(binary(program)?)
         .args(arguments)
         .env("DATABASE_URL", url)
         .env("RUST_LOG", "warn")

@@ -1,6 +1,6 @@
 //! Stacks, and helpers for tests.
 
-pub(crate) mod process;
+mod process;
 mod stack;
 
 use std::time::Duration;
