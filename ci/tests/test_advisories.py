@@ -57,7 +57,7 @@ class TheProgram(unittest.TestCase):
     # The output of cargo-deny, its exit code, our exit code, and text in our output.
     CASES: list[tuple[list[Any], int, int, str]] = [
         ([summary(0)], 0, 0, "No advisories."),
-        (["    Updating crates.io index", summary(0)], 0, 0, "No advisories."),
+        (["    Updating the index", summary(0)], 0, 0, "No advisories."),
         ([REMARK, STALE, summary(0)], 0, 0, "Remark: advisory was not encountered: RUSTSEC-2020-0001"),
         ([VULNERABLE, summary(1)], 1, 1, "| tokio 1.0.0 | RUSTSEC-2026-0001 | tokio is \\| bad | Upgrade to >=2 (try"),
         ([VULNERABLE, OLD, summary(2)], 1, 1, "Advisories: axum 1.0.0, tokio 1.0.0\n\n| crate"),

@@ -68,6 +68,22 @@ async fn every_function_of_0_1_is_still_there_after_an_upgrade() -> Result<()> {
 }
 
 #[tokio::test]
+async fn an_upgrade_keeps_the_rights_of_runtime_roles() -> Result<()> {
+    let postgres = database_of_0_1().await?;
+    let pool = PgPool::connect(&postgres.url()).await?;
+    sqlx::raw_sql("create role app; select tasker.grant_runtime('app')").execute(&pool).await?;
+    migrate(&pool).await?;
+    let (reads, writes): (bool, bool) = sqlx::query_as(
+        "select has_table_privilege('app', 'tasker.installation', 'select'),
+                has_table_privilege('app', 'tasker.installation', 'insert, update, delete')",
+    )
+    .fetch_one(&pool)
+    .await?;
+    assert_eq!((reads, writes), (true, false));
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_program_says_whether_the_database_is_too_old_or_too_new() -> Result<()> {
     let postgres = database_of_0_1().await?;
     let pool = PgPool::connect(&postgres.url()).await?;
