@@ -10,11 +10,7 @@ use crate::support::binary;
 
 /// Runs a program that must not start.
 fn run(program: &str, arguments: &[&str], url: &str) -> Result<Output> {
-    Ok(Command::new(binary(program)?)
-        .args(arguments)
-        .env("DATABASE_URL", url)
-        .env("RUST_LOG", "warn")
-        .output()?)
+    Ok(Command::new(binary(program)?).args(arguments).env("DATABASE_URL", url).env("RUST_LOG", "warn").output()?)
 }
 
 fn check(program: &str, arguments: &[&str], url: &str, code: i32, message: &str) -> Result<()> {
