@@ -7,11 +7,12 @@ let
   inherit (lib) fileset;
   cargoToml = lib.importTOML ../Cargo.toml;
 
-  # What cargo sees: code, migrations, SQL functions, templates, but no documents.
+  # What cargo sees: code, migrations, SQL functions, templates. Of the documents, only the one that a test reads.
   sources = fileset.unions [
     ../Cargo.toml
     ../Cargo.lock
     ../config
+    ../docs/limits.md
     (fileset.fileFilter (file: !file.hasExt "md") ../crates)
   ];
   sourcesAnd =
