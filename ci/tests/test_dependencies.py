@@ -5,8 +5,17 @@ import unittest
 
 from release import ROOT
 
-# A database, a YAML parser, a JSON-schema validator, a log subscriber, and the crates that bring them.
-FORBIDDEN = {"sqlx", "granit-parser", "jsonschema", "tracing-subscriber", "tasker-engine", "tasker-template"}
+# SQL, YAML, JSON schemas and log output, and our crates that bring them.
+FORBIDDEN = {
+    "granit-parser",
+    "jsonschema",
+    "pgmq-notify",
+    "sqlx",
+    "tasker-engine",
+    "tasker-runtime",
+    "tasker-template",
+    "tracing-subscriber",
+}
 
 
 class Dependencies(unittest.TestCase):
