@@ -37,7 +37,12 @@ mod tests {
         let postgres = LocalPostgres::start(Options::default()).await.unwrap();
         let pool = sqlx::PgPool::connect(&postgres.url()).await.unwrap();
         migrate(&pool).await.unwrap();
-        for (name, sql) in modules.concat() {
+        // This table exists only if PGMQ is installed as plain SQL, not as an extension.
+        let plain: bool = sqlx::query_scalar("select to_regclass('pgmq.__pgmq_migrations') is not null")
+            .fetch_one(&pool)
+            .await
+            .unwrap();
+        for (name, sql) in modules.concat().into_iter().filter(|(name, _)| plain || *name != "PGMQ_SQL") {
             let prepared = pool.prepare(sql.into_sql_str()).await;
             assert!(prepared.is_ok(), "{name}: {prepared:?}");
         }
