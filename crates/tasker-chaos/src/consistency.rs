@@ -33,7 +33,7 @@ const CHECKS: &[Check] = &[
          from tasker.transitions t join scope using (task_id)
          where t.step_no is not null and not coalesce(t.to_state::text = any (case coalesce(t.from_state::text, '')
              when '' then array['enqueued']
-             when 'pending' then array['enqueued', 'resolved_manually', 'cancelled']
+             when 'pending' then array['enqueued', 'in_progress', 'resolved_manually', 'cancelled']
              when 'enqueued' then array['in_progress', 'resolved_manually', 'cancelled']
              when 'waiting_for_retry' then array['in_progress', 'resolved_manually', 'cancelled']
              when 'in_progress' then array['in_progress', 'completed', 'waiting_for_retry', 'failed', 'enqueued',

@@ -29,6 +29,7 @@
 --                    +--- waiting_for_retry
 --                                     |  no attempt left, or a permanent error
 --                                     +-----------> failed --(operator)--> enqueued, resolved_manually
+--   pending ---(handed to the worker that made it ready)---> in_progress
 --   any state that is not final --(operator)--> cancelled
 --
 -- Rules that every function keeps

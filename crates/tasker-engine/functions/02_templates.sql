@@ -31,9 +31,7 @@ begin
     execute format('alter table pgmq.%I set (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.01,
                     autovacuum_vacuum_threshold = 2000)', 'q_' || v_queue);
     -- Roles that can run steps can use the queue.
-    perform tasker.grant_queue(v_queue, a.grantee::regrole)
-    from pg_class c, aclexplode(c.relacl) a
-    where c.oid = 'tasker.steps'::regclass and a.privilege_type = 'UPDATE' and a.grantee not in (0, c.relowner);
+    perform tasker.grant_queue(v_queue, r) from tasker.runtime_roles() r;
     insert into tasker.namespaces (namespace, queue, created_at) values (p_namespace, v_queue, tasker.now());
 end
 $$;

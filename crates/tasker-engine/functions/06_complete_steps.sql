@@ -1,161 +1,163 @@
 -- Recording results and extending leases.
 
--- The delay after attempt number `p_attempt` failed: exponential (base, 2 base, 4 base, ...), linear (base, 2
--- base, 3 base, ...) or fixed, up to the maximum. A random part of up to a quarter is subtracted, so that
--- steps that failed together do not all retry together.
-create or replace function tasker.backoff_delay(p_backoff text, p_base_ms bigint, p_max_ms bigint, p_attempt integer)
-returns interval
-language sql volatile
-return least(
-    p_max_ms::float8,
-    p_base_ms * case p_backoff
-        when 'exponential' then power(2::float8, least(p_attempt - 1, 62))
-        when 'linear' then p_attempt
-        when 'fixed' then 1
-    end) * (1 - random() / 4) * interval '1 millisecond';
-
--- Applies changes of steps to their tasks and dependents. The caller has locked the tasks. The arrays have
--- one element for each step: 1 if it was completed or resolved, and what to add to the task's counters of
--- failed and active steps.
---
--- Dependents of completed steps are counted down and enqueued when they wait for nothing more. Up to `p_take`
--- of them, in `p_namespaces` only, are started for the worker `p_worker_id` at once: their messages are
--- hidden for the length of the lease. Tasks that complete, become blocked or continue change their state.
--- Listeners hear of tasks that came to rest.
---
--- Returns the steps that were handed to the worker, with their messages.
-create or replace function tasker.advance_tasks(
-    p_now timestamptz, p_task_ids uuid[], p_step_nos smallint[],
-    p_completed integer[], p_failed integer[], p_active integer[],
-    p_actor text default null, p_reason text default null,
-    p_worker_id text default null, p_namespaces text[] default '{}', p_take integer default 0,
-    p_lease interval default null
-)
-returns table (task_id uuid, step_no smallint, msg_id bigint)
-language plpgsql as $$
-#variable_conflict use_column
-declare
-    v_resting uuid[];
-    v_namespaces text[];
-    v_ready_tasks uuid[];
-    v_ready_steps smallint[];
-    v_visible_at timestamptz[];
-    v_handed boolean[];
-    v_queued_tasks uuid[];
-    v_queued_steps smallint[];
-    v_msg_ids bigint[];
-begin
-    with changed as materialized (
-        select c.task_id, c.step_no, c.completed, c.failed, c.active, t.template_id, t.namespace, t.priority, t.state,
-               t.total_steps, t.completed_steps, t.failed_steps, t.active_steps
-        from unnest(p_task_ids, p_step_nos, p_completed, p_failed, p_active)
-                 c(task_id, step_no, completed, failed, active)
-        join tasker.tasks t on t.task_id = c.task_id
-    ), counted as (
-        update tasker.steps s
-        set pending_dependencies = n.left_over,
-            state = case when n.left_over > 0 then s.state when n.handed then 'in_progress' else 'enqueued' end,
-            attempts = s.attempts + n.handed::integer,
-            token = case when n.handed then gen_random_uuid() end,
-            due_at = case when n.handed then p_now + p_lease end,
-            started_at = case when n.handed then p_now end,
-            worker_id = case when n.handed then p_worker_id end
-        from (
-            select d.*, d.ready and p_take >= sum(d.ready::integer) over (order by d.task_id, d.step_no) as handed
-            from (
-                select e.task_id, e.step_no, e.namespace, e.priority, w.pending_dependencies - e.n as left_over,
-                       w.pending_dependencies = e.n and e.namespace = any (p_namespaces) as ready
-                from (
-                    select c.task_id, dep.step_no, c.namespace, c.priority, count(*)::smallint as n
-                    from changed c
-                    join tasker.template_steps ts on ts.template_id = c.template_id and ts.step_no = c.step_no,
-                    unnest(ts.dependents) dep(step_no)
-                    where c.completed > 0
-                    group by c.task_id, dep.step_no, c.namespace, c.priority
-                ) e
-                join tasker.steps w on w.task_id = e.task_id and w.step_no = e.step_no
-                where w.state = 'pending'
-            ) d
-        ) n
-        where s.task_id = n.task_id and s.step_no = n.step_no
-        returning s.task_id, s.step_no, n.namespace, n.left_over, n.handed,
-                  case when n.handed then p_now + p_lease
-                       else p_now - n.priority * interval '10 seconds' end as visible_at
-    ), ready as materialized (
-        select c.* from counted c where c.left_over = 0 order by c.task_id, c.step_no
-    ), settled as (
-        update tasker.tasks t
-        set completed_steps = n.completed_steps,
-            failed_steps = n.failed_steps,
-            active_steps = n.active_steps,
-            state = n.state,
-            -- Null if an operator resolves a step before any step has run.
-            started_at = coalesce(t.started_at, p_now),
-            completed_at = case when n.state = 'completed' then p_now end
-        from (
-            select d.*, (case
-                       when d.completed_steps = d.total_steps then 'completed'
-                       when d.active_steps = 0 and d.failed_steps > 0 then 'blocked_by_failures'
-                       else 'in_progress'
-                   end)::tasker.state as state
-            from (
-                select c.task_id, c.state as old_state, c.total_steps,
-                       c.completed_steps + sum(c.completed) as completed_steps,
-                       c.failed_steps + sum(c.failed) as failed_steps,
-                       c.active_steps + sum(c.active)
-                           + (select count(*) from ready r where r.task_id = c.task_id) as active_steps
-                from changed c
-                group by c.task_id, c.state, c.total_steps, c.completed_steps, c.failed_steps, c.active_steps
-                -- Steps that wait for a retry or were released change nothing.
-                having bool_or(c.completed <> 0 or c.failed <> 0)
-            ) d
-        ) n
-        where t.task_id = n.task_id
-        returning t.task_id, n.old_state, t.state
-    ), history as (
-        insert into tasker.transitions (task_id, at, step_no, attempt, from_state, to_state, actor, reason)
-        select r.task_id, p_now, r.step_no, null::smallint, 'pending'::tasker.state, 'enqueued'::tasker.state,
-               null, null
-        from ready r
-        union all
-        select r.task_id, p_now, r.step_no, 1, 'enqueued', 'in_progress', p_worker_id, null from ready r where r.handed
-        union all
-        select t.task_id, p_now, null, null, t.old_state, t.state, p_actor, p_reason
-        from settled t where t.old_state <> t.state
-    )
-    select array(select t.task_id from settled t where t.old_state <> t.state and t.state <> 'in_progress'),
-           array_agg(r.namespace), array_agg(r.task_id), array_agg(r.step_no), array_agg(r.visible_at),
-           array_agg(r.handed)
-    into v_resting, v_namespaces, v_ready_tasks, v_ready_steps, v_visible_at, v_handed
-    from ready r;
-
-    if v_resting <> '{}' then
-        perform tasker.announce(v_resting);
-    end if;
-    if v_ready_tasks is null then
-        return;
-    end if;
-    -- A statement of its own, because a join may skip a function call whose rows it cannot use.
-    select array_agg(q.task_id), array_agg(q.step_no), array_agg(q.msg_id)
-    into v_queued_tasks, v_queued_steps, v_msg_ids
-    from tasker.enqueue(v_namespaces, v_ready_tasks, v_ready_steps, v_visible_at) q;
-    if true = any (v_handed) then
-        return query
-        select q.task_id, q.step_no, q.msg_id
-        from unnest(v_queued_tasks, v_queued_steps, v_msg_ids) q(task_id, step_no, msg_id)
-        join tasker.steps s on s.task_id = q.task_id and s.step_no = q.step_no
-        where s.state = 'in_progress';
-    end if;
-end
-$$;
-
 -- Records a batch of results. A result is accepted only with the token of the lease that holds the step. The
 -- worker may be handed up to `p_take` steps of `p_namespaces` that this made ready.
 --
 -- `refused` holds the positions, from 1, of the results that were not accepted: the lease expired and another
 -- worker holds the step, or an operator cancelled or resolved it. `handed` holds the steps that the worker
 -- must run next.
+--
+-- A few results of the common kind are recorded one by one: steps that completed, each of another task, each
+-- with at most one dependent. All other batches are recorded in sets.
 create or replace function tasker.complete_steps(
+    p_worker_id text, p_namespaces text[], p_take integer, p_lease interval, p_results tasker.step_result[],
+    out refused integer[], out handed tasker.leased_step[]
+)
+language plpgsql as $$
+declare
+    v_few boolean := false;
+begin
+    if cardinality(p_results) <= tasker.few() then
+        select count(*) = cardinality(p_results)
+               and bool_and(r.outcome = 'completed' and cardinality(ts.dependents) <= 1)
+               and count(distinct t.task_id) = cardinality(p_results)
+        into v_few
+        from (
+            select l.task_id, l.template_id from tasker.tasks l
+            where l.task_id = any (array(select r.task_id from unnest(p_results) r)) order by l.task_id for update
+        ) t
+        join unnest(p_results) r on r.task_id = t.task_id
+        join tasker.template_steps ts on ts.template_id = t.template_id and ts.step_no = r.step_no;
+    end if;
+    if v_few then
+        select c.refused, c.handed into refused, handed
+        from tasker.complete_few(p_worker_id, p_namespaces, p_take, p_lease, p_results) c;
+    else
+        select c.refused, c.handed into refused, handed
+        from tasker.complete_many(p_worker_id, p_namespaces, p_take, p_lease, p_results) c;
+    end if;
+end
+$$;
+
+-- Records a few results of the common kind. The message of a step moves on to its dependent. The caller has
+-- locked the tasks.
+create or replace function tasker.complete_few(
+    p_worker_id text, p_namespaces text[], p_take integer, p_lease interval, p_results tasker.step_result[],
+    out refused integer[], out handed tasker.leased_step[]
+)
+language plpgsql as $$
+declare
+    v_now timestamptz := tasker.now();
+    v_nth integer;
+    r tasker.step_result;
+    t record;
+    v_attempt smallint;
+    v_hand boolean;
+    v_ready boolean;
+    v_visible_at timestamptz;
+    v_moved boolean;
+    v_msg_id bigint;
+    v_resting uuid[];
+    v_handed_tasks uuid[] := '{}';
+    v_handed_steps smallint[] := '{}';
+    v_handed_msgs bigint[] := '{}';
+begin
+    refused := '{}';
+    handed := '{}';
+    -- In the common order of locks.
+    for v_nth in select u.nth from unnest(p_results) with ordinality u(a, b, task_id, c, d, e, f, nth) order by u.task_id
+    loop
+        r := p_results[v_nth];
+        update tasker.steps s
+        set state = 'completed', token = null, due_at = null, completed_at = v_now,
+            result = coalesce(r.payload, 'null'), error = null
+        where s.task_id = r.task_id and s.step_no = r.step_no and s.token = r.token
+        returning s.attempts into v_attempt;
+        if not found then
+            refused := refused || v_nth;
+            continue;
+        end if;
+
+        select tt.namespace, tt.priority, tt.state as old_state, ts.dependents[1] as next, tt.active_steps - 1 as active,
+               tt.completed_steps + 1 = tt.total_steps as finished, tt.failed_steps > 0 as failed, null::tasker.state as state
+        into t
+        from tasker.tasks tt
+        join tasker.template_steps ts on ts.template_id = tt.template_id and ts.step_no = r.step_no
+        where tt.task_id = r.task_id;
+
+        v_ready := false;
+        if t.next is not null then
+            v_hand := t.namespace = any (p_namespaces) and cardinality(v_handed_tasks) < p_take;
+            update tasker.steps s
+            set pending_dependencies = s.pending_dependencies - 1,
+                state = case when s.pending_dependencies > 1 then s.state when v_hand then 'in_progress'
+                             else 'enqueued' end,
+                attempts = s.attempts + n.handed::integer,
+                token = case when n.handed then gen_random_uuid() end,
+                due_at = case when n.handed then v_now + p_lease end,
+                started_at = case when n.handed then v_now end,
+                worker_id = case when n.handed then p_worker_id end
+            from (select l.pending_dependencies = 1 and v_hand as handed from tasker.steps l
+                  where l.task_id = r.task_id and l.step_no = t.next) n
+            where s.task_id = r.task_id and s.step_no = t.next and s.state = 'pending'
+            returning s.pending_dependencies = 0 into v_ready;
+        end if;
+
+        if v_ready then
+            v_visible_at := case when v_hand then v_now + p_lease else v_now - t.priority * interval '10 seconds' end;
+            execute format('select tasker_queues.%I($1, $2, $3, $4, $5)', tasker.queue_function('move', t.namespace))
+            into v_moved using r.msg_id, r.task_id, r.step_no, t.next, v_visible_at;
+            if v_moved then
+                v_msg_id := r.msg_id;
+                perform tasker.wake(t.namespace, array[v_visible_at]);
+            else
+                select q.msg_id into v_msg_id
+                from tasker.enqueue(array[t.namespace], array[r.task_id], array[t.next], array[v_visible_at]) q;
+            end if;
+            if v_hand then
+                v_handed_tasks := v_handed_tasks || r.task_id;
+                v_handed_steps := v_handed_steps || t.next;
+                v_handed_msgs := v_handed_msgs || v_msg_id;
+            end if;
+        else
+            execute format('select tasker_queues.%I($1, $2, $3)', tasker.queue_function('delete', r.namespace))
+            using array[r.msg_id], array[r.task_id], array[r.step_no];
+        end if;
+
+        t.active := t.active + coalesce(v_ready, false)::integer;
+        t.state := case
+            when t.finished then 'completed' when t.active = 0 and t.failed then 'blocked_by_failures'
+            else 'in_progress' end;
+        update tasker.tasks tt
+        set completed_steps = tt.completed_steps + 1, active_steps = t.active, state = t.state,
+            completed_at = case when t.finished then v_now end
+        where tt.task_id = r.task_id;
+        insert into tasker.transitions (task_id, at, step_no, attempt, from_state, to_state, actor)
+        select r.task_id, v_now, r.step_no, v_attempt, 'in_progress'::tasker.state, 'completed'::tasker.state, p_worker_id
+        union all
+        select r.task_id, v_now, t.next, case when v_hand then 1::smallint end, 'pending',
+               (case when v_hand then 'in_progress' else 'enqueued' end)::tasker.state,
+               case when v_hand then p_worker_id end
+        where v_ready
+        union all
+        select r.task_id, v_now, null, null, t.old_state, t.state, null where t.state <> t.old_state;
+        if t.state <> t.old_state and t.state <> 'in_progress' then
+            v_resting := v_resting || r.task_id;
+        end if;
+    end loop;
+
+    if cardinality(refused) > 1 then
+        refused := array(select n from unnest(refused) n order by n);
+    end if;
+    perform tasker.announce(v_resting);
+    if v_handed_tasks <> '{}' then
+        handed := array(select d from tasker.leased_steps(v_handed_tasks, v_handed_steps, v_handed_msgs, null) d);
+    end if;
+end
+$$;
+
+-- Records any batch of results, in sets.
+create or replace function tasker.complete_many(
     p_worker_id text, p_namespaces text[], p_take integer, p_lease interval, p_results tasker.step_result[],
     out refused integer[], out handed tasker.leased_step[]
 )

@@ -23,7 +23,7 @@ declare
           and c.relowner = (select t.relowner from pg_class t where t.oid = 'tasker.tasks'::regclass)
         order by n.nspname = 'public' desc limit 1);
 begin
-    execute format('grant usage on schema tasker, pgmq to %s', p_role);
+    execute format('grant usage on schema tasker, tasker_queues, pgmq to %s', p_role);
     execute format('grant select, insert, update, delete on all tables in schema tasker to %s', p_role);
     execute format('revoke update on tasker.transitions, tasker.task_templates, tasker.template_steps from %s', p_role);
     execute format('revoke insert, update, delete on tasker.installation from %s', p_role);
@@ -41,4 +41,14 @@ end
 $$;
 
 revoke execute on function
-    tasker.ensure_namespace(text), tasker.grant_queue(text, regrole), tasker.grant_runtime(regrole) from public;
+    tasker.ensure_namespace(text), tasker.create_queue_functions(text), tasker.grant_queue(text, regrole),
+    tasker.grant_runtime(regrole) from public;
+
+-- The runtime roles: the roles other than the owner that can change steps.
+create or replace function tasker.runtime_roles() returns setof regrole
+language sql stable set search_path = pg_catalog, pg_temp
+begin atomic
+    select a.grantee::regrole
+    from pg_class c, aclexplode(c.relacl) a
+    where c.oid = 'tasker.steps'::regclass and a.privilege_type = 'UPDATE' and a.grantee not in (0, c.relowner);
+end;

@@ -31,10 +31,12 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
 /// The functions of schema `tasker`, in reading order.
 const FUNCTIONS: &[&str] = &[
     include_str!("../functions/01_overview.sql"),
+    include_str!("../functions/01_valid_rows.sql"),
     include_str!("../functions/02_templates.sql"),
     include_str!("../functions/03_messages.sql"),
     include_str!("../functions/04_create_tasks.sql"),
     include_str!("../functions/05_start_steps.sql"),
+    include_str!("../functions/06_advance_tasks.sql"),
     include_str!("../functions/06_complete_steps.sql"),
     include_str!("../functions/07_operate.sql"),
     include_str!("../functions/08_workers.sql"),
@@ -147,14 +149,12 @@ async fn install_functions(pool: &PgPool) -> Result<(), MigrateError> {
          begin
              for v_function in
                  select p.oid from pg_proc p
-                 where p.pronamespace = 'tasker'::regnamespace and p.xmin <> pg_current_xact_id()::xid
+                 where p.pronamespace in ('tasker'::regnamespace, 'tasker_queues'::regnamespace)
+                   and p.xmin <> pg_current_xact_id()::xid
              loop
                  execute format('drop function %s', v_function);
              end loop;
-             perform tasker.grant_runtime(a.grantee::regrole)
-             from pg_class c, aclexplode(c.relacl) a
-             where c.oid = 'tasker.steps'::regclass and a.privilege_type = 'UPDATE'
-               and a.grantee not in (0, c.relowner);
+             perform tasker.grant_runtime(r) from tasker.runtime_roles() r;
          end
          $$",
     )

@@ -64,7 +64,7 @@ fn is_legal_for_steps(from: Option<&str>, to: &str) -> bool {
     matches!(
         (from, to),
         (None, "enqueued")
-            | (Some("pending"), "enqueued")
+            | (Some("pending"), "enqueued" | "in_progress")
             | (Some("enqueued" | "waiting_for_retry" | "in_progress"), "in_progress")
             | (Some("in_progress"), "completed" | "waiting_for_retry" | "failed" | "enqueued")
             | (Some("failed"), "enqueued" | "resolved_manually")

@@ -20,15 +20,28 @@ use crate::history::History;
 use crate::invariants;
 use crate::model::{Claim, Claims, Model};
 use crate::support::database;
+use crate::ways;
 
 const LEASE: Duration = Duration::from_secs(30);
 const LEASE_DELTA: TimeDelta = TimeDelta::seconds(30);
 const WORKER: &str = "worker";
 /// The number of cases, unless `PROPTEST_CASES` is set.
 const CASES: u32 = 50;
+/// As [`CASES`], where every call is made three times.
+const CASES_BOTH_WAYS: u32 = 15;
 
 #[test]
 fn the_engine_matches_the_model() -> Result<()> {
+    replay_cases(CASES, false)
+}
+
+#[test]
+fn few_steps_are_handled_like_many() -> Result<()> {
+    replay_cases(CASES_BOTH_WAYS, true)
+}
+
+/// Replays random cases. `both_ways` says whether each claim and completion is also made both ways and compared.
+fn replay_cases(cases: u32, both_ways: bool) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (postgres, pool) = runtime.block_on(async {
         let postgres = database().await?;
@@ -36,14 +49,16 @@ fn the_engine_matches_the_model() -> Result<()> {
         anyhow::Ok((postgres, pool))
     })?;
     let configured = Config::default();
-    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { configured.cases } else { CASES };
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { configured.cases } else { cases };
     // A failure prints its actions. They are enough to reproduce it.
     let mut runner =
         TestRunner::new(Config { cases, failure_persistence: None, max_shrink_time: 60_000, ..configured });
     let names = Cell::new(0);
     let outcome = runner.run(&case(), |case| {
         let name = format!("t{}", names.replace(names.get() + 1));
-        runtime.block_on(replay(&pool, &name, &case)).map_err(|error| TestCaseError::fail(format!("{error:#}")))
+        runtime
+            .block_on(replay(&pool, &name, &case, both_ways))
+            .map_err(|error| TestCaseError::fail(format!("{error:#}")))
     });
     runtime.block_on(pool.close());
     drop(postgres);
@@ -55,8 +70,8 @@ fn the_engine_matches_the_model() -> Result<()> {
 }
 
 /// Replays a case. Then brings every task to a final state.
-async fn replay(pool: &PgPool, template: &str, case: &Case) -> Result<()> {
-    let mut replay = Replay::new(pool, template, case).await?;
+async fn replay(pool: &PgPool, template: &str, case: &Case, both_ways: bool) -> Result<()> {
+    let mut replay = Replay::new(pool, template, case, both_ways).await?;
     for (number, action) in case.actions.iter().enumerate() {
         replay.act(action).await.with_context(|| format!("action {number}, {action:?}"))?;
         replay.check().await.with_context(|| format!("after action {number}, {action:?}"))?;
@@ -73,10 +88,12 @@ struct Replay {
     claims: Vec<StepRef>,
     results: u32,
     template: String,
+    /// Whether each claim and completion is also made both ways and compared.
+    both_ways: bool,
 }
 
 impl Replay {
-    async fn new(pool: &PgPool, template: &str, case: &Case) -> Result<Self> {
+    async fn new(pool: &PgPool, template: &str, case: &Case, both_ways: bool) -> Result<Self> {
         let engine = Engine::new(pool.clone());
         let mut templates = Vec::new();
         for (namespace, graph) in NAMESPACES.iter().zip(&case.graphs) {
@@ -93,6 +110,7 @@ impl Replay {
             claims: Vec::new(),
             results: 0,
             template: template.to_owned(),
+            both_ways,
         };
         replay.advance_clock(0).await?;
         Ok(replay)
@@ -154,6 +172,13 @@ impl Replay {
 
     /// Claims steps, and gives the model the steps whose messages were read. Returns the number of these steps.
     async fn claim(&mut self, namespaces: &[usize], limit: u32) -> Result<usize> {
+        if self.both_ways {
+            let call = async || {
+                let steps = self.engine.start_steps(WORKER, &names_of(namespaces), limit, LEASE, &[]).await?;
+                Ok(by_key(steps))
+            };
+            ways::compare(self.engine.pool(), call).await?;
+        }
         let before = facts::messages(self.engine.pool()).await?;
         let steps = self.engine.start_steps(WORKER, &names_of(namespaces), limit, LEASE, &[]).await?;
         let after = facts::messages(self.engine.pool()).await?;
@@ -192,6 +217,14 @@ impl Replay {
     }
 
     async fn complete(&mut self, results: &[StepResult], namespaces: &[usize], take: u32) -> Result<()> {
+        if self.both_ways {
+            let call = async || {
+                let names = names_of(namespaces);
+                let completion = self.engine.complete_steps(WORKER, &names, take, LEASE, results).await?;
+                Ok((completion.refused, by_key(completion.handed)))
+            };
+            ways::compare(self.engine.pool(), call).await?;
+        }
         let mut completion = self.engine.complete_steps(WORKER, &names_of(namespaces), take, LEASE, results).await?;
         let (refused, handed) = self.model.complete(results, namespaces, usize::try_from(take)?, LEASE_DELTA);
         completion.refused.sort_unstable();
@@ -311,6 +344,16 @@ impl Replay {
             Outcome::Released => StepOutcome::Released,
         }
     }
+}
+
+/// Steps in the order of their keys, without what the database draws.
+fn by_key(mut steps: Vec<ClaimedStep>) -> Vec<ClaimedStep> {
+    for step in &mut steps {
+        step.token = Uuid::nil();
+        step.msg_id = 0;
+    }
+    steps.sort_by_key(|step| (step.task_id, step.step_no));
+    steps
 }
 
 fn names_of(namespaces: &[usize]) -> Vec<String> {
