@@ -93,9 +93,9 @@ impl Http {
         self.request(Method::POST, path)
     }
 
-    /// Like [`Http::get`], if the server may take `wait` to respond.
-    pub(crate) fn get_after(&self, path: &[&str], wait: Duration) -> RequestBuilder {
-        self.get(path).query(&[("wait", duration_text(wait))]).timeout(self.timeout.saturating_add(wait))
+    /// Asks the server to wait before it responds.
+    pub(crate) fn wait(&self, request: RequestBuilder, wait: Duration) -> RequestBuilder {
+        request.query(&[("wait", duration_text(wait))]).timeout(self.timeout.saturating_add(wait))
     }
 
     /// Sends the request that `make` creates, and reads the response.

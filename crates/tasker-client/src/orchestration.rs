@@ -24,6 +24,15 @@ pub trait OrchestrationApiClient: Sync {
     /// Creates a task, or returns the existing one if the same request was made before with the same idempotency key.
     fn create_task(&self, task: &CreateTask) -> impl Future<Output = Result<TaskSummary, ClientError>> + Send;
 
+    /// Creates a task and returns it with its steps as soon as it is at rest, and after `wait` at the latest. This saves
+    /// a request. If the connection breaks, the caller does not know the task: set an idempotency key, and
+    /// call again.
+    fn create_task_and_wait(
+        &self,
+        task: &CreateTask,
+        wait: Duration,
+    ) -> impl Future<Output = Result<TaskDetail, ClientError>> + Send;
+
     /// Returns a task with its steps, as it is now.
     fn get_task(&self, task_uuid: Uuid) -> impl Future<Output = Result<TaskDetail, ClientError>> + Send;
 
@@ -185,8 +194,12 @@ impl OrchestrationClient {
 
 impl OrchestrationApiClient for OrchestrationClient {
     async fn create_task(&self, task: &CreateTask) -> Result<TaskSummary, ClientError> {
-        let repeat = if task.idempotency_key.is_some() { Repeat::Safe } else { Repeat::Never };
-        self.http.send(repeat, || self.http.post(&["v1", "tasks"]).json(task)).await
+        self.http.send(repeat_of(task), || self.http.post(&["v1", "tasks"]).json(task)).await
+    }
+
+    async fn create_task_and_wait(&self, task: &CreateTask, wait: Duration) -> Result<TaskDetail, ClientError> {
+        let request = || self.http.wait(self.http.post(&["v1", "tasks"]), wait).json(task);
+        self.http.send(repeat_of(task), request).await
     }
 
     async fn get_task(&self, task_uuid: Uuid) -> Result<TaskDetail, ClientError> {
@@ -195,7 +208,7 @@ impl OrchestrationApiClient for OrchestrationClient {
 
     async fn get_task_at_rest(&self, task_uuid: Uuid, wait: Duration) -> Result<TaskDetail, ClientError> {
         let task_uuid = task_uuid.to_string();
-        self.http.send(Repeat::Safe, || self.http.get_after(&["v1", "tasks", &task_uuid], wait)).await
+        self.http.send(Repeat::Safe, || self.http.wait(self.http.get(&["v1", "tasks", &task_uuid]), wait)).await
     }
 
     async fn list_tasks(&self, filter: &ListTasks) -> Result<TaskList, ClientError> {
@@ -276,4 +289,9 @@ impl OrchestrationApiClient for OrchestrationClient {
     async fn health(&self) -> Result<Health, ClientError> {
         self.http.health().await
     }
+}
+
+/// Creating a task twice is safe if it has an idempotency key.
+fn repeat_of(task: &CreateTask) -> Repeat {
+    if task.idempotency_key.is_some() { Repeat::Safe } else { Repeat::Never }
 }

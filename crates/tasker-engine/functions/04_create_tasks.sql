@@ -22,6 +22,16 @@ declare
     v_root_steps smallint[];
     v_visible_at timestamptz[];
 begin
+    if cardinality(p_task_ids) = 1 and p_idempotency_keys[1] is null and tasker.short_way() then
+        ordinal := 1;
+        task_id := p_task_ids[1];
+        created_at := v_now;
+        outcome := tasker.create_task(
+            v_now, p_task_ids[1], p_template_ids[1], p_latest[1], p_contexts[1], p_priorities[1], p_tags[1]);
+        return next;
+        return;
+    end if;
+
     -- In the order of the idempotency keys, so that batches that share keys cannot deadlock.
     with created as (
         insert into tasker.tasks (
@@ -78,5 +88,51 @@ begin
     from unnest(p_task_ids, p_idempotency_keys, p_request_hashes) with ordinality
              r(task_id, idempotency_key, request_hash, ordinal)
     left join tasker.tasks e on e.idempotency_key = r.idempotency_key;
+end
+$$;
+
+-- Creates one task without an idempotency key, the short way. Returns the outcome.
+create or replace function tasker.create_task(
+    p_now timestamptz, p_task_id uuid, p_template_id bigint, p_latest boolean, p_context jsonb, p_priority smallint,
+    p_tags jsonb
+)
+returns text
+language plpgsql as $$
+declare
+    t record;
+    v_roots smallint[];
+    v_visible_at timestamptz := p_now - p_priority * interval '10 seconds';
+begin
+    select tt.namespace, tt.total_steps, tt.root_steps into t
+    from tasker.task_templates tt
+    where tt.template_id = p_template_id and (not p_latest or tt.template_id = (
+        select l.template_id from tasker.task_templates l
+        where l.namespace = tt.namespace and l.name = tt.name
+        order by l.version_key desc limit 1));
+    if not found then
+        return 'outdated';
+    end if;
+    insert into tasker.tasks (
+        task_id, template_id, created_at, state, priority, total_steps, active_steps, namespace, tags, context)
+    values (
+        p_task_id, p_template_id, p_now, 'pending', p_priority, t.total_steps, t.root_steps, t.namespace, p_tags,
+        p_context);
+    with created as (
+        insert into tasker.steps as s (task_id, step_no, pending_dependencies, state)
+        select p_task_id, ts.step_no, cardinality(ts.dependencies),
+               (case when ts.dependencies = '{}' then 'enqueued' else 'pending' end)::tasker.state
+        from tasker.template_steps ts where ts.template_id = p_template_id
+        returning s.step_no, s.state
+    )
+    select array_agg(c.step_no order by c.step_no) into v_roots from created c where c.state = 'enqueued';
+    insert into tasker.transitions (task_id, at, step_no, to_state)
+    select p_task_id, p_now, null::smallint, 'pending'::tasker.state
+    union all
+    select p_task_id, p_now, n, 'enqueued' from unnest(v_roots) n;
+    execute format('select tasker_queues.%I($1, $2, $3)', tasker.queue_function('send', t.namespace))
+    using array_fill(p_task_id, array[t.root_steps::integer]), v_roots,
+          array_fill(v_visible_at, array[t.root_steps::integer]);
+    perform tasker.wake(t.namespace, array[v_visible_at]);
+    return 'created';
 end
 $$;

@@ -12,12 +12,37 @@ begin
 end
 $$;
 
--- Up to this many steps are started or completed one by one, with statements by key. More are started or
--- completed in sets. Starting a set-based statement costs more than running a small one, and from about five
--- steps on sets are faster. A test does everything both ways and compares all tables.
-create or replace function tasker.few() returns integer
+-- Whether a single task, or a single step of the common kind, is created, started and completed the short way.
+-- The test that compares both ways replaces this function.
+create or replace function tasker.short_way() returns boolean
 language sql immutable parallel safe
-return 4;
+return true;
+
+-- All that a worker needs to run a step that it has just claimed.
+create or replace function tasker.leased_step(
+    p_task_id uuid, p_step_no smallint, p_token uuid, p_msg_id bigint, p_namespace text, p_template_id bigint,
+    p_context jsonb, p_attempt smallint, p_waited_seconds double precision
+)
+returns tasker.leased_step
+language plpgsql stable as $$
+declare
+    v_leased tasker.leased_step;
+begin
+    select p_task_id, p_step_no, p_token, p_msg_id, p_namespace, tt.name, tt.version, ts.name, ts.callable,
+           ts.initialization, p_context,
+           case when ts.dependencies = '{}' then '{}'::json else (
+               select json_object_agg(ds.name, d.result)
+               from tasker.steps d
+               join tasker.template_steps ds on ds.template_id = p_template_id and ds.step_no = d.step_no
+               where d.task_id = p_task_id and d.step_no = any (ts.dependencies)) end,
+           p_attempt, ts.max_attempts, ts.timeout_seconds, p_waited_seconds
+    into v_leased
+    from tasker.template_steps ts
+    join tasker.task_templates tt on tt.template_id = ts.template_id
+    where ts.template_id = p_template_id and ts.step_no = p_step_no;
+    return v_leased;
+end
+$$;
 
 -- All that a worker needs to run the steps that it has just claimed.
 create or replace function tasker.leased_steps(
@@ -72,6 +97,7 @@ declare
     v_lock uuid[];
     v_steps tasker.read_step[];
     v_full boolean;
+    v_started tasker.leased_step;
 begin
     perform set_config('synchronous_commit', 'off', true);
 
@@ -89,9 +115,12 @@ begin
             v_read := v_read || v_found;
         end loop;
         exit when v_read = '{}';
-        if cardinality(v_read) <= tasker.few() and tasker.are_enqueued(v_read) then
-            return query select s.* from tasker.start_few(p_worker_id, v_now, v_lease_end, v_read) s;
-            return;
+        if cardinality(v_read) = 1 and tasker.short_way() then
+            v_started := tasker.start_step(p_worker_id, v_now, v_lease_end, v_read[1]);
+            if v_started.token is not null then
+                return next v_started;
+                return;
+            end if;
         end if;
         v_full := cardinality(v_read) >= p_limit;
         if exists (select from unnest(v_read) m where m.task_id is null or m.step_no is null) then
@@ -196,57 +225,41 @@ begin
 end
 $$;
 
--- Whether each message names an enqueued step of its own.
-create or replace function tasker.are_enqueued(p_read tasker.read_message[]) returns boolean
-language plpgsql stable as $$
-begin
-    return (
-        select count(*) = cardinality(p_read) and count(distinct (s.task_id, s.step_no)) = cardinality(p_read)
-        from unnest(p_read) m
-        join tasker.steps s on s.task_id = m.task_id and s.step_no = m.step_no
-        where s.state = 'enqueued');
-end
-$$;
-
--- Starts a few enqueued steps, one by one. A step that is no longer enqueued is left alone: its message is
--- hidden, and the next reader deletes it.
-create or replace function tasker.start_few(
-    p_worker_id text, p_now timestamptz, p_lease_end timestamptz, p_read tasker.read_message[]
+-- Starts the step of a message the short way, if it is enqueued. Otherwise it changes nothing and returns null.
+create or replace function tasker.start_step(
+    p_worker_id text, p_now timestamptz, p_lease_end timestamptz, m tasker.read_message
 )
-returns setof tasker.leased_step
+returns tasker.leased_step
 language plpgsql as $$
 declare
-    m record;
-    v_attempt smallint;
-    v_tasks uuid[] := '{}';
-    v_steps smallint[] := '{}';
-    v_msg_ids bigint[] := '{}';
-    v_waited double precision[] := '{}';
+    t record;
+    s record;
 begin
-    -- In the common order of locks.
-    for m in select distinct u.task_id from unnest(p_read) u order by u.task_id loop
-        update tasker.tasks t set state = 'in_progress', started_at = p_now
-        where t.task_id = m.task_id and t.state = 'pending';
-        if found then
-            insert into tasker.transitions (task_id, at, from_state, to_state, actor)
-            values (m.task_id, p_now, 'pending', 'in_progress', p_worker_id);
-        end if;
-    end loop;
-    for m in select u.* from unnest(p_read) u order by u.task_id, u.step_no loop
-        update tasker.steps s
-        set state = 'in_progress', attempts = s.attempts + 1, due_at = p_lease_end, token = gen_random_uuid(),
-            worker_id = p_worker_id, started_at = p_now
-        where s.task_id = m.task_id and s.step_no = m.step_no and s.state = 'enqueued'
-        returning s.attempts into v_attempt;
-        continue when not found;
-        insert into tasker.transitions (task_id, at, step_no, attempt, from_state, to_state, actor)
-        values (m.task_id, p_now, m.step_no, v_attempt, 'enqueued', 'in_progress', p_worker_id);
-        v_tasks := v_tasks || m.task_id;
-        v_steps := v_steps || m.step_no;
-        v_msg_ids := v_msg_ids || m.msg_id;
-        v_waited := v_waited || extract(epoch from p_now - m.visible_at)::double precision;
-    end loop;
-    return query select s.* from tasker.leased_steps(v_tasks, v_steps, v_msg_ids, v_waited) s;
+    -- A task that is pending begins now, so it is locked first.
+    select tt.state, tt.template_id, tt.namespace, tt.context into t
+    from tasker.tasks tt where tt.task_id = m.task_id and tt.state = 'pending' for update;
+    if not found then
+        select tt.state, tt.template_id, tt.namespace, tt.context into t from tasker.tasks tt where tt.task_id = m.task_id;
+    end if;
+    update tasker.steps st
+    set state = 'in_progress', attempts = st.attempts + 1, due_at = p_lease_end, token = gen_random_uuid(),
+        worker_id = p_worker_id, started_at = p_now
+    where st.task_id = m.task_id and st.step_no = m.step_no and st.state = 'enqueued'
+    returning st.attempts, st.token into s;
+    if not found then
+        return null;
+    end if;
+    if t.state = 'pending' then
+        update tasker.tasks tt set state = 'in_progress', started_at = p_now where tt.task_id = m.task_id;
+    end if;
+    insert into tasker.transitions (task_id, at, step_no, attempt, from_state, to_state, actor)
+    select m.task_id, p_now, null::smallint, null::smallint, t.state, 'in_progress'::tasker.state, p_worker_id
+    where t.state = 'pending'
+    union all
+    select m.task_id, p_now, m.step_no, s.attempts, 'enqueued', 'in_progress', p_worker_id;
+    return tasker.leased_step(
+        m.task_id, m.step_no, s.token, m.msg_id, t.namespace, t.template_id, t.context, s.attempts,
+        extract(epoch from p_now - m.visible_at)::double precision);
 end
 $$;
 

@@ -7,157 +7,124 @@
 -- worker holds the step, or an operator cancelled or resolved it. `handed` holds the steps that the worker
 -- must run next.
 --
--- A few results of the common kind are recorded one by one: steps that completed, each of another task, each
--- with at most one dependent. All other batches are recorded in sets.
+-- There are two ways. A single result of the common kind goes the short way, by key. All others go in sets: to
+-- start such a statement costs more than the whole short way, but it serves a whole batch. A test does
+-- everything both ways and compares all tables.
 create or replace function tasker.complete_steps(
     p_worker_id text, p_namespaces text[], p_take integer, p_lease interval, p_results tasker.step_result[],
     out refused integer[], out handed tasker.leased_step[]
 )
 language plpgsql as $$
-declare
-    v_few boolean := false;
 begin
-    if cardinality(p_results) <= tasker.few() then
-        select count(*) = cardinality(p_results)
-               and bool_and(r.outcome = 'completed' and cardinality(ts.dependents) <= 1)
-               and count(distinct t.task_id) = cardinality(p_results)
-        into v_few
-        from (
-            select l.task_id, l.template_id from tasker.tasks l
-            where l.task_id = any (array(select r.task_id from unnest(p_results) r)) order by l.task_id for update
-        ) t
-        join unnest(p_results) r on r.task_id = t.task_id
-        join tasker.template_steps ts on ts.template_id = t.template_id and ts.step_no = r.step_no;
+    if cardinality(p_results) = 1 and tasker.short_way() then
+        select c.refused, c.handed into refused, handed
+        from tasker.complete_step(p_worker_id, p_namespaces, p_take, p_lease, p_results[1]) c;
     end if;
-    if v_few then
+    if refused is null then
         select c.refused, c.handed into refused, handed
-        from tasker.complete_few(p_worker_id, p_namespaces, p_take, p_lease, p_results) c;
-    else
-        select c.refused, c.handed into refused, handed
-        from tasker.complete_many(p_worker_id, p_namespaces, p_take, p_lease, p_results) c;
+        from tasker.complete_batch(p_worker_id, p_namespaces, p_take, p_lease, p_results) c;
     end if;
 end
 $$;
 
--- Records a few results of the common kind. The message of a step moves on to its dependent. The caller has
--- locked the tasks.
-create or replace function tasker.complete_few(
-    p_worker_id text, p_namespaces text[], p_take integer, p_lease interval, p_results tasker.step_result[],
+-- Records the result of a completed step that has at most one dependent. The message moves on to the
+-- dependent. For any other result it changes nothing and returns null.
+create or replace function tasker.complete_step(
+    p_worker_id text, p_namespaces text[], p_take integer, p_lease interval, r tasker.step_result,
     out refused integer[], out handed tasker.leased_step[]
 )
 language plpgsql as $$
 declare
     v_now timestamptz := tasker.now();
-    v_nth integer;
-    r tasker.step_result;
     t record;
     v_attempt smallint;
     v_hand boolean;
-    v_ready boolean;
+    v_ready boolean := false;
+    v_token uuid;
+    v_msg_id bigint := r.msg_id;
     v_visible_at timestamptz;
     v_moved boolean;
-    v_msg_id bigint;
-    v_resting uuid[];
-    v_handed_tasks uuid[] := '{}';
-    v_handed_steps smallint[] := '{}';
-    v_handed_msgs bigint[] := '{}';
 begin
+    select tt.template_id, tt.namespace, tt.context, tt.state as old_state, ts.dependents,
+           tt.completed_steps + 1 = tt.total_steps as finished, tt.active_steps - 1 as active_steps, tt.failed_steps,
+           tt.state, tt.priority
+    into t
+    from tasker.tasks tt
+    join tasker.template_steps ts on ts.template_id = tt.template_id and ts.step_no = r.step_no
+    where tt.task_id = r.task_id for update of tt;
+    if r.outcome <> 'completed' or cardinality(t.dependents) > 1 then
+        return;
+    end if;
     refused := '{}';
     handed := '{}';
-    -- In the common order of locks.
-    for v_nth in select u.nth from unnest(p_results) with ordinality u(a, b, task_id, c, d, e, f, nth) order by u.task_id
-    loop
-        r := p_results[v_nth];
-        update tasker.steps s
-        set state = 'completed', token = null, due_at = null, completed_at = v_now,
-            result = coalesce(r.payload, 'null'), error = null
-        where s.task_id = r.task_id and s.step_no = r.step_no and s.token = r.token
-        returning s.attempts into v_attempt;
-        if not found then
-            refused := refused || v_nth;
-            continue;
-        end if;
 
-        select tt.namespace, tt.priority, tt.state as old_state, ts.dependents[1] as next, tt.active_steps - 1 as active,
-               tt.completed_steps + 1 = tt.total_steps as finished, tt.failed_steps > 0 as failed, null::tasker.state as state
-        into t
-        from tasker.tasks tt
-        join tasker.template_steps ts on ts.template_id = tt.template_id and ts.step_no = r.step_no
-        where tt.task_id = r.task_id;
-
-        v_ready := false;
-        if t.next is not null then
-            v_hand := t.namespace = any (p_namespaces) and cardinality(v_handed_tasks) < p_take;
-            update tasker.steps s
-            set pending_dependencies = s.pending_dependencies - 1,
-                state = case when s.pending_dependencies > 1 then s.state when v_hand then 'in_progress'
-                             else 'enqueued' end,
-                attempts = s.attempts + n.handed::integer,
-                token = case when n.handed then gen_random_uuid() end,
-                due_at = case when n.handed then v_now + p_lease end,
-                started_at = case when n.handed then v_now end,
-                worker_id = case when n.handed then p_worker_id end
-            from (select l.pending_dependencies = 1 and v_hand as handed from tasker.steps l
-                  where l.task_id = r.task_id and l.step_no = t.next) n
-            where s.task_id = r.task_id and s.step_no = t.next and s.state = 'pending'
-            returning s.pending_dependencies = 0 into v_ready;
-        end if;
-
-        if v_ready then
-            v_visible_at := case when v_hand then v_now + p_lease else v_now - t.priority * interval '10 seconds' end;
-            execute format('select tasker_queues.%I($1, $2, $3, $4, $5)', tasker.queue_function('move', t.namespace))
-            into v_moved using r.msg_id, r.task_id, r.step_no, t.next, v_visible_at;
-            if v_moved then
-                v_msg_id := r.msg_id;
-                perform tasker.wake(t.namespace, array[v_visible_at]);
-            else
-                select q.msg_id into v_msg_id
-                from tasker.enqueue(array[t.namespace], array[r.task_id], array[t.next], array[v_visible_at]) q;
-            end if;
-            if v_hand then
-                v_handed_tasks := v_handed_tasks || r.task_id;
-                v_handed_steps := v_handed_steps || t.next;
-                v_handed_msgs := v_handed_msgs || v_msg_id;
-            end if;
-        else
-            execute format('select tasker_queues.%I($1, $2, $3)', tasker.queue_function('delete', r.namespace))
-            using array[r.msg_id], array[r.task_id], array[r.step_no];
-        end if;
-
-        t.active := t.active + coalesce(v_ready, false)::integer;
-        t.state := case
-            when t.finished then 'completed' when t.active = 0 and t.failed then 'blocked_by_failures'
-            else 'in_progress' end;
-        update tasker.tasks tt
-        set completed_steps = tt.completed_steps + 1, active_steps = t.active, state = t.state,
-            completed_at = case when t.finished then v_now end
-        where tt.task_id = r.task_id;
-        insert into tasker.transitions (task_id, at, step_no, attempt, from_state, to_state, actor)
-        select r.task_id, v_now, r.step_no, v_attempt, 'in_progress'::tasker.state, 'completed'::tasker.state, p_worker_id
-        union all
-        select r.task_id, v_now, t.next, case when v_hand then 1::smallint end, 'pending',
-               (case when v_hand then 'in_progress' else 'enqueued' end)::tasker.state,
-               case when v_hand then p_worker_id end
-        where v_ready
-        union all
-        select r.task_id, v_now, null, null, t.old_state, t.state, null where t.state <> t.old_state;
-        if t.state <> t.old_state and t.state <> 'in_progress' then
-            v_resting := v_resting || r.task_id;
-        end if;
-    end loop;
-
-    if cardinality(refused) > 1 then
-        refused := array(select n from unnest(refused) n order by n);
+    update tasker.steps s
+    set state = 'completed', token = null, due_at = null, completed_at = v_now, result = coalesce(r.payload, 'null'),
+        error = null
+    where s.task_id = r.task_id and s.step_no = r.step_no and s.token = r.token
+    returning s.attempts into v_attempt;
+    if not found then
+        refused := '{1}';
+        return;
     end if;
-    perform tasker.announce(v_resting);
-    if v_handed_tasks <> '{}' then
-        handed := array(select d from tasker.leased_steps(v_handed_tasks, v_handed_steps, v_handed_msgs, null) d);
+
+    if t.dependents <> '{}' then
+        v_hand := p_take > 0 and t.namespace = any (p_namespaces);
+        update tasker.steps s
+        set pending_dependencies = s.pending_dependencies - 1,
+            state = case when s.pending_dependencies > 1 then s.state when v_hand then 'in_progress' else 'enqueued' end,
+            attempts = case when s.pending_dependencies = 1 and v_hand then s.attempts + 1 else s.attempts end,
+            token = case when s.pending_dependencies = 1 and v_hand then gen_random_uuid() end,
+            due_at = case when s.pending_dependencies = 1 and v_hand then v_now + p_lease end,
+            started_at = case when s.pending_dependencies = 1 and v_hand then v_now end,
+            worker_id = case when s.pending_dependencies = 1 and v_hand then p_worker_id end
+        where s.task_id = r.task_id and s.step_no = t.dependents[1] and s.state = 'pending'
+        returning s.pending_dependencies = 0, s.token into v_ready, v_token;
+    end if;
+
+    if v_ready then
+        t.active_steps := t.active_steps + 1;
+        v_visible_at := case when v_hand then v_now + p_lease else v_now - t.priority * interval '10 seconds' end;
+        execute format('select tasker_queues.%I($1, $2, $3, $4, $5)', tasker.queue_function('move', t.namespace))
+        into v_moved using r.msg_id, r.task_id, r.step_no, t.dependents[1], v_visible_at;
+        if not v_moved then
+            select q.msg_id into v_msg_id
+            from tasker.enqueue(array[t.namespace], array[r.task_id], array[t.dependents[1]], array[v_visible_at]) q;
+        elsif not v_hand then
+            perform tasker.wake(t.namespace, array[v_visible_at]);
+        end if;
+    else
+        perform tasker.delete_messages(array[r.namespace], array[r.msg_id], array[r.task_id], array[r.step_no]);
+    end if;
+
+    t.state := case
+        when t.finished then 'completed' when t.active_steps = 0 and t.failed_steps > 0 then 'blocked_by_failures'
+        else 'in_progress' end;
+    update tasker.tasks tt
+    set completed_steps = tt.completed_steps + 1, active_steps = t.active_steps, state = t.state,
+        completed_at = case when t.finished then v_now end
+    where tt.task_id = r.task_id;
+    insert into tasker.transitions (task_id, at, step_no, attempt, from_state, to_state, actor)
+    select r.task_id, v_now, r.step_no, v_attempt, 'in_progress'::tasker.state, 'completed'::tasker.state, p_worker_id
+    union all
+    select r.task_id, v_now, t.dependents[1], case when v_hand then 1::smallint end, 'pending',
+           (case when v_hand then 'in_progress' else 'enqueued' end)::tasker.state, case when v_hand then p_worker_id end
+    where v_ready
+    union all
+    select r.task_id, v_now, null, null, t.old_state, t.state, null where t.state <> t.old_state;
+    if t.state <> t.old_state and t.state <> 'in_progress' then
+        perform tasker.announce(array[r.task_id]);
+    end if;
+
+    if v_ready and v_hand then
+        handed := array[tasker.leased_step(
+            r.task_id, t.dependents[1], v_token, v_msg_id, t.namespace, t.template_id, t.context, 1::smallint, null)];
     end if;
 end
 $$;
 
--- Records any batch of results, in sets.
-create or replace function tasker.complete_many(
+-- Records any batch of results.
+create or replace function tasker.complete_batch(
     p_worker_id text, p_namespaces text[], p_take integer, p_lease interval, p_results tasker.step_result[],
     out refused integer[], out handed tasker.leased_step[]
 )

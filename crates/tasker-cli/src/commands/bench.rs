@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
 use clap::Args;
 use serde::Serialize;
 use sqlx::{Connection, PgConnection};
@@ -25,7 +26,10 @@ const WIDE_STEPS: usize = 52;
 /// Measures, on one PostgreSQL with its default, durable settings:
 ///
 /// - commit: a one-row INSERT of a single client, for comparison;
-/// - latency: a task of three sequential steps, one at a time, from the POST until a long poll returns its completion;
+/// - latency: a task of three sequential steps, one at a time, from the POST until its response with the completed task;
+/// - create, claim, complete, wait: the parts of the latency, which end when the creation begins in the database, the first
+///   step starts, the last step completes, and the response arrives. A part contains the commit of the part before;
+/// - wal, transactions: what such a task costs in the database;
 /// - creation: the POST of a task while many clients create tasks;
 /// - sequential, wide: steps per second at saturation, in tasks of three sequential steps and of 50 parallel steps;
 /// - idle: transactions per second while there is nothing to do.
@@ -82,7 +86,9 @@ impl Command {
         note("commit ...");
         let commit = commits(&mut session, self.samples).await?;
         note("latency ...");
+        let before = Costs::read(&mut session).await?;
         let latency = latencies(&api, self.samples).await?;
+        let costs = before.until(&Costs::read(&mut session).await?, self.samples);
         note("load ...");
         let (mut sequential, mut wide, mut creation) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..self.rounds {
@@ -96,7 +102,13 @@ impl Command {
         }
         Ok(vec![
             Benchmark { name: "commit", unit: "ms", better: "lower", samples: commit },
-            Benchmark { name: "latency", unit: "ms", better: "lower", samples: latency },
+            Benchmark { name: "latency", unit: "ms", better: "lower", samples: latency.total },
+            Benchmark { name: "create", unit: "ms", better: "lower", samples: latency.create },
+            Benchmark { name: "claim", unit: "ms", better: "lower", samples: latency.claim },
+            Benchmark { name: "complete", unit: "ms", better: "lower", samples: latency.complete },
+            Benchmark { name: "wait", unit: "ms", better: "lower", samples: latency.wait },
+            Benchmark { name: "wal", unit: "bytes/task", better: "lower", samples: vec![costs.wal_bytes] },
+            Benchmark { name: "transactions", unit: "1/task", better: "lower", samples: vec![costs.transactions] },
             Benchmark { name: "creation", unit: "ms", better: "lower", samples: creation },
             Benchmark { name: "sequential", unit: "steps/s", better: "higher", samples: sequential },
             Benchmark { name: "wide", unit: "steps/s", better: "higher", samples: wide },
@@ -130,19 +142,67 @@ async fn commits(session: &mut PgConnection, samples: u32) -> Result<Vec<f64>, F
     Ok(took)
 }
 
-/// Times tasks of three steps, one at a time.
-async fn latencies(api: &OrchestrationClient, samples: u32) -> Result<Vec<f64>, Failure> {
-    let mut took = Vec::new();
+/// The latency of tasks, and its parts, in milliseconds.
+#[derive(Default)]
+struct Latency {
+    total: Vec<f64>,
+    create: Vec<f64>,
+    claim: Vec<f64>,
+    complete: Vec<f64>,
+    wait: Vec<f64>,
+}
+
+/// Times tasks of three steps, one at a time. The database has the same clock, because it is on this machine.
+async fn latencies(api: &OrchestrationClient, samples: u32) -> Result<Latency, Failure> {
+    let mut latency = Latency::default();
     for _ in 0..samples {
-        let begun = Instant::now();
-        let task = api.create_task(&noop("sequential_noop")).await?;
-        let task = api.wait_for_task(task.task_uuid, LIMIT).await?;
-        took.push(milliseconds(begun));
-        if task.summary.status != TaskState::Completed {
-            return Err(Failure::failed(format!("task {} is {}", task.summary.task_uuid, task.summary.status)));
+        let begun = Utc::now();
+        let task = api.create_task_and_wait(&noop("sequential_noop"), LIMIT).await?;
+        let ended = Utc::now();
+        let summary = &task.summary;
+        let started = task.steps.iter().filter_map(|step| step.started_at).min();
+        let (TaskState::Completed, Some(started), Some(completed)) = (summary.status, started, summary.completed_at)
+        else {
+            return Err(Failure::failed(format!("task {} is {}", summary.task_uuid, summary.status)));
+        };
+        let between = |from: DateTime<Utc>, to: DateTime<Utc>| (to - from).as_seconds_f64() * 1e3;
+        latency.total.push(between(begun, ended));
+        latency.create.push(between(begun, summary.created_at));
+        latency.claim.push(between(summary.created_at, started));
+        latency.complete.push(between(started, completed));
+        latency.wait.push(between(completed, ended));
+    }
+    Ok(latency)
+}
+
+/// Counters of the database.
+struct Costs {
+    wal_bytes: f64,
+    transactions: f64,
+}
+
+impl Costs {
+    async fn read(session: &mut PgConnection) -> Result<Self, Failure> {
+        // Sessions report their transactions with a delay of up to a second.
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        let (wal_bytes, transactions) = sqlx::query_as(
+            "select (pg_current_wal_insert_lsn() - '0/0')::float8, (xact_commit + xact_rollback)::float8
+             from pg_stat_database where datname = current_database()",
+        )
+        .fetch_one(session)
+        .await
+        .map_err(|error| Failure::failed(tasker_engine::message(&error)))?;
+        Ok(Self { wal_bytes, transactions })
+    }
+
+    /// The costs of each of `tasks` tasks, with a share of what the idle stack does meanwhile.
+    fn until(&self, after: &Self, tasks: u32) -> Self {
+        let each = |before: f64, after: f64| (after - before) / f64::from(tasks);
+        Self {
+            wal_bytes: each(self.wal_bytes, after.wal_bytes),
+            transactions: each(self.transactions, after.transactions),
         }
     }
-    Ok(took)
 }
 
 /// Transactions per second of the whole stack, without those of the measurement.

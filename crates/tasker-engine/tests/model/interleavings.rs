@@ -36,11 +36,11 @@ fn the_engine_matches_the_model() -> Result<()> {
 }
 
 #[test]
-fn few_steps_are_handled_like_many() -> Result<()> {
+fn the_short_way_does_the_same_as_the_sets() -> Result<()> {
     replay_cases(CASES_BOTH_WAYS, true)
 }
 
-/// Replays random cases. `both_ways` says whether each claim and completion is also made both ways and compared.
+/// Replays random cases. `both_ways` says whether each creation, claim and completion is also made both ways and compared.
 fn replay_cases(cases: u32, both_ways: bool) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (postgres, pool) = runtime.block_on(async {
@@ -88,7 +88,7 @@ struct Replay {
     claims: Vec<StepRef>,
     results: u32,
     template: String,
-    /// Whether each claim and completion is also made both ways and compared.
+    /// Whether each creation, claim and completion is also made both ways and compared.
     both_ways: bool,
 }
 
@@ -164,6 +164,10 @@ impl Replay {
                 idempotency: request.key.map(|(key, hash)| (format!("{} {key}", self.template), vec![hash])),
             })
             .collect();
+        if self.both_ways {
+            let call = async || Ok(self.engine.create_tasks(&tasks).await?);
+            ways::compare(self.engine.pool(), call).await?;
+        }
         let outcomes = self.engine.create_tasks(&tasks).await?;
         let expected = self.model.create(&tasks);
         ensure!(outcomes == expected, "created {outcomes:?}, expected {expected:?}");

@@ -1,7 +1,7 @@
 //! The engine's SQL functions against a small model of their promised behaviour.
 //!
 //! `interleavings` replays random actions on random graphs one after another. After each action it compares every row
-//! with the model. `ways` claims and completes few steps one by one and in sets, and compares all tables. `concurrency` performs such actions on many connections at once, and checks that there are no
+//! with the model. `ways` claims and completes single steps the short way and in sets, and compares all tables. `concurrency` performs such actions on many connections at once, and checks that there are no
 //! errors, no deadlocks and no lost results.
 
 mod actions;

@@ -1,4 +1,4 @@
-//! Compares the two ways in which the engine starts and completes few steps: one by one, and in sets.
+//! Compares the two ways in which the engine creates a single task, and starts and completes a single step: the short way, and in sets.
 
 use std::fmt::Debug;
 
@@ -19,9 +19,8 @@ const ROWS: &str = "select jsonb_build_object(
         select jsonb_agg(to_jsonb(m) - 'msg_id' - 'enqueued_at' - 'last_read_at' order by m.namespace, m.message, m.vt)
         from (select 'a' as namespace, * from pgmq.q_model_a union all select 'b', * from pgmq.q_model_b) m))";
 
-/// Replaces the number of steps that are few.
-const NONE_ARE_FEW: &str = "create or replace function tasker.few() returns integer
-    language sql immutable parallel safe return 0";
+const NO_SHORT_WAY: &str = "create or replace function tasker.short_way() returns boolean
+    language sql immutable parallel safe return false";
 
 /// Makes a call both ways, each in a transaction that is rolled back, and compares what it returns and all rows. The pool has
 /// one connection.
@@ -30,9 +29,9 @@ where
     T: Debug + PartialEq,
     F: Future<Output = Result<T>>,
 {
-    let one_by_one = attempt(pool, "", &call).await?;
-    let in_sets = attempt(pool, NONE_ARE_FEW, &call).await?;
-    ensure!(one_by_one == in_sets, "one by one: {one_by_one:#?}\nin sets: {in_sets:#?}");
+    let short = attempt(pool, "", &call).await?;
+    let in_sets = attempt(pool, NO_SHORT_WAY, &call).await?;
+    ensure!(short == in_sets, "the short way: {short:#?}\nin sets: {in_sets:#?}");
     Ok(())
 }
 

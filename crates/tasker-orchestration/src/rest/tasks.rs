@@ -17,7 +17,8 @@ use tasker_api::{
     TaskSummary, TransitionList,
 };
 use tasker_engine::{CreateOutcome, NewTask, Operation, OperationOutcome, TaskFilter};
-use utoipa::IntoParams;
+use tokio::time::Instant;
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::access::Principal;
@@ -27,15 +28,19 @@ use super::state;
 use super::templates;
 use crate::services::metrics::TemplateLabels;
 use crate::services::templates::{CheckedTemplate, TemplateError};
+use crate::services::waiters::Waiter;
 
 /// How often one request tries again because the template has got a newer version.
 const MAX_LOOKS: usize = 5;
 
-/// Creates a task.
-#[utoipa::path(post, path = "/v1/tasks", request_body = CreateTask,
+/// Creates a task. With `wait`, the response shows the task with its steps as soon as it is at rest.
+#[utoipa::path(post, path = "/v1/tasks", params(Wait), request_body = CreateTask,
     responses(
-        (status = 201, body = TaskSummary, description = "The task is stored durably", headers(("Location" = String))),
-        (status = 200, body = TaskSummary, description = "The same request was sent before, with the same key"),
+        (status = 201, body = CreatedTask, description = "The task is stored durably. With `wait`: and it is at rest",
+            headers(("Location" = String))),
+        (status = 202, body = TaskDetail, description = "The task is stored durably, and is not at rest after `wait`",
+            headers(("Location" = String))),
+        (status = 200, body = CreatedTask, description = "The same request was sent before, with the same key"),
         (status = 400, body = Problem), (status = 404, body = Problem, description = "No such template"),
         (status = 409, body = Problem, description = "Another request has used the idempotency key"),
         (status = 413, body = Problem),
@@ -43,10 +48,12 @@ const MAX_LOOKS: usize = 5;
 pub(super) async fn create(
     State(state): State<Arc<state::State>>,
     Extension(principal): Extension<Arc<Principal>>,
+    QueryString(query): QueryString<Wait>,
     JsonBody(request): JsonBody<CreateTask>,
 ) -> Result<Response, ApiError> {
     request.check()?;
     principal.require_namespace(&request.namespace)?;
+    let wait = query.duration(&state)?;
     let idempotency = request.idempotency_key.clone().map(|key| (key, digest(&request)));
     let version = request.version.as_deref();
     let CreateTask { namespace, name, context, priority, tags, .. } = &request;
@@ -68,14 +75,30 @@ pub(super) async fn create(
             tags: tags.clone(),
             idempotency: idempotency.clone(),
         };
+        // Before the creation, because a fast task is at rest before its creator is told.
+        let waiter = wait.map(|_| state.waiters.register(task_id));
+        let at_rest = waiter.as_ref().map(Waiter::at_rest);
         match state.creator.create(task).await? {
             CreateOutcome::Created(created_at) => {
                 state.writability.written();
                 state.metrics.created(&TemplateLabels { namespace: namespace.clone(), template: name.clone() });
-                return Ok(created(&template, task_id, created_at, &request));
+                let (Some(wait), Some(at_rest)) = (wait, at_rest) else {
+                    let summary = created(&template, task_id, created_at, &request);
+                    return Ok((StatusCode::CREATED, location(task_id), Json(summary)).into_response());
+                };
+                let deadline = Instant::now() + wait;
+                first_notice(&state, at_rest, deadline).await;
+                let task = wait_until_rest(&state, task_id, deadline).await?;
+                let status = if task.summary.status.is_at_rest() { StatusCode::CREATED } else { StatusCode::ACCEPTED };
+                return Ok((status, location(task_id), Json(task)).into_response());
             }
             CreateOutcome::Existing(existing) => {
-                return Ok((StatusCode::OK, Json(summary(&state, existing).await?)).into_response());
+                let Some(wait) = wait else {
+                    return Ok((StatusCode::OK, Json(summary(&state, existing).await?)).into_response());
+                };
+                let task = wait_until_rest(&state, existing, Instant::now() + wait).await?;
+                let status = if task.summary.status.is_at_rest() { StatusCode::OK } else { StatusCode::ACCEPTED };
+                return Ok((status, location(existing), Json(task)).into_response());
             }
             CreateOutcome::Conflict(existing) => {
                 let existing = match require_visible(&state, &principal, existing).await {
@@ -94,10 +117,24 @@ pub(super) async fn create(
     Err(ApiError::unavailable("the template changes faster than a task can be created; try again"))
 }
 
-/// The response for a task that was just created. It needs no query.
-fn created(template: &CheckedTemplate, task_id: Uuid, created_at: DateTime<Utc>, request: &CreateTask) -> Response {
+/// The response to a creation: the task, and its steps if the request waited.
+#[derive(ToSchema)]
+#[schema(title = "CreatedTask")]
+#[expect(dead_code, reason = "describes the response")]
+#[serde(untagged)]
+pub(super) enum CreatedTask {
+    Created(TaskSummary),
+    AtRest(TaskDetail),
+}
+
+fn location(task_id: Uuid) -> [(header::HeaderName, String); 1] {
+    [(header::LOCATION, format!("/v1/tasks/{task_id}"))]
+}
+
+/// A task that was just created. It needs no query.
+fn created(template: &CheckedTemplate, task_id: Uuid, created_at: DateTime<Utc>, request: &CreateTask) -> TaskSummary {
     let stored = &template.stored;
-    let summary = TaskSummary {
+    TaskSummary {
         task_uuid: task_id,
         namespace: stored.namespace.clone(),
         name: stored.name.clone(),
@@ -112,8 +149,7 @@ fn created(template: &CheckedTemplate, task_id: Uuid, created_at: DateTime<Utc>,
         created_at,
         started_at: None,
         completed_at: None,
-    };
-    (StatusCode::CREATED, [(header::LOCATION, format!("/v1/tasks/{task_id}"))], Json(summary)).into_response()
+    }
 }
 
 fn check_context(template: &CheckedTemplate, context: &Value) -> Result<(), ApiError> {
@@ -178,28 +214,42 @@ pub(super) async fn get(
 ) -> Result<Json<TaskDetail>, ApiError> {
     // Before the wait: how long it takes would tell whether the task exists.
     require_visible(&state, &principal, task_id).await?;
-    if let Some(wait) = query.wait {
-        let wait = parse_wait(&wait)?.min(state.settings.max_wait());
-        let waiter = state.waiters.register(task_id);
-        let deadline = tokio::time::sleep(wait);
-        tokio::pin!(deadline);
-        loop {
-            let at_rest = waiter.at_rest();
-            if !state.engine.at_rest(&[task_id]).await?.is_empty() {
-                break;
-            }
-            tokio::select! {
-                () = at_rest => {
-                    if state.shutdown.is_cancelled() {
-                        break;
-                    }
-                }
-                () = state.shutdown.cancelled() => break,
-                () = &mut deadline => break,
-            }
-        }
+    match query.duration(&state)? {
+        Some(wait) => wait_until_rest(&state, task_id, Instant::now() + wait).await,
+        None => state.engine.get_task(task_id).await?.ok_or_else(|| no_such_task(task_id)),
     }
-    state.engine.get_task(task_id).await?.map(Json).ok_or_else(|| no_such_task(task_id))
+    .map(Json)
+}
+
+impl Wait {
+    /// How long to wait, if the request says so.
+    fn duration(&self, state: &state::State) -> Result<Option<Duration>, ApiError> {
+        let wait = self.wait.as_deref().map(parse_wait).transpose()?;
+        Ok(wait.map(|wait| wait.min(state.settings.max_wait())))
+    }
+}
+
+/// Returns the task as soon as it is at rest, and as it is at the deadline or when the server shuts down.
+async fn wait_until_rest(state: &state::State, task_id: Uuid, deadline: Instant) -> Result<TaskDetail, ApiError> {
+    let waiter = state.waiters.register(task_id);
+    loop {
+        let at_rest = waiter.at_rest();
+        let task = state.engine.get_task(task_id).await?.ok_or_else(|| no_such_task(task_id))?;
+        let over = Instant::now() >= deadline || state.shutdown.is_cancelled();
+        if over || task.summary.status.is_at_rest() {
+            return Ok(task);
+        }
+        first_notice(state, at_rest, deadline).await;
+    }
+}
+
+/// Waits for a notice, the deadline or the shutdown of the server.
+async fn first_notice(state: &state::State, notice: impl Future<Output = ()>, deadline: Instant) {
+    tokio::select! {
+        () = notice => {}
+        () = state.shutdown.cancelled() => {}
+        () = tokio::time::sleep_until(deadline) => {}
+    }
 }
 
 fn parse_wait(text: &str) -> Result<Duration, ApiError> {
