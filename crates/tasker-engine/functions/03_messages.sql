@@ -61,16 +61,17 @@ begin
 
     execute format($sql$
         create or replace function tasker_queues.%I(
-            p_msg_id bigint, p_task_id uuid, p_from smallint, p_to smallint, p_visible_at timestamptz
+            p_step tasker.step_result, p_next smallint, p_visible_at timestamptz
         ) returns boolean language plpgsql as $$
         begin
             update pgmq.%2$I q
             set vt = p_visible_at, read_ct = 0, enqueued_at = now(),
-                message = jsonb_build_object('task_id', p_task_id, 'step_no', p_to)
+                message = jsonb_build_object('task_id', p_step.task_id, 'step_no', p_next)
             where q.msg_id = (
                 select l.msg_id from pgmq.%2$I l
-                where l.msg_id = p_msg_id
-                  and l.message ->> 'task_id' = p_task_id::text and l.message ->> 'step_no' = p_from::text
+                where l.msg_id = p_step.msg_id
+                  and l.message ->> 'task_id' = p_step.task_id::text
+                  and l.message ->> 'step_no' = p_step.step_no::text
                 for update skip locked);
             return found;
         end

@@ -37,25 +37,26 @@ language plpgsql as $$
 declare
     v_now timestamptz := tasker.now();
     t record;
+    v_state tasker.state;
     v_attempt smallint;
-    v_hand boolean;
     v_ready boolean := false;
     v_token uuid;
-    v_msg_id bigint := r.msg_id;
-    v_visible_at timestamptz;
     v_moved boolean;
+    v_msg_id bigint := r.msg_id;
 begin
-    select tt.template_id, tt.namespace, tt.context, tt.state as old_state, ts.dependents,
-           tt.completed_steps + 1 = tt.total_steps as finished, tt.active_steps - 1 as active_steps, tt.failed_steps,
-           tt.state, tt.priority
+    select d.*, case when d.hand then v_now + p_lease else v_now - d.priority * interval '10 seconds' end as visible_at
     into t
-    from tasker.tasks tt
-    join tasker.template_steps ts on ts.template_id = tt.template_id and ts.step_no = r.step_no
-    where tt.task_id = r.task_id for update of tt;
-    if r.outcome <> 'completed' or cardinality(t.dependents) > 1 then
+    from (
+        select tt.template_id, tt.namespace, tt.context, tt.state, tt.priority, ts.dependents[1] as next,
+               p_take > 0 and tt.namespace = any (p_namespaces) as hand
+        from tasker.tasks tt
+        join tasker.template_steps ts on ts.template_id = tt.template_id and ts.step_no = r.step_no
+        where tt.task_id = r.task_id and r.outcome = 'completed' and cardinality(ts.dependents) <= 1
+        for update of tt
+    ) d;
+    if not found then
         return;
     end if;
-    refused := '{}';
     handed := '{}';
 
     update tasker.steps s
@@ -67,58 +68,62 @@ begin
         refused := '{1}';
         return;
     end if;
+    refused := '{}';
 
-    if t.dependents <> '{}' then
-        v_hand := p_take > 0 and t.namespace = any (p_namespaces);
+    if t.next is not null then
         update tasker.steps s
         set pending_dependencies = s.pending_dependencies - 1,
-            state = case when s.pending_dependencies > 1 then s.state when v_hand then 'in_progress' else 'enqueued' end,
-            attempts = case when s.pending_dependencies = 1 and v_hand then s.attempts + 1 else s.attempts end,
-            token = case when s.pending_dependencies = 1 and v_hand then gen_random_uuid() end,
-            due_at = case when s.pending_dependencies = 1 and v_hand then v_now + p_lease end,
-            started_at = case when s.pending_dependencies = 1 and v_hand then v_now end,
-            worker_id = case when s.pending_dependencies = 1 and v_hand then p_worker_id end
-        where s.task_id = r.task_id and s.step_no = t.dependents[1] and s.state = 'pending'
+            state = case when s.pending_dependencies > 1 then s.state when t.hand then 'in_progress' else 'enqueued' end,
+            attempts = case when s.pending_dependencies = 1 and t.hand then s.attempts + 1 else s.attempts end,
+            token = case when s.pending_dependencies = 1 and t.hand then gen_random_uuid() end,
+            due_at = case when s.pending_dependencies = 1 and t.hand then v_now + p_lease end,
+            started_at = case when s.pending_dependencies = 1 and t.hand then v_now end,
+            worker_id = case when s.pending_dependencies = 1 and t.hand then p_worker_id end
+        where s.task_id = r.task_id and s.step_no = t.next and s.state = 'pending'
         returning s.pending_dependencies = 0, s.token into v_ready, v_token;
     end if;
 
     if v_ready then
-        t.active_steps := t.active_steps + 1;
-        v_visible_at := case when v_hand then v_now + p_lease else v_now - t.priority * interval '10 seconds' end;
-        execute format('select tasker_queues.%I($1, $2, $3, $4, $5)', tasker.queue_function('move', t.namespace))
-        into v_moved using r.msg_id, r.task_id, r.step_no, t.dependents[1], v_visible_at;
+        execute format('select tasker_queues.%I($1, $2, $3)', tasker.queue_function('move', t.namespace))
+        into v_moved using r, t.next, t.visible_at;
         if not v_moved then
             select q.msg_id into v_msg_id
-            from tasker.enqueue(array[t.namespace], array[r.task_id], array[t.dependents[1]], array[v_visible_at]) q;
-        elsif not v_hand then
-            perform tasker.wake(t.namespace, array[v_visible_at]);
+            from tasker.enqueue(array[t.namespace], array[r.task_id], array[t.next], array[t.visible_at]) q;
+        elsif not t.hand then
+            perform tasker.wake(t.namespace, array[t.visible_at]);
         end if;
     else
         perform tasker.delete_messages(array[r.namespace], array[r.msg_id], array[r.task_id], array[r.step_no]);
     end if;
 
-    t.state := case
-        when t.finished then 'completed' when t.active_steps = 0 and t.failed_steps > 0 then 'blocked_by_failures'
-        else 'in_progress' end;
     update tasker.tasks tt
-    set completed_steps = tt.completed_steps + 1, active_steps = t.active_steps, state = t.state,
-        completed_at = case when t.finished then v_now end
-    where tt.task_id = r.task_id;
+    set completed_steps = tt.completed_steps + 1, active_steps = n.active_steps, state = n.state,
+        completed_at = case when n.state = 'completed' then v_now end
+    from (
+        select l.active_steps - 1 + coalesce(v_ready, false)::integer as active_steps, (case
+                   when l.completed_steps + 1 = l.total_steps then 'completed'
+                   when l.active_steps = 1 and v_ready is not true and l.failed_steps > 0 then 'blocked_by_failures'
+                   else 'in_progress'
+               end)::tasker.state as state
+        from tasker.tasks l where l.task_id = r.task_id
+    ) n
+    where tt.task_id = r.task_id
+    returning tt.state into v_state;
     insert into tasker.transitions (task_id, at, step_no, attempt, from_state, to_state, actor)
     select r.task_id, v_now, r.step_no, v_attempt, 'in_progress'::tasker.state, 'completed'::tasker.state, p_worker_id
     union all
-    select r.task_id, v_now, t.dependents[1], case when v_hand then 1::smallint end, 'pending',
-           (case when v_hand then 'in_progress' else 'enqueued' end)::tasker.state, case when v_hand then p_worker_id end
+    select r.task_id, v_now, t.next, case when t.hand then 1::smallint end, 'pending',
+           (case when t.hand then 'in_progress' else 'enqueued' end)::tasker.state, case when t.hand then p_worker_id end
     where v_ready
     union all
-    select r.task_id, v_now, null, null, t.old_state, t.state, null where t.state <> t.old_state;
-    if t.state <> t.old_state and t.state <> 'in_progress' then
+    select r.task_id, v_now, null, null, t.state, v_state, null where v_state <> t.state;
+    if v_state <> t.state and v_state <> 'in_progress' then
         perform tasker.announce(array[r.task_id]);
     end if;
 
-    if v_ready and v_hand then
+    if v_ready and t.hand then
         handed := array[tasker.leased_step(
-            r.task_id, t.dependents[1], v_token, v_msg_id, t.namespace, t.template_id, t.context, 1::smallint, null)];
+            r.task_id, t.next, v_token, v_msg_id, t.namespace, t.template_id, t.context, 1::smallint, null)];
     end if;
 end
 $$;

@@ -92,9 +92,9 @@ statements! {
         "select ", summary_columns!(),
         " from tasker.tasks t join tasker.task_templates tt using (template_id) where t.task_id = $1"
     );
-    GET_TASK = concat!(
+    GET_TASKS = concat!(
         "select ", summary_columns!(), ", t.context, ", steps_column!(),
-        " from tasker.tasks t join tasker.task_templates tt using (template_id) where t.task_id = $1"
+        " from tasker.tasks t join tasker.task_templates tt using (template_id) where t.task_id = any ($1)"
     );
     LIST_STEPS = concat!("select ", steps_column!(), " from tasker.tasks t where t.task_id = $1");
     LIST_TASKS = concat!(
@@ -229,9 +229,18 @@ impl Engine {
     /// # Errors
     /// When the database fails.
     pub async fn get_task(&self, task_id: Uuid) -> sqlx::Result<Option<TaskDetail>> {
-        let row: Option<DetailRow> = sqlx::query_as(GET_TASK).bind(task_id).fetch_optional(&self.pool).await?;
-        row.map(|row| Ok(TaskDetail { summary: summary(row.task)?, context: row.context, steps: row.steps.0 }))
-            .transpose()
+        Ok(self.get_tasks(&[task_id]).await?.pop())
+    }
+
+    /// Returns those of the tasks that exist, with their inputs and steps, from one snapshot.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn get_tasks(&self, task_ids: &[Uuid]) -> sqlx::Result<Vec<TaskDetail>> {
+        let rows: Vec<DetailRow> = sqlx::query_as(GET_TASKS).bind(task_ids).fetch_all(&self.pool).await?;
+        rows.into_iter()
+            .map(|row| Ok(TaskDetail { summary: summary(row.task)?, context: row.context, steps: row.steps.0 }))
+            .collect()
     }
 
     /// Returns the steps of a task in the order of its template. None if the task does not exist.

@@ -29,7 +29,8 @@ const WIDE_STEPS: usize = 52;
 /// - latency: a task of three sequential steps, one at a time, from the POST until its response with the completed task;
 /// - create, claim, complete, wait: the parts of the latency, which end when the creation begins in the database, the first
 ///   step starts, the last step completes, and the response arrives. A part contains the commit of the part before;
-/// - wal, transactions: what such a task costs in the database;
+/// - wal, transactions: what such a task writes in the database, and in how many transactions; one more transaction
+///   reads the completed task;
 /// - creation: the POST of a task while many clients create tasks;
 /// - sequential, wide: steps per second at saturation, in tasks of three sequential steps and of 50 parallel steps;
 /// - idle: transactions per second while there is nothing to do.
@@ -175,7 +176,7 @@ async fn latencies(api: &OrchestrationClient, samples: u32) -> Result<Latency, F
     Ok(latency)
 }
 
-/// Counters of the database.
+/// What the database has written so far.
 struct Costs {
     wal_bytes: f64,
     transactions: f64,
@@ -183,11 +184,10 @@ struct Costs {
 
 impl Costs {
     async fn read(session: &mut PgConnection) -> Result<Self, Failure> {
-        // Sessions report their transactions with a delay of up to a second.
-        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        // Ids of transactions, because the sessions report their statistics late.
         let (wal_bytes, transactions) = sqlx::query_as(
-            "select (pg_current_wal_insert_lsn() - '0/0')::float8, (xact_commit + xact_rollback)::float8
-             from pg_stat_database where datname = current_database()",
+            "select (pg_current_wal_insert_lsn() - '0/0')::float8,
+                    pg_snapshot_xmax(pg_current_snapshot())::text::float8",
         )
         .fetch_one(session)
         .await
@@ -195,7 +195,7 @@ impl Costs {
         Ok(Self { wal_bytes, transactions })
     }
 
-    /// The costs of each of `tasks` tasks, with a share of what the idle stack does meanwhile.
+    /// The costs of each of `tasks` tasks. Includes the heartbeats meanwhile.
     fn until(&self, after: &Self, tasks: u32) -> Self {
         let each = |before: f64, after: f64| (after - before) / f64::from(tasks);
         Self {

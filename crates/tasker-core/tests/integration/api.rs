@@ -38,6 +38,32 @@ impl Plain {
 }
 
 #[tokio::test]
+async fn a_creation_can_wait_for_the_completed_task() -> Result<()> {
+    let stack = Stack::start().await?;
+    let plain = Plain::new(&stack);
+    let body = |key: &str| {
+        json!({ "namespace": "linear_workflow", "name": "mathematical_sequence", "context": { "even_number": 2 },
+                "idempotency_key": key })
+        .to_string()
+    };
+    let key = uuid::Uuid::new_v4().to_string();
+    let (status, task) = plain.post("/v1/tasks?wait=30s", body(&key)).await?;
+    assert_eq!(status, StatusCode::CREATED, "{task}");
+    assert_eq!(task["status"], "completed");
+    assert_eq!(task["steps"][3]["status"], "completed", "{task}");
+    // The same request again finds the completed task.
+    let (status, again) = plain.post("/v1/tasks?wait=30s", body(&key)).await?;
+    assert_eq!((status, &again), (StatusCode::OK, &task));
+    // No time to wait: the task as it is.
+    let (status, soon) = plain.post("/v1/tasks?wait=0s", body(&uuid::Uuid::new_v4().to_string())).await?;
+    assert!(status == StatusCode::ACCEPTED || soon["status"] == "completed", "{status} {soon}");
+    assert_eq!(soon["steps"].as_array().map(Vec::len), Some(4), "{soon}");
+    let (status, problem) = plain.post("/v1/tasks?wait=soon", body("k")).await?;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{problem}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_task_has_the_documented_shape() -> Result<()> {
     let stack = Stack::start().await?;
     let plain = Plain::new(&stack);

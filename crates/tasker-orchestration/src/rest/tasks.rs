@@ -17,7 +17,6 @@ use tasker_api::{
     TaskSummary, TransitionList,
 };
 use tasker_engine::{CreateOutcome, NewTask, Operation, OperationOutcome, TaskFilter};
-use tokio::time::Instant;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
@@ -54,6 +53,9 @@ pub(super) async fn create(
     request.check()?;
     principal.require_namespace(&request.namespace)?;
     let wait = query.duration(&state)?;
+    if wait.is_some() {
+        principal.require_read()?;
+    }
     let idempotency = request.idempotency_key.clone().map(|key| (key, digest(&request)));
     let version = request.version.as_deref();
     let CreateTask { namespace, name, context, priority, tags, .. } = &request;
@@ -76,19 +78,16 @@ pub(super) async fn create(
             idempotency: idempotency.clone(),
         };
         // Before the creation, because a fast task is at rest before its creator is told.
-        let waiter = wait.map(|_| state.waiters.register(task_id));
-        let at_rest = waiter.as_ref().map(Waiter::at_rest);
+        let waiter = wait.map(|wait| (wait, state.waiters.register(task_id)));
         match state.creator.create(task).await? {
             CreateOutcome::Created(created_at) => {
                 state.writability.written();
                 state.metrics.created(&TemplateLabels { namespace: namespace.clone(), template: name.clone() });
-                let (Some(wait), Some(at_rest)) = (wait, at_rest) else {
+                let Some((wait, waiter)) = waiter else {
                     let summary = created(&template, task_id, created_at, &request);
                     return Ok((StatusCode::CREATED, location(task_id), Json(summary)).into_response());
                 };
-                let deadline = Instant::now() + wait;
-                first_notice(&state, at_rest, deadline).await;
-                let task = wait_until_rest(&state, task_id, deadline).await?;
+                let task = until_rest(&state, task_id, waiter, wait).await?;
                 let status = if task.summary.status.is_at_rest() { StatusCode::CREATED } else { StatusCode::ACCEPTED };
                 return Ok((status, location(task_id), Json(task)).into_response());
             }
@@ -96,7 +95,7 @@ pub(super) async fn create(
                 let Some(wait) = wait else {
                     return Ok((StatusCode::OK, Json(summary(&state, existing).await?)).into_response());
                 };
-                let task = wait_until_rest(&state, existing, Instant::now() + wait).await?;
+                let task = get_at_rest(&state, existing, wait).await?;
                 let status = if task.summary.status.is_at_rest() { StatusCode::OK } else { StatusCode::ACCEPTED };
                 return Ok((status, location(existing), Json(task)).into_response());
             }
@@ -211,14 +210,13 @@ pub(super) async fn get(
     Extension(principal): Extension<Arc<Principal>>,
     TaskId(task_id): TaskId,
     QueryString(query): QueryString<Wait>,
-) -> Result<Json<TaskDetail>, ApiError> {
+) -> Result<Json<Arc<TaskDetail>>, ApiError> {
     // Before the wait: how long it takes would tell whether the task exists.
     require_visible(&state, &principal, task_id).await?;
     match query.duration(&state)? {
-        Some(wait) => wait_until_rest(&state, task_id, Instant::now() + wait).await,
-        None => state.engine.get_task(task_id).await?.ok_or_else(|| no_such_task(task_id)),
+        Some(wait) => get_at_rest(&state, task_id, wait).await.map(Json),
+        None => get_now(&state, task_id).await.map(Json),
     }
-    .map(Json)
 }
 
 impl Wait {
@@ -229,27 +227,28 @@ impl Wait {
     }
 }
 
-/// Returns the task as soon as it is at rest, and as it is at the deadline or when the server shuts down.
-async fn wait_until_rest(state: &state::State, task_id: Uuid, deadline: Instant) -> Result<TaskDetail, ApiError> {
+/// Returns the task as soon as it is at rest, and as it is after `wait` or when the server shuts down.
+async fn get_at_rest(state: &state::State, task_id: Uuid, wait: Duration) -> Result<Arc<TaskDetail>, ApiError> {
     let waiter = state.waiters.register(task_id);
-    loop {
-        let at_rest = waiter.at_rest();
-        let task = state.engine.get_task(task_id).await?.ok_or_else(|| no_such_task(task_id))?;
-        let over = Instant::now() >= deadline || state.shutdown.is_cancelled();
-        if over || task.summary.status.is_at_rest() {
-            return Ok(task);
-        }
-        first_notice(state, at_rest, deadline).await;
+    let task = get_now(state, task_id).await?;
+    if task.summary.status.is_at_rest() { Ok(task) } else { until_rest(state, task_id, waiter, wait).await }
+}
+
+async fn until_rest(
+    state: &state::State,
+    task_id: Uuid,
+    mut waiter: Waiter,
+    wait: Duration,
+) -> Result<Arc<TaskDetail>, ApiError> {
+    tokio::select! {
+        task = waiter.at_rest() => Ok(task),
+        () = state.shutdown.cancelled() => get_now(state, task_id).await,
+        () = tokio::time::sleep(wait) => get_now(state, task_id).await,
     }
 }
 
-/// Waits for a notice, the deadline or the shutdown of the server.
-async fn first_notice(state: &state::State, notice: impl Future<Output = ()>, deadline: Instant) {
-    tokio::select! {
-        () = notice => {}
-        () = state.shutdown.cancelled() => {}
-        () = tokio::time::sleep_until(deadline) => {}
-    }
+async fn get_now(state: &state::State, task_id: Uuid) -> Result<Arc<TaskDetail>, ApiError> {
+    state.engine.get_task(task_id).await?.map(Arc::new).ok_or_else(|| no_such_task(task_id))
 }
 
 fn parse_wait(text: &str) -> Result<Duration, ApiError> {

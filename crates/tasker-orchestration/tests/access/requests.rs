@@ -197,3 +197,23 @@ async fn scopes_decide_which_routes_a_key_or_token_opens() -> Result<()> {
 
     server.stop().await
 }
+
+#[tokio::test]
+async fn creating_a_task_and_waiting_for_its_results_needs_read_and_submit() -> Result<()> {
+    let postgres = database().await?;
+    let keys = vec![key("submit", &[Scope::Submit]), key("both", &[Scope::Submit, Scope::Read])];
+    let server = Running::start(&postgres, Access { keys, ..Access::default() }).await?;
+    let body = json!({ "namespace": "none", "name": "none", "context": {} }).to_string();
+    for (key, path, expected) in [
+        ("submit-key", "/v1/tasks", 404),
+        ("submit-key", "/v1/tasks?wait=1s", 403),
+        ("submit-key", "/v1/tasks?%77ait=1s", 403),
+        ("both-key", "/v1/tasks?wait=1s", 404),
+    ] {
+        let authorization = format!("Bearer {key}");
+        let headers = [("Authorization", authorization.as_str()), ("Content-Type", "application/json")];
+        let answer = send(server.address, "POST", path, &headers, &body).await?;
+        ensure!(answer.status == expected, "{key} {path}: {answer:?}");
+    }
+    Ok(())
+}

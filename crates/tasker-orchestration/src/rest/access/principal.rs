@@ -47,6 +47,14 @@ impl Principal {
         self.scopes.contains(&scope)
     }
 
+    /// Refuses a request that shows tasks, beside what its route does, to a caller without the scope `read`.
+    pub(crate) fn require_read(&self) -> Result<(), ApiError> {
+        if self.has_scope(Scope::Read) {
+            return Ok(());
+        }
+        Err(ApiError::missing_scope("`wait` needs the scope `read`, which the key or token does not have"))
+    }
+
     /// Whether there are namespaces that this caller may not use.
     pub(crate) fn is_restricted(&self) -> bool {
         self.namespaces.is_some()
