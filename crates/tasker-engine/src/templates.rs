@@ -25,6 +25,15 @@ statements! {
         from tasker.task_templates
         where namespace = $1 and name = $2 and ($3::text is null or version = $3)
         order by version_key desc limit 1";
+    OTHER_CALLABLES = "select distinct ts.callable
+        from (
+            select distinct on (namespace, name) template_id
+            from tasker.task_templates where namespace = any ($1)
+            order by namespace, name, version_key desc
+        ) newest
+        join tasker.template_steps ts using (template_id)
+        where ts.callable <> all ($2)
+        order by ts.callable";
 }
 
 /// The outcome of storing a template.
@@ -156,5 +165,13 @@ impl Engine {
             definition: row.definition.take().unwrap_or_default(),
             summary: row.into(),
         }))
+    }
+
+    /// The callables that the newest versions of the templates of these namespaces use, except those of `known`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn other_callables(&self, namespaces: &[String], known: &[&str]) -> sqlx::Result<Vec<String>> {
+        sqlx::query_scalar(OTHER_CALLABLES).bind(namespaces).bind(known).fetch_all(&self.pool).await
     }
 }

@@ -25,11 +25,14 @@ pub(crate) fn start(shared: &Arc<Shared>, step: ClaimedStep, slot: Slots) {
     tokio::spawn(run(Arc::clone(shared), step, slot, cancelled));
 }
 
-async fn run(shared: Arc<Shared>, claimed: ClaimedStep, slot: Slots, cancelled: CancellationToken) {
+async fn run(shared: Arc<Shared>, claimed: ClaimedStep, mut slot: Slots, cancelled: CancellationToken) {
     let step = claimed.step_ref();
-    let outcome = attempt(&shared, claimed, &cancelled).await;
+    let (context, in_use) = StepContext::of_attempt(claimed, cancelled.clone());
+    let outcome = attempt(&shared, context, &cancelled).await;
     // Parts of the handler that still run, such as a blocking closure, can see that the attempt has ended.
     cancelled.cancel();
+    // They also keep the slot, so that handlers that exceed their time limits do not exceed the number of slots.
+    let kept = if in_use.is_empty() { None } else { slot.split(1) };
     if let Some(outcome) = outcome {
         // Fails only if the worker has stopped.
         let _ = shared.finished.send(Finished { result: StepResult { step, outcome }, slot });
@@ -37,20 +40,22 @@ async fn run(shared: Arc<Shared>, claimed: ClaimedStep, slot: Slots, cancelled: 
         shared.running.remove(&step);
         shared.metrics.attempt_ended(&step.namespace, Ended::Lost);
     }
+    if kept.is_some() {
+        // A worker that drains starts no more steps and does not wait for these handlers.
+        shared.draining.run_until_cancelled(in_use.wait_until_empty()).await;
+    }
 }
 
 /// Runs the handler. Returns none if the result is no longer wanted.
-async fn attempt(shared: &Shared, step: ClaimedStep, cancelled: &CancellationToken) -> Option<StepOutcome> {
-    let Some(handler) = shared.handlers.get(&step.callable) else {
-        return Some(outcome::of_no_handler(&step.callable, &shared.handlers));
+async fn attempt(shared: &Shared, step: StepContext, cancelled: &CancellationToken) -> Option<StepOutcome> {
+    let Some(handler) = shared.handlers.get(step.callable()) else {
+        return Some(outcome::of_no_handler(step.callable(), &shared.handlers));
     };
-    let span = tracing::info_span!("step", task = %step.task_id, step = step.step_name, attempt = step.attempt);
-    let timeout_seconds = step.timeout_seconds;
-    let context = StepContext::cancelled_by(step, cancelled.clone());
-    let deadline = context.deadline();
+    let span = tracing::info_span!("step", task = %step.task_id(), step = step.step_name(), attempt = step.attempt());
+    let (deadline, timeout_seconds) = (step.deadline(), step.timeout_seconds());
     // The handler runs as a task of its own: a panic ends only that task, and a blocking handler does not block this
     // one.
-    let mut handler = AbortOnDropHandle::new(tokio::spawn(handler.clone().run(context).instrument(span)));
+    let mut handler = AbortOnDropHandle::new(tokio::spawn(handler.clone().run(step).instrument(span)));
     tokio::select! {
         biased;
         joined = &mut handler => Some(of_joined(joined)),

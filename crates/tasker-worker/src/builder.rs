@@ -49,6 +49,13 @@ pub enum StartError {
     /// Two handlers have the same name.
     #[error("two handlers are registered as `{0}`")]
     HandlerTwice(String),
+    /// A template of this worker names handlers that the worker does not have.
+    #[error(
+        "the worker's templates need handlers that it does not have: {}; register them. A worker must have all handlers of \
+         the namespaces that it serves, so steps in another language need a template in another namespace",
+        .0.join(", ")
+    )]
+    MissingHandlers(Vec<String>),
     /// The worker has no namespace to serve.
     #[error("the worker serves no namespace; add a template or a namespace, or set TASKER_NAMESPACES")]
     NoNamespace,
@@ -147,7 +154,10 @@ impl WorkerBuilder {
         if namespaces.is_empty() {
             return Err(StartError::NoNamespace);
         }
-        warn_of_missing_handlers(&templates, &self.handlers);
+        let missing = missing_handlers(&templates, &self.handlers);
+        if !missing.is_empty() {
+            return Err(StartError::MissingHandlers(missing));
+        }
 
         database::require_schema(&self.pool).await?;
         let wanted = self.settings.address();
@@ -159,6 +169,7 @@ impl WorkerBuilder {
         for template in &templates {
             apply(&engine, template).await?;
         }
+        warn_of_missing_handlers(&engine, &namespaces, &self.handlers).await?;
         let queues = engine.ensure_namespaces(&namespaces).await?;
         let channels = queues.into_iter().map(|(namespace, queue)| (insert_channel(&queue), namespace)).collect();
 
@@ -203,20 +214,26 @@ async fn apply(engine: &Engine, template: &TaskTemplate) -> Result<(), StartErro
     }
 }
 
-fn warn_of_missing_handlers(templates: &[TaskTemplate], handlers: &Handlers) {
-    for template in templates {
-        for step in &template.steps {
-            let callable = step.handler.callable.as_str();
-            if handlers.get(callable).is_none() {
-                tracing::warn!(
-                    template = template.name,
-                    step = step.name,
-                    callable,
-                    "the worker serves this template but has no handler for this step"
-                );
-            }
-        }
+/// The steps of these templates that no handler runs.
+fn missing_handlers(templates: &[TaskTemplate], handlers: &Handlers) -> Vec<String> {
+    let steps = templates.iter().flat_map(|template| template.steps.iter().map(move |step| (&template.name, step)));
+    let missing = steps.filter(|(_, step)| handlers.get(&step.handler.callable).is_none());
+    missing.map(|(template, step)| format!("`{}` (step {} of {template})", step.handler.callable, step.name)).collect()
+}
+
+/// Warns of stored templates in these namespaces that need other handlers. The worker starts anyway: a new version of a
+/// template may be stored before its workers are replaced.
+async fn warn_of_missing_handlers(engine: &Engine, namespaces: &[String], handlers: &Handlers) -> sqlx::Result<()> {
+    let known: Vec<_> = handlers.names().collect();
+    let missing = engine.other_callables(namespaces, &known).await?;
+    if !missing.is_empty() {
+        tracing::warn!(
+            callables = missing.join(", "),
+            "stored templates of this worker's namespaces need handlers that it does not have; attempts of their steps \
+             by this worker fail"
+        );
     }
+    Ok(())
 }
 
 fn host_name() -> String {

@@ -1,90 +1,137 @@
 //! What a handler knows about its step.
 
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tasker_engine::ClaimedStep;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 
 use crate::error::HandlerError;
 
-/// One attempt of a step, as its handler sees it. Clones share the cancellation.
+/// One attempt of a step, as its handler sees it. Clones are cheap and share the cancellation.
+///
+/// The attempt occupies a slot of the worker until its result is recorded and all clones are dropped. Blocking code
+/// that may exceed the time limit should keep a clone until it ends. Then the worker never runs more handlers at once
+/// than it has slots.
 #[derive(Debug, Clone)]
-pub struct StepContext {
+pub struct StepContext(Arc<Attempt>);
+
+#[derive(Debug)]
+struct Attempt {
     step: ClaimedStep,
     deadline: Instant,
     cancelled: CancellationToken,
+    /// Cancelled when the attempt is dropped.
+    _unused: DropGuard,
+}
+
+/// Tells whether clones of a context exist.
+#[derive(Debug)]
+pub(crate) struct InUse {
+    attempt: Weak<Attempt>,
+    unused: CancellationToken,
+}
+
+impl InUse {
+    /// Whether all clones are dropped.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.attempt.strong_count() == 0
+    }
+
+    /// Waits until all clones are dropped.
+    pub(crate) async fn wait_until_empty(&self) {
+        self.unused.cancelled().await;
+    }
 }
 
 impl StepContext {
     /// Creates a context that is never cancelled, for tests of handlers.
     pub fn new(step: ClaimedStep) -> Self {
-        Self::cancelled_by(step, CancellationToken::new())
+        Self::of_attempt(step, CancellationToken::new()).0
     }
 
-    pub(crate) fn cancelled_by(step: ClaimedStep, cancelled: CancellationToken) -> Self {
+    pub(crate) fn of_attempt(step: ClaimedStep, cancelled: CancellationToken) -> (Self, InUse) {
         // Never negative: the minimum of a template is one second.
         let time_limit = Duration::from_secs(u64::try_from(step.timeout_seconds).unwrap_or_default());
         let deadline = Instant::now() + time_limit;
-        Self { step, deadline, cancelled }
+        let unused = CancellationToken::new();
+        let attempt = Arc::new(Attempt { step, deadline, cancelled, _unused: unused.clone().drop_guard() });
+        let in_use = InUse { attempt: Arc::downgrade(&attempt), unused };
+        (Self(attempt), in_use)
     }
 
     /// The task's id.
     pub fn task_id(&self) -> Uuid {
-        self.step.task_id
+        self.0.step.task_id
+    }
+
+    /// The step's idempotency key, `TASK_ID/STEP_NAME`. It is the same in every attempt, and no other step has it. Send
+    /// it to systems that must carry out a request only once.
+    pub fn key(&self) -> String {
+        format!("{}/{}", self.task_id(), self.step_name())
     }
 
     /// The step's name, unique in its task.
     pub fn step_name(&self) -> &str {
-        &self.step.step_name
+        &self.0.step.step_name
     }
 
     /// The task's namespace.
     pub fn namespace(&self) -> &str {
-        &self.step.namespace
+        &self.0.step.namespace
     }
 
     /// The name of the task's template.
     pub fn template_name(&self) -> &str {
-        &self.step.template_name
+        &self.0.step.template_name
     }
 
     /// The version of the task's template.
     pub fn template_version(&self) -> &str {
-        &self.step.template_version
+        &self.0.step.template_version
     }
 
     /// The name of the handler in the template.
     pub fn callable(&self) -> &str {
-        &self.step.callable
+        &self.0.step.callable
     }
 
     /// The number of this attempt, from 1.
     pub fn attempt(&self) -> i16 {
-        self.step.attempt
+        self.0.step.attempt
     }
 
     /// The largest number of attempts.
     pub fn max_attempts(&self) -> i16 {
-        self.step.max_attempts
+        self.0.step.max_attempts
+    }
+
+    pub(crate) fn timeout_seconds(&self) -> i32 {
+        self.0.step.timeout_seconds
     }
 
     /// When the attempt must end: its start plus the step's `timeout_seconds`. An attempt that takes longer fails with
     /// a retryable error of kind `timeout`. Use the remaining time as the timeout of calls to other systems.
     pub fn deadline(&self) -> Instant {
-        self.deadline
+        self.0.deadline
     }
 
     /// The task's input as JSON.
     pub fn context(&self) -> &Value {
-        &self.step.context
+        &self.0.step.context
     }
 
     /// The results of the steps that this one depends on: a JSON object with the step names as keys.
     pub fn dependency_results(&self) -> &Value {
-        &self.step.dependency_results
+        &self.0.step.dependency_results
+    }
+
+    /// The template's settings for the handler (`handler.initialization`) as JSON.
+    pub fn initialization_value(&self) -> &Value {
+        &self.0.step.initialization
     }
 
     /// The task's input as a `T`.
@@ -92,7 +139,7 @@ impl StepContext {
     /// # Errors
     /// A permanent error of kind `bad_input` if the input is not a `T`.
     pub fn input<T: DeserializeOwned>(&self) -> Result<T, HandlerError> {
-        decode(&self.step.context, "the task's context")
+        decode(&self.0.step.context, "the task's context")
     }
 
     /// The template's settings for the handler (`handler.initialization`) as a `T`.
@@ -100,7 +147,7 @@ impl StepContext {
     /// # Errors
     /// A permanent error of kind `bad_input` if they are not a `T`.
     pub fn initialization<T: DeserializeOwned>(&self) -> Result<T, HandlerError> {
-        decode(&self.step.initialization, "handler.initialization of the template")
+        decode(&self.0.step.initialization, "handler.initialization of the template")
     }
 
     /// The result of a step that this one depends on, as a `T`.
@@ -108,11 +155,11 @@ impl StepContext {
     /// # Errors
     /// A permanent error of kind `bad_input` if this step does not depend on it or its result is not a `T`.
     pub fn dependency<T: DeserializeOwned>(&self, name: &str) -> Result<T, HandlerError> {
-        match self.step.dependency_results.get(name) {
+        match self.0.step.dependency_results.get(name) {
             Some(result) => decode(result, &format!("the result of step `{name}`")),
             None => Err(bad_input(format!(
                 "step `{}` does not depend on a step `{name}`; see `dependencies` in template {} {}",
-                self.step.step_name, self.step.template_name, self.step.template_version
+                self.0.step.step_name, self.0.step.template_name, self.0.step.template_version
             ))),
         }
     }
@@ -120,14 +167,14 @@ impl StepContext {
     /// Whether the result of the attempt is no longer wanted: its lease is lost, its task is cancelled, its time is
     /// over, or the worker is stopping and cannot wait any longer.
     pub fn is_cancelled(&self) -> bool {
-        self.cancelled.is_cancelled()
+        self.0.cancelled.is_cancelled()
     }
 
     /// Waits until the result of the attempt is no longer wanted; see [`is_cancelled`](Self::is_cancelled). A handler
     /// that keeps running is aborted at an `.await`: five seconds after its lease is lost or its task is cancelled, and
     /// at once in the other cases.
     pub async fn cancelled(&self) {
-        self.cancelled.cancelled().await;
+        self.0.cancelled.cancelled().await;
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -21,6 +22,8 @@ pub enum HandlerError {
         kind: String,
         /// What happened, for people.
         message: String,
+        /// How long to wait before the next attempt. None for the delay of the step's retry policy.
+        retry_after: Option<Duration>,
     },
     /// Every attempt would fail. The step fails at once.
     Permanent {
@@ -34,7 +37,7 @@ pub enum HandlerError {
 impl HandlerError {
     /// Creates a retryable error of kind `error`.
     pub fn retryable(message: impl Into<String>) -> Self {
-        Self::Retryable { kind: "error".to_owned(), message: message.into() }
+        Self::Retryable { kind: "error".to_owned(), message: message.into(), retry_after: None }
     }
 
     /// Creates a permanent error of kind `error`.
@@ -46,15 +49,25 @@ impl HandlerError {
     #[must_use]
     pub fn with_kind(self, kind: impl Into<String>) -> Self {
         match self {
-            Self::Retryable { message, .. } => Self::Retryable { kind: kind.into(), message },
+            Self::Retryable { message, retry_after, .. } => Self::Retryable { kind: kind.into(), message, retry_after },
             Self::Permanent { message, .. } => Self::Permanent { kind: kind.into(), message },
+        }
+    }
+
+    /// Sets the delay of the next attempt, which replaces the delay of the step's retry policy. The number of attempts
+    /// stays limited. A permanent error has no next attempt and stays as it is.
+    #[must_use]
+    pub fn with_retry_after(self, delay: Duration) -> Self {
+        match self {
+            Self::Retryable { kind, message, .. } => Self::Retryable { kind, message, retry_after: Some(delay) },
+            permanent @ Self::Permanent { .. } => permanent,
         }
     }
 }
 
 impl fmt::Display for HandlerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Self::Retryable { kind, message } | Self::Permanent { kind, message }) = self;
+        let (Self::Retryable { kind, message, .. } | Self::Permanent { kind, message }) = self;
         write!(f, "{kind}: {message}")
     }
 }

@@ -55,8 +55,8 @@
 //! ```
 //!
 //! **Handlers run at least once.** A result is recorded exactly once. But if a worker dies after the work and before
-//! the result is recorded, the step runs again. Make effects on other systems idempotent, with a key made of
-//! [`StepContext::task_id`] and [`StepContext::step_name`].
+//! the result is recorded, the step runs again. Make effects on other systems idempotent, with
+//! [`StepContext::key`].
 //!
 //! **Handlers share threads.** Run work that blocks, or that computes for a long time, in
 //! `tokio::task::spawn_blocking`.
@@ -97,4 +97,5 @@ mod worker;
 pub use builder::{StartError, WorkerBuilder};
 pub use context::StepContext;
 pub use error::{HandlerError, HandlerResult};
+pub use outcome::check_result;
 pub use worker::Worker;

@@ -11,14 +11,24 @@ use tasker_engine::StepOutcome;
 use crate::error::{HandlerError, HandlerResult};
 use crate::handlers::Handlers;
 
+/// The kind of an error that replaces a result that cannot be stored.
+const BAD_RESULT: &str = "bad_result";
+
 /// The outcome of a handler that returned.
 pub(crate) fn of_result(result: HandlerResult) -> StepOutcome {
     match result {
         Ok(value) => match check(&value) {
             Ok(()) => StepOutcome::Completed(value),
-            Err(message) => permanent("bad_result", &message),
+            Err(message) => permanent(BAD_RESULT, &message),
         },
-        Err(HandlerError::Retryable { kind, message }) => StepOutcome::RetryableError(error(&kind, &message)),
+        Err(HandlerError::Retryable { kind, message, retry_after }) => {
+            let mut error = error(&kind, &message);
+            if let Some(delay) = retry_after {
+                // The engine reads this field.
+                error["retry_after_ms"] = json!(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX));
+            }
+            StepOutcome::RetryableError(error)
+        }
         Err(HandlerError::Permanent { kind, message }) => permanent(&kind, &message),
     }
 }
@@ -49,7 +59,7 @@ pub(crate) fn of_no_handler(callable: &str, handlers: &Handlers) -> StepOutcome 
 
 /// The outcome of a step whose result or error PostgreSQL refused.
 pub(crate) fn of_refused_payload(reason: &str) -> StepOutcome {
-    permanent("bad_result", &format!("PostgreSQL cannot store the handler's result: {reason}"))
+    permanent(BAD_RESULT, &format!("PostgreSQL cannot store the handler's result: {reason}"))
 }
 
 fn permanent(kind: &str, message: &str) -> StepOutcome {
@@ -65,7 +75,14 @@ fn storable(text: &str, max_chars: usize) -> String {
     text.chars().take(max_chars).map(|c| if c == '\0' { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
-/// Checks whether a result can be stored. The error says why not.
+/// Checks whether the result of a handler can be stored. The worker does this itself; use it in tests of handlers.
+///
+/// # Errors
+/// A permanent error of kind `bad_result` that says why not.
+pub fn check_result(result: &Value) -> Result<(), HandlerError> {
+    check(result).map_err(|message| HandlerError::permanent(message).with_kind(BAD_RESULT))
+}
+
 fn check(result: &Value) -> Result<(), String> {
     check_content(result, MAX_JSON_DEPTH)?;
     let bytes = stored_bytes(result);

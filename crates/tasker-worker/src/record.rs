@@ -31,7 +31,7 @@ pub(crate) async fn record_results(shared: Arc<Shared>, mut finished: mpsc::Unbo
     shared.ended.run_until_cancelled(recording).await;
 }
 
-/// Results with their slots. There are at least as many slots as results.
+/// Results with their slots. Some results may have none.
 struct Batch {
     results: Vec<StepResult>,
     slots: Slots,
@@ -57,7 +57,8 @@ impl Batch {
     fn into_single_results(mut self) -> impl Iterator<Item = Self> {
         let results = std::mem::take(&mut self.results);
         results.into_iter().filter_map(move |result| {
-            Some(Self { results: vec![result], slots: self.slots.split(1)?, replaced: false })
+            let slots = self.slots.split(self.slots.num_permits().min(1))?;
+            Some(Self { results: vec![result], slots, replaced: false })
         })
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use parking_lot::Mutex;
 use tasker_engine::StepRef;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -11,13 +12,16 @@ type Key = (Uuid, i16);
 
 /// The held steps, each with the token that cancels its attempt.
 #[derive(Debug, Default)]
-pub(crate) struct Running(Mutex<HashMap<Key, (StepRef, CancellationToken)>>);
+pub(crate) struct Running {
+    steps: Mutex<HashMap<Key, (StepRef, CancellationToken)>>,
+    emptied: Notify,
+}
 
 impl Running {
     /// Adds a step. This cancels an older attempt of the same step, which has lost its lease.
     pub(crate) fn add(&self, step: StepRef) -> CancellationToken {
         let cancelled = CancellationToken::new();
-        if let Some((_, older)) = self.0.lock().insert(key(&step), (step, cancelled.clone())) {
+        if let Some((_, older)) = self.steps.lock().insert(key(&step), (step, cancelled.clone())) {
             older.cancel();
         }
         cancelled
@@ -25,20 +29,35 @@ impl Running {
 
     /// Removes a step, unless a newer attempt of it has been added.
     pub(crate) fn remove(&self, step: &StepRef) {
-        let mut steps = self.0.lock();
+        let mut steps = self.steps.lock();
         if steps.get(&key(step)).is_some_and(|(held, _)| held.token == step.token) {
             steps.remove(&key(step));
+            if steps.is_empty() {
+                self.emptied.notify_waiters();
+            }
+        }
+    }
+
+    /// Waits until there are no steps.
+    pub(crate) async fn wait_until_empty(&self) {
+        loop {
+            // Created first, so that it sees a removal after the look.
+            let emptied = self.emptied.notified();
+            if self.len() == 0 {
+                return;
+            }
+            emptied.await;
         }
     }
 
     /// All steps.
     pub(crate) fn steps(&self) -> Vec<StepRef> {
-        self.0.lock().values().map(|(step, _)| step.clone()).collect()
+        self.steps.lock().values().map(|(step, _)| step.clone()).collect()
     }
 
     /// Cancels the steps of `asked` that are not in `held`. Returns how many there were.
     pub(crate) fn cancel_lost(&self, asked: &[StepRef], held: &HashSet<Key>) -> usize {
-        let steps = self.0.lock();
+        let steps = self.steps.lock();
         let lost = asked.iter().filter(|step| !held.contains(&key(step)));
         let mut count = 0;
         for step in lost {
@@ -55,7 +74,7 @@ impl Running {
 
     /// The number of steps.
     pub(crate) fn len(&self) -> usize {
-        self.0.lock().len()
+        self.steps.lock().len()
     }
 }
 

@@ -17,11 +17,12 @@ use crate::wake::Wake;
 /// The largest number of steps in one claim, and of results in one batch.
 pub(crate) const MAX_BATCH: usize = 500;
 
-/// Slots for one or more steps. A step occupies its slot from the claim until its result is recorded. This limits the
-/// running steps as well as the results that wait for the database.
+/// Slots for some steps. A step occupies its slot from the claim until its result is recorded. This limits the running
+/// steps as well as the results that wait for the database. A handler that runs on after its attempt has ended keeps
+/// the slot, and the result waits without one.
 pub(crate) type Slots = OwnedSemaphorePermit;
 
-/// An attempt that has ended, with its slot.
+/// An attempt that has ended, with its slot, or with an empty one if its handler keeps the slot.
 #[derive(Debug)]
 pub(crate) struct Finished {
     pub(crate) result: StepResult,

@@ -147,8 +147,13 @@ impl Drop for Worker {
     }
 }
 
-/// Waits until every slot is free, because every claimed step is recorded. Returns false if that takes too long.
+/// Waits until every claimed step is recorded, in a worker that claims no more steps. Returns false if that takes too
+/// long.
 async fn everything_recorded(shared: &Shared, limit: Duration) -> bool {
-    let slots = shared.settings.max_concurrent.max(1);
-    timeout(limit, shared.slots.acquire_many(slots)).await.is_ok()
+    let recorded = async {
+        // A claim that has begun before holds slots until its steps are running.
+        let _all = shared.slots.acquire_many(shared.settings.max_concurrent.max(1)).await;
+        shared.running.wait_until_empty().await;
+    };
+    timeout(limit, recorded).await.is_ok()
 }

@@ -1,0 +1,116 @@
+//! Reads the outcomes that the host returns.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+use tasker_worker::{HandlerError, HandlerResult, check_result};
+
+/// An outcome: `{"result": ...}` or `{"error": {...}}`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Outcome {
+    #[serde(default, deserialize_with = "present")]
+    result: Option<Value>,
+    #[serde(default)]
+    error: Option<Failure>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Failure {
+    kind: String,
+    message: String,
+    #[serde(default)]
+    permanent: bool,
+    /// In milliseconds.
+    #[serde(default)]
+    retry_after_ms: Option<u64>,
+}
+
+/// Tells a result of null from a missing one.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
+}
+
+/// Reads an outcome. One that cannot be stored as it is becomes a permanent error of kind `bad_result`.
+pub(crate) fn read(text: &[u8]) -> HandlerResult {
+    let outcome = tasker_api::json::parse(text).map_err(|error| bad_result(&error.to_string()))?;
+    match outcome {
+        Outcome { result: Some(result), error: None } => Ok(result),
+        Outcome { result: None, error: Some(Failure { kind, message, permanent, retry_after_ms }) } => {
+            let error = if permanent { HandlerError::permanent(message) } else { HandlerError::retryable(message) };
+            let error = error.with_kind(kind);
+            Err(match retry_after_ms {
+                Some(delay) => error.with_retry_after(Duration::from_millis(delay)),
+                None => error,
+            })
+        }
+        _ => Err(bad_result("an outcome has either a `result` or an `error`")),
+    }
+}
+
+fn bad_result(reason: &str) -> HandlerError {
+    HandlerError::permanent(format!("the handler's result cannot be stored: {reason}")).with_kind("bad_result")
+}
+
+/// Does what [`Bridge::complete`](crate::Bridge::complete) would do with an outcome, without a worker. Use it in tests
+/// of handlers.
+///
+/// # Errors
+/// The error of the outcome, or a permanent one of kind `bad_result` if the result cannot be stored.
+pub fn check(outcome: &str) -> HandlerResult {
+    let result = read(outcome.as_bytes())?;
+    check_result(&result)?;
+    Ok(result)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn results_keep_their_values() {
+        for text in
+            ["null", "9007199254740993", "-9223372036854775808", "18446744073709551615", "0.1", "1e300", r#""\u00fc""#]
+        {
+            let result = check(&format!(r#"{{"result": {text}}}"#)).unwrap();
+            assert_eq!(result, serde_json::from_str::<Value>(text).unwrap(), "{text}");
+        }
+        assert_eq!(check(r#"{"result": {"b": 1, "a": [true]}}"#), Ok(json!({"b": 1, "a": [true]})));
+    }
+
+    #[test]
+    fn results_that_would_change_are_permanent_errors() {
+        for (text, reason) in [
+            ("NaN", "expected value"),
+            ("18446744073709551616", "does not fit into 64 bits"),
+            (r#""\ud800""#, "surrogate"),
+            (r#"{"a": 1, "a": 2}"#, "twice"),
+            (r#""\u0000""#, "U+0000"),
+            (&("[".repeat(101) + &"]".repeat(101)), "100 levels"),
+        ] {
+            match check(&format!(r#"{{"result": {text}}}"#)) {
+                Err(HandlerError::Permanent { kind, message }) => {
+                    assert_eq!(kind, "bad_result");
+                    assert!(message.contains(reason), "{text}: {message}");
+                }
+                other => unreachable!("{text}: {other:?}"),
+            }
+        }
+        for text in ["{}", r#"{"result": 1, "error": {"kind": "a", "message": "b"}}"#, "1", r#"{"value": 1}"#] {
+            assert!(check(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn errors_keep_their_kind_and_delay() {
+        let error = check(r#"{"error": {"kind": "down", "message": "no route", "retry_after_ms": 1500}}"#);
+        let expected = HandlerError::retryable("no route").with_kind("down");
+        assert_eq!(error, Err(expected.with_retry_after(Duration::from_millis(1500))));
+        let error = check(r#"{"error": {"kind": "declined", "message": "no", "permanent": true}}"#);
+        assert_eq!(error, Err(HandlerError::permanent("no").with_kind("declined")));
+    }
+}
