@@ -13,6 +13,8 @@ let
     ../Cargo.lock
     ../config
     ../docs/limits.md
+    # Embedded in tasker-cli.
+    ../starters
     (fileset.fileFilter (file: !file.hasExt "md") ../crates)
   ];
   sourcesAnd =
