@@ -89,7 +89,9 @@ in
         ../.github
         ../starters
       ]
-      "actionlint .github/workflows/*.yml starters/*/.github/workflows/*.yml; zizmor --offline --pedantic .github starters";
+      ''
+        actionlint .github/workflows/*.yml starters/*/.github/workflows/*.yml
+        zizmor --offline --pedantic .github starters'';
 
   scripts = lint "scripts" [ shellcheck ] [ ../scripts ] "shellcheck scripts/*";
 

@@ -2,10 +2,10 @@
 
     python3 tests/starters.py [LANGUAGE...]
 
-Linux only. Everything is real: `tasker-cli new` in an empty folder, the project's own checks, its process-compose stack.
-Only the packages are those of this tree and not the published ones, which a file beside the project says. TASKER_BIN_DIR
-is the folder of the binaries, which are built without it. CARGO_TARGET_DIR is shared with the project. TASKER_PG_BIN is
-the folder of PostgreSQL's programs.
+Linux only. Everything is real: `tasker-cli new` in an empty folder, the project's own checks, its process-compose
+stack. Only the packages are not the published ones: a file beside the project names those of this tree. TASKER_BIN_DIR
+is the folder of the binaries, which are built without it. The project is built in CARGO_TARGET_DIR, else in the target
+folder of this tree. TASKER_PG_BIN is the folder of PostgreSQL's programs.
 """
 
 import json

@@ -1,8 +1,8 @@
 //! The starters: projects that `tasker-cli new` makes, embedded in the program.
 //!
-//! The files are those of `starters/` in the repository, which `nix flake init -t` copies. Cargo packs no folder that has
-//! a `Cargo.toml`, and git reads no `.gitignore` that is a link, so the folder `starters` of this crate has links to
-//! them with other names.
+//! The files are those of `starters/` in the repository, which `nix flake init -t` copies. Cargo packs only files of the
+//! crate, no folder that has a `Cargo.toml`, and git reads no `.gitignore` that is a link. So the folder `starters` of
+//! this crate has links to the files, some with other names. Builds that leave documents out need `readme`.
 
 /// The name of the project in the starters. A new project has its own name in its place.
 pub(crate) const NAME: &str = "tasker-starter";
@@ -35,7 +35,7 @@ pub(crate) const RUST: &[File] = starter![
     ".github/workflows/ci.yml": "github/workflows/ci.yml",
     ".gitignore": "gitignore",
     "Cargo.toml": "manifest.toml",
-    "README.md": "README.md",
+    "README.md": "readme",
     "process-compose.yaml": "process-compose.yaml",
     "src/api.rs": "src/api.rs",
     "src/main.rs": "src/main.rs",

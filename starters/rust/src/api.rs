@@ -1,4 +1,5 @@
-//! The HTTP API: `POST /orders` creates a task, `GET /orders/{id}` shows it. Both wait for its end with `?wait=SECONDS`.
+//! The HTTP API: `POST /orders` creates a task, and `GET /orders/{id}` shows it. With `?wait=SECONDS`, both wait until
+//! the task is at rest.
 
 use std::time::Duration;
 

@@ -3,7 +3,7 @@
 //! - `api`: the HTTP API;
 //! - `steps`: the handlers of the steps in `templates/order.yaml`.
 //!
-//! Both run in this process. Tasker's server and the database are the services that it needs: see `process-compose.yaml`.
+//! Both run in this process. It needs Tasker's server and its database: see `process-compose.yaml`.
 
 mod api;
 mod steps;
