@@ -93,7 +93,10 @@ in
         actionlint .github/workflows/*.yml starters/*/.github/workflows/*.yml
         zizmor --offline --pedantic .github starters'';
 
-  scripts = lint "scripts" [ shellcheck ] [ ../scripts ] "shellcheck scripts/*";
+  scripts = lint "scripts" [ shellcheck ] [
+    ../.ci
+    ../scripts
+  ] "shellcheck .ci/run scripts/*";
 
   nix = lint "nix" [
     deadnix

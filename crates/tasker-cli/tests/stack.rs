@@ -141,7 +141,7 @@ fn dev_keeps_its_data() {
 #[test]
 fn dev_without_the_sample_worker_writes_its_addresses_to_a_file() {
     let home = tempfile::tempdir().unwrap();
-    let arguments = ["dev", "--port", "0", "--no-worker", "--env-file", "new/env", "--json"];
+    let arguments = ["dev", "--temporary", "--port", "0", "--no-worker", "--env-file", "new/env", "--json"];
     let mut dev = Running::start(cli(home.path(), &arguments));
     let mut urls = serde_json::Deserializer::from_reader(dev.0.stdout.as_mut().unwrap()).into_iter::<Value>();
     let urls = urls.next().map(|urls| urls.unwrap()).unwrap_or_default();
@@ -162,4 +162,5 @@ fn dev_without_the_sample_worker_writes_its_addresses_to_a_file() {
     assert_eq!(variables.unwrap(), format!("DATABASE_URL='{database}'\nTASKER_ORCHESTRATION_URL='{server}'\n"));
     assert_eq!((mode.unwrap(), sourced.unwrap()), (0o600, database));
     assert!(!file.exists(), "it is removed at the end");
+    assert!(!home.path().join(".tasker").exists(), "it keeps no data");
 }

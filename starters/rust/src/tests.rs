@@ -1,14 +1,14 @@
-//! Runs orders on a real stack: a private PostgreSQL, Tasker's server, the worker and the API. It needs PostgreSQL's
-//! programs on the machine, and downloads them otherwise.
+//! Sends orders to the API on a real stack: `tasker-cli dev` runs a private PostgreSQL and Tasker's server.
+
+use std::process::{Child, Command, Stdio};
 
 use anyhow::Context;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode, header};
-use local_postgres::{LocalPostgres, Options};
+use serde::Deserialize;
 use serde_json::{Value, json};
-use tasker_core::{OrchestrationClient, Settings, Worker, database, engine, shutdown};
-use tasker_orchestration::Server;
+use tasker_core::{OrchestrationClient, Settings, Worker, database};
 use tower::ServiceExt;
 
 use crate::steps::{Order, total_cents};
@@ -18,30 +18,56 @@ use crate::{api, steps};
 struct Stack {
     api: Router,
     _worker: Worker,
-    _postgres: LocalPostgres,
+    _tasker: Tasker,
+}
+
+/// PostgreSQL stops and its data is removed, however this process ends.
+struct Tasker(Child);
+
+impl Drop for Tasker {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// What `tasker-cli dev --json` prints once everything runs.
+#[derive(Deserialize)]
+struct Addresses {
+    orchestration_url: String,
+    database_url: String,
 }
 
 impl Stack {
     async fn start() -> anyhow::Result<Self> {
-        let postgres = LocalPostgres::start(Options::default()).await?;
-        let mut settings = Settings::default();
-        settings.database.url = postgres.url();
-        // Free ports.
-        settings.orchestration.port = 0;
-        settings.worker.port = 0;
-        let pool = database::connect(&settings.database, "test").await?;
-        engine::migrate(&pool).await?;
+        let mut command = Command::new("tasker-cli");
+        command.args(["dev", "--temporary", "--no-worker", "--port", "0", "--json"]);
+        // With a database in DATABASE_URL, it would use that one.
+        command.env_remove("DATABASE_URL").stdout(Stdio::piped());
+        let mut tasker = Tasker(
+            command
+                .spawn()
+                .context("cannot run tasker-cli: is it installed?")?,
+        );
+        let output = tasker.0.stdout.take().context("no output")?;
+        let addresses = serde_json::Deserializer::from_reader(output)
+            .into_iter()
+            .next();
+        let addresses: Addresses =
+            addresses.context("tasker-cli dev has failed; its error is above")??;
 
-        let server = Server::bind(&settings).await?;
-        let tasker = OrchestrationClient::new(&format!("http://{}", server.address()))?;
-        tokio::spawn(server.run(shutdown::on_signal()?));
+        let mut settings = Settings::default();
+        settings.database.url = addresses.database_url;
+        settings.worker.port = 0; // a free one
+        let pool = database::connect(&settings.database, "test").await?;
         let worker = steps::add_to(Worker::builder(settings.worker, pool))
             .start()
             .await?;
+        let api = api::router(OrchestrationClient::new(&addresses.orchestration_url)?);
         Ok(Self {
-            api: api::router(tasker),
+            api,
             _worker: worker,
-            _postgres: postgres,
+            _tasker: tasker,
         })
     }
 

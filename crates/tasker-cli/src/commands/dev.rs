@@ -25,6 +25,9 @@ pub(crate) struct Command {
     /// The folder of PostgreSQL's data, if neither DATABASE_URL nor the settings name a database.
     #[arg(long, default_value = ".tasker/postgresql")]
     data_dir: PathBuf,
+    /// Keep PostgreSQL's data in a temporary folder, for tests. It is removed however this process ends.
+    #[arg(long, conflicts_with = "data_dir")]
+    temporary: bool,
     /// Do not run the sample worker, because your own worker runs.
     #[arg(long, conflicts_with = "worker_port")]
     no_worker: bool,
@@ -42,10 +45,11 @@ impl Command {
 
         let interrupt =
             shutdown::on_signal().map_err(|error| Failure::failed(format!("cannot catch signals: {error}")))?;
+        let data_dir = (!self.temporary).then_some(self.data_dir);
         let stack = tokio::select! {
             biased;
             () = interrupt.cancelled() => return Err(Failure::interrupted()),
-            stack = Stack::start(settings, Some(self.data_dir), !self.no_worker) => stack?,
+            stack = Stack::start(settings, data_dir, !self.no_worker) => stack?,
         };
         let env_file = self.env_file.map(|path| EnvFile::write(path, &stack)).transpose();
         let started = env_file.and_then(|file| welcome(context, &stack).map(|()| file));
