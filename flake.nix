@@ -54,6 +54,7 @@
             containers = callPackages ./nix/containers.nix { };
             checks = callPackages ./nix/checks.nix { };
             nixosTest = callPackage ./deploy/nixos/test.nix { module = self.nixosModules.default; };
+            pipeline = callPackage ./nix/pipeline.nix { };
             shell = callPackage ./nix/shell.nix { };
           }
         );
@@ -85,10 +86,21 @@
         // lib.optionalAttrs (platform.isLinux && nixpkgs.nixosModules != { }) { nixos = p.nixosTest; }
       );
       apps = perSystem (
-        platform: p: lib.mapAttrs (_: app) (p.stack // lib.optionalAttrs platform.isLinux p.containers)
+        platform: p:
+        lib.mapAttrs (_: app) (
+          p.stack // { ci = p.pipeline; } // lib.optionalAttrs platform.isLinux p.containers
+        )
       );
       devShells = perSystem (_: p: { default = p.shell; });
       formatter = perSystem (_: p: p.formatter);
+      templates = rec {
+        default = rust;
+        rust = {
+          path = ./starters/rust;
+          description = "A Rust service that creates tasks and runs their steps";
+          welcomeText = "README.md says how to start the service. `tasker-starter` is its name: replace it by yours.";
+        };
+      };
       nixosModules.default = import ./deploy/nixos/module.nix (pkgs: (project pkgs).programs);
       overlays.default = final: _: {
         inherit ((project final).programs) tasker-cli tasker-server rust-worker;

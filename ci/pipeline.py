@@ -44,7 +44,7 @@ class Step:
             return self.nix
         if nix and self.run and self.tools:
             packages = " ".join(f"nixpkgs#{tool}" for tool in self.tools)
-            return f"nix shell --inputs-from . {packages} --command bash -c {shlex.quote(self.run)}"
+            return f"nix shell --inputs-from . {packages} --command bash -euo pipefail -c {shlex.quote(self.run)}"
         return self.run
 
 

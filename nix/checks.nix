@@ -75,7 +75,7 @@ in
       cargoArtifacts = null;
       doInstallCargoArtifacts = false;
       nativeBuildInputs = [ cargo-machete ];
-      buildPhaseCargoCommand = "cargo machete --with-metadata";
+      buildPhaseCargoCommand = "cargo machete --with-metadata crates";
     }
   );
 
@@ -85,10 +85,18 @@ in
         actionlint
         zizmor
       ]
-      [ ../.github ]
-      "actionlint .github/workflows/*.yml; zizmor --offline --pedantic .github";
+      [
+        ../.github
+        ../starters
+      ]
+      ''
+        actionlint .github/workflows/*.yml starters/*/.github/workflows/*.yml
+        zizmor --offline --pedantic .github starters'';
 
-  scripts = lint "scripts" [ shellcheck ] [ ../scripts ] "shellcheck scripts/*";
+  scripts = lint "scripts" [ shellcheck ] [
+    ../.ci
+    ../scripts
+  ] "shellcheck .ci/run scripts/*";
 
   nix = lint "nix" [
     deadnix

@@ -74,8 +74,13 @@ in
             tail -n 200 "$stack/containers.log"
             echo "The suite failed with exit code $status. See $stack/containers.log"
           fi
-          docker-compose down --volumes --timeout 20 >"$stack/down.log" 2>&1 || cat "$stack/down.log"
+          if ! docker-compose down --volumes --timeout 20 >"$stack/down.log" 2>&1; then
+            cat "$stack/down.log"
+            echo "The containers of $COMPOSE_PROJECT_NAME may be left."
+            if [ "$status" = 0 ]; then status=1; fi
+          fi
           if [ "$status" = 0 ]; then rm -rf "$stack"; fi
+          exit "$status"
         }
         trap finish EXIT
         suite=
@@ -83,7 +88,7 @@ in
 
         IFS=, read -ra services <<<"''${TASKER_STACK_SERVICES-}"
         export COMPOSE_PROFILES=''${TASKER_STACK_SERVICES-} TASKER_PG_BIN=${lib.getBin postgresql}/bin
-        docker-compose up --detach --wait orchestration worker
+        docker-compose up --detach --wait --wait-timeout 300 orchestration worker
         # scripts/stack-tests waits for these.
         if [ ''${#services[@]} -gt 0 ]; then docker-compose up --detach "''${services[@]}"; fi
         export TASKER_TEST_ORCHESTRATION_URL=http://127.0.0.1:$TASKER_ORCHESTRATION_PORT

@@ -168,7 +168,7 @@ runCommand "tasker-images-${version}"
     mkdir $out
     add() {
       if [ "$1" != postgres ] && [ "$1" != redis ] && [ "$(stat -L -c %s "$2")" -gt $((40 << 20)) ]; then
-        echo "The image $1 is over 40 MiB: `nix path-info --recursive --size` shows what it contains"
+        echo "The image $1 is over 40 MiB: nix path-info --recursive --size shows what it contains"
         exit 1
       fi
       ln -s "$2" "$out/$1.tar.gz"

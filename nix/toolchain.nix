@@ -3,6 +3,7 @@
 {
   fenix,
   lib,
+  extraComponents ? [ ],
 }:
 let
   wanted = (lib.importTOML ../rust-toolchain.toml).toolchain;
@@ -27,7 +28,8 @@ let
     "rustc"
     "rust-std"
   ]
-  ++ wanted.components or [ ];
+  ++ wanted.components or [ ]
+  ++ extraComponents;
   missing = lib.filter (component: !channel ? ${component}) components;
 in
 if lib.versionOlder release oldest then

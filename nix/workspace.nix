@@ -7,13 +7,18 @@ let
   inherit (lib) fileset;
   cargoToml = lib.importTOML ../Cargo.toml;
 
-  # What cargo sees: code, migrations, SQL functions, templates. Of the documents, only the one that a test reads.
-  sources = fileset.unions [
+  # The crates: code, migrations, SQL functions, templates.
+  crates = fileset.unions [
     ../Cargo.toml
     ../Cargo.lock
+    (fileset.fileFilter (file: !file.hasExt "md") ../crates)
+  ];
+  # What cargo sees. Of the documents, only the one that a test reads. tasker-cli embeds the starters.
+  sources = fileset.unions [
+    crates
     ../config
     ../docs/limits.md
-    (fileset.fileFilter (file: !file.hasExt "md") ../crates)
+    ../starters
   ];
   sourcesAnd =
     more:
@@ -29,9 +34,16 @@ let
     strictDeps = true;
   };
 
-  # The dependencies, of which only Cargo.toml files and Cargo.lock matter, for each kind of use: what ships ...
+  # The dependencies, of which only Cargo.toml files and Cargo.lock matter, but no Cargo.toml of a starter. For each kind
+  # of use: what ships ...
+  depsArgs = commonArgs // {
+    src = fileset.toSource {
+      root = ../.;
+      fileset = crates;
+    };
+  };
   releaseArtifacts = craneLib.buildDepsOnly (
-    commonArgs
+    depsArgs
     // {
       pname = "tasker-release";
       buildPhaseCargoCommand = "cargo build --locked --workspace --bins --release";
@@ -40,7 +52,7 @@ let
   );
   # ... and what checks and tests.
   devArtifacts = craneLib.buildDepsOnly (
-    commonArgs
+    depsArgs
     // {
       pname = "tasker-dev";
       buildPhaseCargoCommand = ''

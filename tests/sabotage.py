@@ -79,6 +79,7 @@ def has_pgvector():
 
 
 STOP, KILL, TERM, INT, HUP = signal.SIGSTOP, signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP
+REDIS = {"TASKER_STACK_SERVICES": "redis"}
 
 ROWS = [
     Row("suite_passes", suite=0),
@@ -108,8 +109,11 @@ ROWS = [
     Row("postgres_suspended", [("all:postgres", STOP)], 0, 137, "postgres", KILLED_WITHIN),
     Row("postgres_suspended_int", [("all:postgres", STOP), ("script", INT)], None, 137, "postgres", KILLED_WITHIN),
     # Services by name. Without the extension, pgvector must fail by its name.
-    Row("redis", suite=0, environment={"TASKER_STACK_SERVICES": "redis"}),
-    Row("redis_killed", [("redis", KILL)], code=1, culprit="redis", environment={"TASKER_STACK_SERVICES": "redis"}),
+    Row("redis", suite=0, environment=REDIS),
+    Row("redis_killed", [("redis", KILL)], code=1, culprit="redis", environment=REDIS),
+    Row("redis_suspended", [("redis", STOP)], 0, 137, "redis", KILLED_WITHIN, environment=REDIS),
+    # The suite waits 10 s for Redis, and a request 5 s.
+    Row("redis_suspended_at_start", [("redis", STOP)], None, 137, "tests", 15 + KILLED_WITHIN, "redis", REDIS),
     Row("pgvector", suite=0, environment={"TASKER_STACK_SERVICES": "redis,pgvector"})
     if has_pgvector()
     else Row("no_pgvector", code=1, culprit="pgvector", when="end", environment={"TASKER_STACK_SERVICES": "pgvector"}),

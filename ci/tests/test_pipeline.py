@@ -37,7 +37,7 @@ class Jobs(unittest.TestCase):
             (Step("a", nix="y"), "y", None),
             (
                 Step("a", run="x 'y'", tools=("t", "u")),
-                "nix shell --inputs-from . nixpkgs#t nixpkgs#u --command bash -c 'x '\"'\"'y'\"'\"''",
+                "nix shell --inputs-from . nixpkgs#t nixpkgs#u --command bash -euo pipefail -c 'x '\"'\"'y'\"'\"''",
                 "x 'y'",
             ),
         ]:

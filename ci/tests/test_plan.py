@@ -18,7 +18,7 @@ RULES = parse_rules(plan.RULES.read_text(), "paths.toml")
 PLAN = Path(plan.__file__)
 
 # Short names for the table below.
-Q, U, N, C, B, V, P = RULES.jobs
+Q, U, N, S, C, B, V, P = RULES.jobs
 ALL = set(RULES.jobs)
 
 
@@ -34,16 +34,19 @@ class TheProjectsRules(unittest.TestCase):
         ("docs/diagram.svg", {Q}),
         (".github/workflows/README.md", {Q}),
         ("LICENSE", {Q}),
-        ("crates/tasker-api/src/lib.rs", {Q, U, N, B, V, P}),
-        ("crates/tasker-runtime/README.md", {Q, U, N, B, V, P}),
-        ("crates/tasker-engine/migrations/0001_schema.sql", {Q, U, N, B, V, P}),
+        ("crates/tasker-api/src/lib.rs", {Q, U, N, S, B, V, P}),
+        ("crates/tasker-runtime/README.md", {Q, U, N, S, B, V, P}),
+        ("crates/tasker-engine/migrations/0001_schema.sql", {Q, U, N, S, B, V, P}),
         ("crates/tasker-core/tests/integration/main.rs", {Q, U, N, V}),
-        ("crates/tasker-core/src/tests/clock.rs", {Q, U, N, B, V, P}),
-        ("config/tasker/base/worker.toml", {Q, U, N, B, V, P}),
-        ("Cargo.lock", {Q, U, N, B, V, P}),
-        ("rust-toolchain.toml", {Q, U, N, B, V, P}),
+        ("crates/tasker-core/src/tests/clock.rs", {Q, U, N, S, B, V, P}),
+        ("config/tasker/base/worker.toml", {Q, U, N, S, B, V, P}),
+        ("Cargo.lock", {Q, U, N, S, B, V, P}),
+        ("rust-toolchain.toml", {Q, U, N, S, B, V, P}),
         ("bindings/python/src/lib.rs", {Q, U}),
-        ("flake.lock", {Q, U, N, C, B, V}),
+        ("starters/rust/src/main.rs", {Q, U, S}),
+        ("tests/starters.py", {Q, U, S}),
+        ("tests/sabotage.py", {Q, N, C}),
+        ("flake.lock", {Q, U, N, S, C, B, V}),
         ("nix/checks.nix", {Q, N, C, B}),
         ("nix/images.nix", {Q, N, C, B}),
         ("deploy/compose.yaml", {Q, N, C, B}),

@@ -32,19 +32,20 @@ let
       description = "${description} systemd reads the file as root and passes it on as a credential.";
     };
 
-  # One process of Tasker. `secrets` are credentials by name, without those that are not set.
-  service =
+  # One unit. `secrets` are files by the variable that names them; null: it is not set.
+  unit =
     {
       description,
       command,
       after ? [ ],
+      environment ? { },
       secrets ? { },
-      ...
-    }@args:
+      serviceConfig ? { },
+    }:
     let
-      credentials = lib.filterAttrs (_: file: file != null) (
-        secrets // { database-url = cfg.database.urlFile; }
-      );
+      files = lib.filterAttrs (_: file: file != null) secrets;
+      credentials =
+        files // lib.optionalAttrs (cfg.database.urlFile != null) { DATABASE_URL = cfg.database.urlFile; };
       database = lib.optional cfg.database.createLocally "postgresql.target";
     in
     {
@@ -58,11 +59,13 @@ let
         TASKER_CONFIG_PATH = toml.generate "tasker.toml" cfg.settings;
       }
       // lib.optionalAttrs (cfg.database.urlFile == null) { DATABASE_URL = cfg.database.url; }
-      // args.environment or { };
+      # %d is the folder of the credentials.
+      // lib.mapAttrs (variable: _: "%d/${variable}") files
+      // environment;
       # The address of a database may hold a password, so it is no argument and not in the store.
       script = ''
         ${lib.optionalString (cfg.database.urlFile != null) ''
-          DATABASE_URL=$(<"$CREDENTIALS_DIRECTORY/database-url")
+          DATABASE_URL=$(<"$CREDENTIALS_DIRECTORY/DATABASE_URL")
           export DATABASE_URL
         ''}
         exec ${command}
@@ -70,7 +73,7 @@ let
       serviceConfig = {
         User = "tasker";
         Group = "tasker";
-        LoadCredential = lib.mapAttrsToList (name: file: "${name}:${file}") credentials;
+        LoadCredential = lib.mapAttrsToList (variable: file: "${variable}:${file}") credentials;
         Restart = "on-failure";
         RestartSec = 1;
         # Running steps may finish: longer than `shutdown_timeout_ms`.
@@ -110,31 +113,47 @@ let
         ];
         UMask = "0077";
       }
-      // args.serviceConfig or { };
+      // serviceConfig;
     };
-in
-{
-  options.services.tasker = {
-    enable = mkEnableOption "Tasker's orchestration server";
 
+  # The unit of the server or the worker. NAME is in the variables of its address.
+  program =
+    NAME: description: options: secrets:
+    unit {
+      inherit description secrets;
+      command = lib.getExe options.package;
+      after = [ "tasker-migrate.service" ];
+      environment = {
+        "TASKER_${NAME}_HOST" = options.host;
+        "TASKER_${NAME}_PORT" = toString options.port;
+      };
+    };
+
+  # The options of the server or the worker.
+  programOptions = package: port: what: {
     package = mkOption {
       type = types.package;
-      default = packages.tasker-server;
-      defaultText = lib.literalMD "`tasker-server` of Tasker's flake";
-      description = "The package of the server.";
+      default = packages.${package};
+      defaultText = lib.literalMD "`${package}` of Tasker's flake";
+      description = "The package of the ${what}, whose main program runs.";
     };
 
     host = mkOption {
       type = types.str;
       default = "127.0.0.1";
-      description = "The address on which the server listens. Any other than loopback requires a key.";
+      description = "The address on which the ${what} listens. For the server, any other than loopback requires a key.";
     };
 
     port = mkOption {
       type = types.port;
-      default = 8080;
-      description = "The port on which the server listens.";
+      default = port;
+      description = "The port on which the ${what} listens.";
     };
+  };
+in
+{
+  options.services.tasker = programOptions "tasker-server" 8080 "server" // {
+    enable = mkEnableOption "Tasker's orchestration server";
 
     apiKeyFile = secretFile "The file with the API key that clients must send.";
 
@@ -165,27 +184,9 @@ in
       urlFile = secretFile "The file with the address of the database, if it holds a password; replaces `url`.";
     };
 
-    worker = {
+    # A worker of your own: replace the package.
+    worker = programOptions "rust-worker" 8081 "worker" // {
       enable = mkEnableOption "a worker of Tasker";
-
-      package = mkOption {
-        type = types.package;
-        default = packages.rust-worker;
-        defaultText = lib.literalMD "`rust-worker` of Tasker's flake";
-        description = "The package of the worker, whose main program runs: replace it by your own.";
-      };
-
-      host = mkOption {
-        type = types.str;
-        default = "127.0.0.1";
-        description = "The address of the worker's status API.";
-      };
-
-      port = mkOption {
-        type = types.port;
-        default = 8081;
-        description = "The port of the worker's status API.";
-      };
     };
   };
 
@@ -215,7 +216,7 @@ in
     };
 
     systemd.services = {
-      tasker-migrate = service {
+      tasker-migrate = unit {
         description = "Tasker: migration of the database";
         command = "${lib.getExe cfg.package} migrate";
         serviceConfig = {
@@ -225,33 +226,13 @@ in
       };
     }
     // lib.optionalAttrs cfg.enable {
-      tasker-server = service {
-        description = "Tasker: orchestration server";
-        command = lib.getExe cfg.package;
-        after = [ "tasker-migrate.service" ];
-        secrets = {
-          api-key = cfg.apiKeyFile;
-          jwt-public-key = cfg.jwtPublicKeyFile;
-        };
-        environment = {
-          TASKER_ORCHESTRATION_HOST = cfg.host;
-          TASKER_ORCHESTRATION_PORT = toString cfg.port;
-        }
-        # %d is the folder of the credentials.
-        // lib.optionalAttrs (cfg.apiKeyFile != null) { API_KEY_FILE = "%d/api-key"; }
-        // lib.optionalAttrs (cfg.jwtPublicKeyFile != null) { JWT_PUBLIC_KEY_FILE = "%d/jwt-public-key"; };
+      tasker-server = program "ORCHESTRATION" "Tasker: orchestration server" cfg {
+        API_KEY_FILE = cfg.apiKeyFile;
+        JWT_PUBLIC_KEY_FILE = cfg.jwtPublicKeyFile;
       };
     }
     // lib.optionalAttrs cfg.worker.enable {
-      tasker-worker = service {
-        description = "Tasker: worker";
-        command = lib.getExe cfg.worker.package;
-        after = [ "tasker-migrate.service" ];
-        environment = {
-          TASKER_WORKER_HOST = cfg.worker.host;
-          TASKER_WORKER_PORT = toString cfg.worker.port;
-        };
-      };
+      tasker-worker = program "WORKER" "Tasker: worker" cfg.worker { };
     };
   };
 }

@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::commands::{bench, config, database, demo, dev, namespace, step, system, task, template, worker};
+use crate::commands::{bench, config, database, demo, dev, namespace, new, step, system, task, template, worker};
 use crate::context::Context;
 
 /// Explains exit codes in `--help`.
@@ -37,6 +37,8 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Run the five sample workflows on a temporary PostgreSQL, server and worker, and show the results.
     Demo(demo::Command),
+    /// Make a new project: a small service that creates tasks and runs their steps.
+    New(new::Command),
     /// Run PostgreSQL, server and sample worker until Ctrl-C; keeps the data.
     Dev(dev::Command),
     /// Benchmark a temporary stack, on a temporary PostgreSQL or the one of DATABASE_URL.

@@ -5,7 +5,8 @@
 //! - `context`: options of all commands, such as the server's address;
 //! - `failure`: errors with their exit codes;
 //! - `input`, `output`, `progress`: reading and printing values;
-//! - `stack`: PostgreSQL, server and worker in this process.
+//! - `stack`: PostgreSQL, server and worker in this process;
+//! - `starters`: the projects that `tasker-cli new` makes.
 
 mod arguments;
 mod commands;
@@ -15,6 +16,7 @@ mod input;
 mod output;
 mod progress;
 mod stack;
+mod starters;
 
 use std::process::ExitCode;
 
@@ -44,6 +46,7 @@ async fn dispatch(command: Command, context: context::Context) -> Result<(), Fai
         Command::System(command) => command.run(&context).await,
         Command::Db(command) => command.run(&context).await,
         Command::Config(command) => command.run(&context),
+        Command::New(command) => command.run(&context),
         Command::Dev(command) => command.run(&context).await,
         Command::Bench(command) => command.run(&context).await,
         Command::Demo(command) => command.run(&context).await,

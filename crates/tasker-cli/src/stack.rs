@@ -1,4 +1,4 @@
-//! PostgreSQL, a server and the sample worker in this process, for `dev`, `demo` and `bench`.
+//! PostgreSQL, a server and usually the sample worker in this process, for `dev`, `demo` and `bench`.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -20,12 +20,11 @@ use crate::output::{self, note};
 pub(crate) struct Stack {
     /// The server's address.
     pub(crate) url: String,
-    /// The worker's address.
-    pub(crate) worker_url: String,
+    /// The sample worker's address, if it runs.
+    pub(crate) worker_url: Option<String>,
     /// The database's address, with the password.
     pub(crate) database_url: String,
-    worker: Worker,
-    worker_pool: PgPool,
+    worker: Option<(Worker, PgPool)>,
     server: JoinHandle<()>,
     shutdown: CancellationToken,
     postgres: Option<LocalPostgres>,
@@ -54,7 +53,7 @@ impl Stack {
         let stack = tokio::select! {
             biased;
             () = interrupt.cancelled() => return Err(Failure::interrupted()),
-            stack = Self::start(settings, None) => stack?,
+            stack = Self::start(settings, None, true) => stack?,
         };
         let result = tokio::select! {
             biased;
@@ -66,8 +65,12 @@ impl Stack {
     }
 
     /// Starts everything, and prints what it starts. If the settings name no database, starts a private PostgreSQL on
-    /// the folder `data_dir`, or on a temporary one.
-    pub(crate) async fn start(mut settings: Settings, data_dir: Option<PathBuf>) -> Result<Self, Failure> {
+    /// the folder `data_dir`, or on a temporary one. The sample worker starts only if `with_worker`.
+    pub(crate) async fn start(
+        mut settings: Settings,
+        data_dir: Option<PathBuf>,
+        with_worker: bool,
+    ) -> Result<Self, Failure> {
         let begun = Instant::now();
         let postgres = if settings.database.url.is_empty() {
             let postgres = LocalPostgres::start(Options { data_dir, settings: Vec::new() }).await?;
@@ -89,37 +92,25 @@ impl Stack {
             tasker_orchestration::StartError::Database(error) => error.into(),
             error => Failure::failed(error),
         })?;
-        let pool = database::connect(&settings.database, "tasker-cli worker").await?;
-        let worker = tasker_worker_rust::worker(settings.worker, pool.clone());
-        let worker = worker.start().await.map_err(|error| match error {
-            tasker_worker::StartError::Database(error) => error.into(),
-            tasker_worker::StartError::Bind { address, source } => Failure::failed(format!(
-                "the worker cannot listen on {address}: {source}; choose another port with --worker-port"
-            )),
-            error => Failure::failed(error),
-        })?;
         let url = format!("http://{}", server.address());
-        let worker_url = worker.url();
-        note(format!("The server listens at {url}, the worker at {worker_url}"));
+        let worker = if with_worker { Some(start_worker(&settings).await?) } else { None };
+        let worker_url = worker.as_ref().map(|(worker, _)| worker.url());
+        match &worker_url {
+            Some(worker_url) => note(format!("The server listens at {url}, the worker at {worker_url}")),
+            None => note(format!("The server listens at {url}")),
+        }
 
         let shutdown = CancellationToken::new();
         let server = tokio::spawn(server.run(shutdown.clone()));
-        Ok(Self {
-            url,
-            worker_url,
-            database_url: settings.database.url,
-            worker,
-            worker_pool: pool,
-            server,
-            shutdown,
-            postgres,
-        })
+        Ok(Self { url, worker_url, database_url: settings.database.url, worker, server, shutdown, postgres })
     }
 
     /// Stops everything, the worker first.
     pub(crate) async fn stop(self) -> Result<(), Failure> {
-        self.worker.stop().await;
-        self.worker_pool.close().await;
+        if let Some((worker, pool)) = self.worker {
+            worker.stop().await;
+            pool.close().await;
+        }
         self.shutdown.cancel();
         self.server.await.map_err(|error| Failure::failed(format!("the server failed: {error}")))?;
         match self.postgres {
@@ -127,6 +118,20 @@ impl Stack {
             None => Ok(()),
         }
     }
+}
+
+/// Starts the sample worker, with a pool of its own.
+async fn start_worker(settings: &Settings) -> Result<(Worker, PgPool), Failure> {
+    let pool = database::connect(&settings.database, "tasker-cli worker").await?;
+    let worker = tasker_worker_rust::worker(settings.worker.clone(), pool.clone());
+    let worker = worker.start().await.map_err(|error| match error {
+        tasker_worker::StartError::Database(error) => error.into(),
+        tasker_worker::StartError::Bind { address, source } => Failure::failed(format!(
+            "the worker cannot listen on {address}: {source}; choose another port with --worker-port"
+        )),
+        error => Failure::failed(error),
+    })?;
+    Ok((worker, pool))
 }
 
 impl From<local_postgres::Error> for Failure {

@@ -501,6 +501,42 @@ fn settings_are_shown_without_passwords() {
 }
 
 #[test]
+fn a_new_project_has_its_own_name() {
+    let home = Home::new();
+    let ended = home.cli(&["new", "--language", "rust", "my-shop"]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert!(ended.stdout.contains("cd my-shop && process-compose up"), "{}", ended.stdout);
+    let text = |file: &str| fs::read_to_string(home.path().join("my-shop").join(file)).unwrap();
+    assert!(text("Cargo.toml").contains("name = \"my-shop\"\n"));
+    assert!(text("README.md").starts_with("# my-shop\n"));
+    assert!(text(".github/workflows/ci.yml").contains("cargo test"));
+    assert!(text(".gitignore").contains("/.tasker\n"));
+    let ended = home.cli(&["template", "validate", "my-shop/templates/order.yaml"]);
+    assert_eq!(
+        (ended.code, ended.stdout.as_str()),
+        (0, "my-shop/templates/order.yaml: my_shop/order 1.0.0, 3 steps\n")
+    );
+
+    // Nothing is overwritten.
+    home.write("my-shop/README.md", "mine");
+    let ended = home.cli(&["new", "--language", "rust", "my-shop"]);
+    assert_eq!(ended.code, 1);
+    assert_eq!(ended.stderr, "tasker-cli: my-shop already exists; choose another name\n");
+    assert_eq!(text("README.md"), "mine");
+}
+
+#[test]
+fn a_name_that_is_no_package_and_namespace_is_refused() {
+    let home = Home::new();
+    for name in ["", "../up", "My-shop", "1shop", "a b", "shop_", &"a".repeat(48)] {
+        let ended = home.cli(&["new", "--language", "rust", name]);
+        assert_eq!(ended.code, 2, "{name}: {ended:?}");
+        assert!(ended.stderr.contains("lowercase letters, digits and hyphens"), "{name}: {}", ended.stderr);
+    }
+    assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);
+}
+
+#[test]
 fn completions_are_printed() {
     let ended = Home::new().cli(&["completions", "bash"]);
     assert_eq!(ended.code, 0);

@@ -4,6 +4,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -135,4 +136,31 @@ fn dev_keeps_its_data() {
     let (code, stderr) = dev.end();
     assert_eq!((code, again), (Some(0), Ok(task)), "{stderr}");
     assert!(is_gone(postgres_port(&stderr)), "{stderr}");
+}
+
+#[test]
+fn dev_without_the_sample_worker_writes_its_addresses_to_a_file() {
+    let home = tempfile::tempdir().unwrap();
+    let arguments = ["dev", "--temporary", "--port", "0", "--no-worker", "--env-file", "new/env", "--json"];
+    let mut dev = Running::start(cli(home.path(), &arguments));
+    let mut urls = serde_json::Deserializer::from_reader(dev.0.stdout.as_mut().unwrap()).into_iter::<Value>();
+    let urls = urls.next().map(|urls| urls.unwrap()).unwrap_or_default();
+    let file = home.path().join("new/env");
+    let variables = std::fs::read_to_string(&file);
+    let mode = std::fs::metadata(&file).map(|metadata| metadata.permissions().mode() & 0o777);
+    let mut sourced = Command::new("sh");
+    sourced.args(["-c", ". new/env && echo $DATABASE_URL"]).current_dir(home.path()).env_remove("DATABASE_URL");
+    let sourced = sourced.output().map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    dev.signal(Signal::SIGTERM);
+    let (code, stderr) = dev.end();
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(!stderr.contains("the worker at"), "{stderr}");
+
+    let text = |name: &str| urls[name].as_str().unwrap().to_owned();
+    assert_eq!(urls["worker_url"], Value::Null);
+    let (database, server) = (text("database_url"), text("orchestration_url"));
+    assert_eq!(variables.unwrap(), format!("DATABASE_URL='{database}'\nTASKER_ORCHESTRATION_URL='{server}'\n"));
+    assert_eq!((mode.unwrap(), sourced.unwrap()), (0o600, database));
+    assert!(!file.exists(), "it is removed at the end");
+    assert!(!home.path().join(".tasker").exists(), "it keeps no data");
 }

@@ -77,7 +77,8 @@ impl Command {
 
     async fn measure(&self, stack: &Stack) -> Result<Vec<Benchmark>, Failure> {
         let api = OrchestrationClient::new(&stack.url)?;
-        let worker = WorkerClient::new(&stack.worker_url)?;
+        // `Stack::run` always starts the worker.
+        let worker = WorkerClient::new(stack.worker_url.as_deref().unwrap_or_default())?;
         let mut session = PgConnection::connect(&stack.database_url)
             .await
             .map_err(|error| Failure::failed(tasker_engine::message(&error)))?;

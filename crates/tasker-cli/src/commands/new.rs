@@ -1,0 +1,82 @@
+//! `tasker-cli new`
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use clap::{Args, ValueEnum};
+use serde_json::json;
+use tasker_api::limits::MAX_NAMESPACE_CHARS;
+
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::output;
+use crate::starters::{self, File};
+
+#[derive(Debug, Args)]
+pub(crate) struct Command {
+    /// The language of the project.
+    #[arg(long)]
+    language: Language,
+    /// The name of the project and of its folder: lowercase letters, digits and hyphens.
+    #[arg(value_parser = checked)]
+    name: String,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Language {
+    /// An API with axum, and a worker in the same process.
+    Rust,
+}
+
+impl Language {
+    fn files(self) -> &'static [File] {
+        match self {
+            Self::Rust => starters::RUST,
+        }
+    }
+}
+
+impl Command {
+    pub(crate) fn run(self, context: &Context) -> Result<(), Failure> {
+        let Self { language, name } = self;
+        let folder = Path::new(&name);
+        fs::create_dir(folder).map_err(|error| match error.kind() {
+            ErrorKind::AlreadyExists => Failure::failed(format!("{name} already exists; choose another name")),
+            _ => cannot_write(folder, &error),
+        })?;
+        for file in language.files() {
+            write(&folder.join(file.path), &file.text(&name))?;
+        }
+        if context.json {
+            let files: Vec<_> = language.files().iter().map(|file| file.path).collect();
+            return output::print_json(&json!({ "folder": name, "files": files }));
+        }
+        output::print(format!(
+            "Created the project in {name}/. Its README.md says how to change it. To start it:\n\n  cd {name} && \
+             process-compose up --use-uds"
+        ))
+    }
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(|error| cannot_write(folder, &error))?;
+    }
+    fs::write(path, text).map_err(|error| cannot_write(path, &error))
+}
+
+fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::failed(format!("cannot write {}: {error}", path.display()))
+}
+
+/// A name that is also allowed as a package, and with `_` for `-` as a namespace.
+fn checked(name: &str) -> Result<String, String> {
+    let starts_well = name.starts_with(|c: char| c.is_ascii_lowercase());
+    let is_plain = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+    if starts_well && is_plain && name.len() <= MAX_NAMESPACE_CHARS {
+        Ok(name.to_owned())
+    } else {
+        Err(format!("use up to {MAX_NAMESPACE_CHARS} lowercase letters, digits and hyphens, beginning with a letter"))
+    }
+}

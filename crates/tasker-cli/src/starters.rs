@@ -1,0 +1,93 @@
+//! The starters: projects that `tasker-cli new` makes, embedded in the program.
+//!
+//! The files are those of `starters/` in the repository, which `nix flake init -t` copies. Cargo packs only files of the
+//! crate, no folder that has a `Cargo.toml`, and git reads no `.gitignore` that is a link. So the folder `starters` of
+//! this crate has links to the files, some with other names. Builds that leave documents out need `readme`.
+
+/// The name of the project in the starters. A new project has its own name in its place.
+pub(crate) const NAME: &str = "tasker-starter";
+/// [`NAME`] where a hyphen is not allowed, such as in a namespace.
+const IDENTIFIER: &str = "tasker_starter";
+
+/// A file of a starter.
+pub(crate) struct File {
+    /// Its path in the project.
+    pub(crate) path: &'static str,
+    text: &'static str,
+}
+
+impl File {
+    /// Its text in the project `name`.
+    pub(crate) fn text(&self, name: &str) -> String {
+        self.text.replace(NAME, name).replace(IDENTIFIER, &name.replace('-', "_"))
+    }
+}
+
+/// The path of each file in the project, and the name of the link to it.
+macro_rules! starter {
+    ($folder:literal, $($path:literal: $link:literal,)*) => {
+        &[$(File { path: $path, text: include_str!(concat!("../starters/", $folder, "/", $link)) }),*]
+    };
+}
+
+pub(crate) const RUST: &[File] = starter![
+    "rust",
+    ".github/workflows/ci.yml": "github/workflows/ci.yml",
+    ".gitignore": "gitignore",
+    "Cargo.toml": "manifest.toml",
+    "README.md": "readme",
+    "process-compose.yaml": "process-compose.yaml",
+    "src/api.rs": "src/api.rs",
+    "src/main.rs": "src/main.rs",
+    "src/steps.rs": "src/steps.rs",
+    "src/tests.rs": "src/tests.rs",
+    "templates/order.yaml": "templates/order.yaml",
+];
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use std::collections::BTreeSet;
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    /// The files below a folder, as paths from it. `cargo` and Tasker make the ones that are left out.
+    fn files_below(folder: &Path) -> BTreeSet<String> {
+        let mut files = BTreeSet::new();
+        for entry in fs::read_dir(folder).unwrap() {
+            let entry = entry.unwrap();
+            let name = entry.file_name().into_string().unwrap();
+            if entry.file_type().unwrap().is_dir() {
+                files.extend(files_below(&entry.path()).into_iter().map(|file| format!("{name}/{file}")));
+            } else {
+                files.insert(name);
+            }
+        }
+        files.retain(|file| file != "Cargo.lock" && !file.starts_with("target/") && !file.starts_with(".tasker/"));
+        files
+    }
+
+    #[test]
+    fn every_file_of_a_starter_is_embedded() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../starters/rust");
+        let embedded: BTreeSet<_> = RUST.iter().map(|file| file.path.to_owned()).collect();
+        assert_eq!(embedded, files_below(&folder));
+        for file in RUST {
+            assert_eq!(file.text, fs::read_to_string(folder.join(file.path)).unwrap(), "{}", file.path);
+        }
+    }
+
+    #[test]
+    fn no_file_keeps_the_name_of_the_starter() {
+        for file in RUST {
+            let text = file.text("my-shop");
+            assert!(!text.contains(NAME) && !text.contains(IDENTIFIER), "{}", file.path);
+        }
+        let text = |path: &str| RUST.iter().find(|file| file.path == path).unwrap().text("my-shop");
+        assert!(text("Cargo.toml").contains("name = \"my-shop\""));
+        assert!(text("templates/order.yaml").contains("namespace_name: my_shop\n"));
+    }
+}
