@@ -252,6 +252,7 @@ pub struct ListTasks {
     pub limit: Option<i64>,
     /// The start of the page: `next_cursor` of the previous page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<Uuid>)]
     pub cursor: Option<String>,
 }
 
