@@ -1,6 +1,7 @@
 //! The REST API, with one file for each resource.
 
 pub(crate) mod access;
+pub(crate) mod bodies;
 mod error;
 mod extract;
 mod observe;

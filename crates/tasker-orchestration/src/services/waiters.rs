@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use pgmq_notify::{Event, Listener};
-use tasker_engine::Engine;
+use tasker_engine::{Engine, Failure};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
+
+use super::outage::Outage;
 
 /// The channel on which `tasker.announce` sends the ids of tasks at rest.
 const CHANNEL: &str = "tasker.tasks_at_rest";
@@ -42,7 +44,7 @@ impl Waiters {
     }
 
     /// Wakes the requests whose tasks are at rest, until the token is cancelled.
-    pub(crate) async fn run(self: Arc<Self>, engine: Engine, shutdown: CancellationToken) {
+    pub(crate) async fn run(self: Arc<Self>, engine: Engine, outage: Arc<Outage>, shutdown: CancellationToken) {
         let mut listener = Listener::new(engine.pool(), [CHANNEL.to_owned()]);
         let mut look = tokio::time::interval(LOOK_INTERVAL);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -53,22 +55,23 @@ impl Waiters {
                     Event::Notified { payload, .. } if !payload.is_empty() => {
                         self.wake(payload.split(',').filter_map(|id| id.parse().ok()));
                     }
-                    Event::Notified { .. } | Event::Connected => self.look(&engine).await,
+                    Event::Notified { .. } | Event::Connected => self.look(&engine, &outage).await,
                 },
-                _ = look.tick() => self.look(&engine).await,
+                _ = look.tick() => self.look(&engine, &outage).await,
             }
         }
         let everybody: Vec<Uuid> = self.waiting.lock().keys().copied().collect();
         self.wake(everybody);
     }
 
-    async fn look(&self, engine: &Engine) {
+    async fn look(&self, engine: &Engine, outage: &Outage) {
         let task_ids: Vec<Uuid> = self.waiting.lock().keys().copied().collect();
         if task_ids.is_empty() {
             return;
         }
         match engine.at_rest(&task_ids).await {
             Ok(at_rest) => self.wake(at_rest),
+            Err(error) if Failure::of(&error) == Failure::Unavailable => outage.failed(&error.to_string()),
             Err(error) => tracing::warn!(%error, "cannot query the tasks that requests wait for"),
         }
     }
