@@ -18,7 +18,7 @@ RULES = parse_rules(plan.RULES.read_text(), "paths.toml")
 PLAN = Path(plan.__file__)
 
 # Short names for the table below.
-Q, U, N, S, C, B, V, P = RULES.jobs
+Q, U, N, A, S, C, B, V, P = RULES.jobs
 ALL = set(RULES.jobs)
 
 
@@ -34,14 +34,14 @@ class TheProjectsRules(unittest.TestCase):
         ("docs/diagram.svg", {Q}),
         (".github/workflows/README.md", {Q}),
         ("LICENSE", {Q}),
-        ("crates/tasker-api/src/lib.rs", {Q, U, N, S, B, V, P}),
-        ("crates/tasker-runtime/README.md", {Q, U, N, S, B, V, P}),
-        ("crates/tasker-engine/migrations/0001_schema.sql", {Q, U, N, S, B, V, P}),
+        ("crates/tasker-api/src/lib.rs", {Q, U, N, A, S, B, V, P}),
+        ("crates/tasker-runtime/README.md", {Q, U, N, A, S, B, V, P}),
+        ("crates/tasker-engine/migrations/0001_schema.sql", {Q, U, N, A, S, B, V, P}),
         ("crates/tasker-core/tests/integration/main.rs", {Q, U, N, V}),
-        ("crates/tasker-core/src/tests/clock.rs", {Q, U, N, S, B, V, P}),
-        ("config/tasker/base/worker.toml", {Q, U, N, S, B, V, P}),
-        ("Cargo.lock", {Q, U, N, S, B, V, P}),
-        ("rust-toolchain.toml", {Q, U, N, S, B, V, P}),
+        ("crates/tasker-core/src/tests/clock.rs", {Q, U, N, A, S, B, V, P}),
+        ("config/tasker/base/worker.toml", {Q, U, N, A, S, B, V, P}),
+        ("Cargo.lock", {Q, U, N, A, S, B, V, P}),
+        ("rust-toolchain.toml", {Q, U, N, A, S, B, V, P}),
         ("bindings/python/src/lib.rs", {Q, U}),
         ("starters/rust/src/main.rs", {Q, U, S}),
         ("tests/starters.py", {Q, U, S}),
@@ -58,6 +58,7 @@ class TheProjectsRules(unittest.TestCase):
         ("ci/coverage.toml", {Q, V}),
         ("ci/plan.py", ALL),
         ("ci/jobs.toml", ALL),
+        ("ci/schemathesis.toml", ALL),
         ("ci/tools/requirements.txt", ALL),
         (".github/workflows/ci.yml", ALL),
         (".github/actions/nix/action.yml", ALL),

@@ -52,12 +52,14 @@ pub enum Error {
     /// write to.
     #[error("PostgreSQL does not run as root: {0}. Run this as an ordinary user, or set DATABASE_URL")]
     Root(String),
-    /// initdb failed.
-    #[error("cannot create a PostgreSQL data folder in {}: initdb {status}\n{output}", .folder.display())]
-    Initdb {
+    /// The program that creates a data folder failed.
+    #[error("cannot create a PostgreSQL data folder in {}: {program} {status}\n{output}", .folder.display())]
+    Create {
         /// The folder.
         folder: PathBuf,
-        /// The exit status of initdb.
+        /// The program: initdb or pg_basebackup.
+        program: &'static str,
+        /// The exit status of the program.
         status: String,
         /// The last lines of its output.
         output: String,

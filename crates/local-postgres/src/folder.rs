@@ -21,8 +21,8 @@ use crate::user::User;
 
 /// Where root keeps data folders that the server's user could not enter at the requested path.
 const ROOT_DATA: &str = "/var/lib/tasker/postgresql";
-/// How long initdb may take. It usually takes half a second.
-const INITDB_LIMIT: Duration = Duration::from_secs(60);
+/// How long initdb and pg_basebackup may take. They usually take a second.
+const FILL_LIMIT: Duration = Duration::from_secs(60);
 /// How long the guard of a killed program may take to stop its server.
 const LEFTOVER_LIMIT: Duration = Duration::from_secs(15);
 
@@ -117,6 +117,11 @@ impl Folder {
         Ok(Self { path, user, password, kind: Kind::Kept(lock) })
     }
 
+    /// The same folder for a copy of another server, which has that server's password.
+    pub(crate) fn with_password(self, password: &str) -> Self {
+        Self { password: password.to_owned(), ..self }
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -163,15 +168,9 @@ impl Folder {
         if self.cluster().exists() {
             return Ok(());
         }
-        let new = self.path.join("cluster.new");
-        if new.exists() {
-            fs::remove_dir_all(&new).map_err(io_error(what("remove cluster.new, left by an interrupted start,")))?;
-        }
+        let new = self.new_cluster()?;
         let password_file = self.path.join("password");
-        remove_if_there(&password_file)
-            .and_then(|()| create_for(self.user, &password_file))
-            .and_then(|mut file| file.write_all(self.password.as_bytes()).and(file.sync_all()))
-            .map_err(io_error(what("write the password file")))?;
+        self.write_private(&password_file, &self.password)?;
 
         let mut arguments = vec![
             format!("--pgdata={}", new.display()),
@@ -185,22 +184,67 @@ impl Folder {
         if !sync {
             arguments.push("--no-sync".into());
         }
-        let remove = if self.is_throw_away() { &self.path } else { &new };
-        let initdb = binaries.dir().join("initdb");
-        let status = Guarded::spawn(&initdb, &arguments, self.user, &self.log(), Some(remove))
-            .and_then(|mut initdb| initdb.wait(INITDB_LIMIT))
-            .map_err(io_error(format!("run {}", initdb.display())))?;
-        if !status.is_some_and(|status| status.success()) {
-            return Err(Error::Initdb {
-                folder: self.path.clone(),
-                status: status.map_or(format!("did not exit within {INITDB_LIMIT:?}"), |status| status.to_string()),
-                output: tail(&self.log(), 0),
-            });
-        }
+        self.fill(binaries, "initdb", &arguments, &new)?;
         if self.is_throw_away() {
             fs::remove_file(&password_file).map_err(io_error(what("remove the password file")))?;
         }
         fs::rename(&new, self.cluster()).map_err(io_error(what("rename cluster.new to cluster")))
+    }
+
+    /// Copies the cluster of the server on a port, which has the same password, and lets the copy follow it.
+    pub(crate) fn copy(&self, binaries: &Binaries, port: u16) -> Result<(), Error> {
+        let new = self.new_cluster()?;
+        self.write_private(&self.path.join("password"), &self.password)?;
+        // The copy reads it whenever it connects, so it stays.
+        let passwords = self.path.join("pgpass");
+        self.write_private(&passwords, &format!("*:*:*:*:{}\n", self.password))?;
+        let passwords = passwords.display();
+        let arguments = [
+            format!("--pgdata={}", new.display()),
+            format!("--dbname=host=127.0.0.1 port={port} user={SUPERUSER} passfile='{passwords}'"),
+            "--checkpoint=fast".into(),
+            "--write-recovery-conf".into(),
+            "--no-sync".into(),
+        ];
+        self.fill(binaries, "pg_basebackup", &arguments, &new)?;
+        let what = || format!("rename cluster.new to cluster in {}", self.path.display());
+        fs::rename(&new, self.cluster()).map_err(io_error(what()))
+    }
+
+    /// The folder in which a cluster is created. It does not exist yet.
+    fn new_cluster(&self) -> Result<PathBuf, Error> {
+        let new = self.path.join("cluster.new");
+        if new.exists() {
+            fs::remove_dir_all(&new)
+                .map_err(io_error(format!("remove {}, left by an interrupted start,", new.display())))?;
+        }
+        Ok(new)
+    }
+
+    /// Writes a new file that only the server's user can read.
+    fn write_private(&self, file: &Path, text: &str) -> Result<(), Error> {
+        remove_if_there(file)
+            .and_then(|()| create_for(self.user, file))
+            .and_then(|mut file| file.write_all(text.as_bytes()).and(file.sync_all()))
+            .map_err(io_error(format!("write {}", file.display())))
+    }
+
+    /// Runs a program that creates the cluster `new`.
+    fn fill(&self, binaries: &Binaries, program: &'static str, arguments: &[String], new: &Path) -> Result<(), Error> {
+        let remove = if self.is_throw_away() { &self.path } else { new };
+        let path = binaries.dir().join(program);
+        let status = Guarded::spawn(&path, arguments, self.user, &self.log(), Some(remove))
+            .and_then(|mut child| child.wait(FILL_LIMIT))
+            .map_err(io_error(format!("run {}", path.display())))?;
+        if status.is_some_and(|status| status.success()) {
+            return Ok(());
+        }
+        Err(Error::Create {
+            folder: self.path.clone(),
+            program,
+            status: status.map_or(format!("did not exit within {FILL_LIMIT:?}"), |status| status.to_string()),
+            output: tail(&self.log(), 0),
+        })
     }
 
     /// Removes a temporary folder, or unlocks a permanent one.

@@ -114,6 +114,27 @@ impl LocalPostgres {
         .await
     }
 
+    /// Starts a hot standby: a copy that follows this server by streaming replication. It can be read, and
+    /// `select pg_promote()` makes it a server that can be written. It has the same settings and password, and a port
+    /// of its own. `data_dir` is as in [`Options`], but must not exist yet or be empty.
+    ///
+    /// # Errors
+    ///
+    /// Like [`start`](Self::start), and if the folder cannot be copied.
+    pub async fn standby(&self, data_dir: Option<PathBuf>) -> Result<Self, Error> {
+        let (server, user, password) = (self.server.clone(), self.folder.user(), self.folder.password().to_owned());
+        blocking(move || {
+            let folder = match data_dir {
+                Some(path) => Folder::kept(path, user),
+                None => Folder::throw_away(user),
+            };
+            let folder = folder?.with_password(&password);
+            let (server, running) = server.start_copy(&folder)?;
+            Ok(Self { running: Some(running), server, folder })
+        })
+        .await
+    }
+
     /// The connection URL of the database `postgres`, with the password.
     pub fn url(&self) -> String {
         self.database_url("postgres")

@@ -78,6 +78,12 @@ impl Server {
         })
     }
 
+    /// Starts a copy of this server on another folder and a free port.
+    pub(crate) fn start_copy(&self, folder: &Folder) -> Result<(Self, Running), Error> {
+        folder.copy(&self.binaries, self.port)?;
+        Self::start(self.binaries.clone(), folder, self.settings.clone())
+    }
+
     pub(crate) fn port(&self) -> u16 {
         self.port
     }

@@ -373,3 +373,23 @@ async fn serve_until_killed() {
 async fn panic_with_a_server() {
     Helper::main("panic_with_a_server", |_server| async { panic!("a bad end") }).await;
 }
+
+#[tokio::test]
+async fn a_standby_follows_and_can_be_promoted() {
+    let primary = LocalPostgres::start(quick()).await.unwrap();
+    run(&primary.url(), "create table t as select 1 as x").await;
+    let standby = primary.standby(None).await.unwrap();
+    assert_ne!(primary.port(), standby.port());
+    assert_eq!(ask(&standby.url(), "select pg_is_in_recovery()::text || (select x from t)").await, "true1");
+    // Without waiting for the standby, it might not have the row yet.
+    run(&primary.url(), "alter system set synchronous_standby_names = '*'").await;
+    run(&primary.url(), "select pg_reload_conf()").await;
+    while ask(&primary.url(), "show synchronous_standby_names").await != "*" {}
+    run(&primary.url(), "insert into t values (2)").await;
+    primary.stop(StopMode::Immediate).await.unwrap();
+    assert_eq!(ask(&standby.url(), "select pg_promote()::text").await, "true");
+    run(&standby.url(), "insert into t values (3)").await;
+    let folder = standby.data_dir().to_owned();
+    standby.stop(StopMode::Fast).await.unwrap();
+    assert!(!folder.exists());
+}

@@ -101,11 +101,11 @@ fn no_tags() -> RequestError {
     RequestError::Malformed("tags must be an array of strings, or an object of strings".to_owned())
 }
 
-/// Reads a priority. The error names the range for every other number, whatever its size.
+/// Reads a priority. `2.0` is 2, as in JSON Schema. The error names the range for every other number, whatever its
+/// size.
 pub(super) fn priority<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i16>, D::Error> {
     let Some(number) = Option::<Number>::deserialize(deserializer)? else { return Ok(None) };
-    let priority = number.as_i64().and_then(|number| i16::try_from(number).ok());
-    match priority.filter(|priority| (0..=MAX_PRIORITY).contains(priority)) {
+    match number.as_f64().and_then(|given| (0..=MAX_PRIORITY).find(|priority| f64::from(*priority) == given)) {
         Some(priority) => Ok(Some(priority)),
         None => Err(de::Error::custom(format!("priority must be 0 to {MAX_PRIORITY}, not {number}"))),
     }

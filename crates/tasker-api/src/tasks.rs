@@ -140,7 +140,7 @@ pub struct CreateTask {
     #[schema(value_type = Object)]
     pub context: Map<String, Value>,
     /// Makes the request safe to repeat. The same request with the same key returns the existing task; another
-    /// request with the same key is a conflict. Keys are shared by all templates.
+    /// request with the same key is a conflict. All templates of a namespace share its keys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
     /// 0 by default. The step that has waited longest starts first, and each point of priority counts as ten
@@ -252,6 +252,7 @@ pub struct ListTasks {
     pub limit: Option<i64>,
     /// The start of the page: `next_cursor` of the previous page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<Uuid>)]
     pub cursor: Option<String>,
 }
 

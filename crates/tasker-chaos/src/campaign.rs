@@ -1,5 +1,6 @@
 //! A campaign, from its start to its report.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,13 +12,15 @@ use tokio::time::{sleep, timeout};
 
 use crate::clock::ClockLibrary;
 use crate::consistency;
+use crate::disk::Disk;
 use crate::faults;
 use crate::field::Field;
 use crate::ledger::Ledger;
 use crate::load::{self, Acknowledged};
 use crate::plan::{Kind, Plan};
+use crate::pooler::Pooler;
 use crate::report::Report;
-use crate::stack::{LEASE, Stack};
+use crate::stack::{LEASE, Parts, Stack};
 use crate::workflows;
 
 /// How long all tasks may take to be at rest after the last fault.
@@ -45,6 +48,8 @@ pub struct Options {
     pub servers: usize,
     /// Only inject faults of these [`kinds`]; all kinds if empty. The same seed gives the same faults of each kind.
     pub only: Vec<String>,
+    /// Multiplies the limits of time, for a machine with other work to do.
+    pub slack: u32,
     /// Print events with their times on standard error.
     pub timeline: bool,
 }
@@ -64,18 +69,28 @@ pub async fn run(options: &Options) -> Result<Report> {
 }
 
 async fn run_here(options: &Options) -> Result<Report> {
-    let ledger = Arc::new(Ledger::new(options.timeline));
+    let ledger = Arc::new(Ledger::new(options.slack, options.timeline));
     let scratch = TempDir::new()?;
+    // Before anything starts another thread: see `Disk::mount`.
+    let disk = Disk::mount();
+    let pooler = Pooler::find();
     let clocks = ClockLibrary::find(scratch.path());
-    if let Err(why) = &clocks {
-        ledger.not_run(Kind::JumpClock, why.clone());
-    }
+    let impossible = [
+        (Kind::JumpClock, clocks.as_ref().err()),
+        (Kind::FullDisk, disk.as_ref().err()),
+        (Kind::KillPooler, pooler.as_ref().err()),
+    ];
+    let impossible: BTreeMap<Kind, &String> =
+        impossible.into_iter().filter_map(|(kind, why)| Some((kind, why?))).collect();
+    impossible.iter().for_each(|(kind, why)| ledger.not_run(*kind, (*why).clone()));
     let named = |kind: Kind| options.only.is_empty() || options.only.iter().any(|name| name == kind.name());
-    let possible = |kind: Kind| kind != Kind::JumpClock || clocks.is_ok();
     let kinds = Kind::WEIGHTS.iter().map(|(kind, _)| *kind);
-    let plan = Plan::new(options.seed, kinds.filter(|&kind| named(kind) && possible(kind)).collect());
+    let kinds = kinds.filter(|kind| named(*kind) && !impossible.contains_key(kind));
+    let plan = Plan::new(options.seed, kinds.collect());
+    let (disk, pooler, clocks) = (disk.ok(), pooler.ok(), clocks.ok());
 
-    let stack = Stack::start(options.servers, options.workers, clocks.as_ref().ok(), scratch.path(), &ledger).await?;
+    let parts = Parts { servers: options.servers, workers: options.workers, clocks, disk, pooler };
+    let stack = Stack::start(parts, scratch.path(), &ledger).await?;
     let field = Arc::new(Field::new(stack, Arc::clone(&ledger))?);
     workflows::store(&field.stack.api(0)?).await?;
 
@@ -91,14 +106,15 @@ async fn run_here(options: &Options) -> Result<Report> {
     faults::inject(&field, plan.take(options.faults), options.duration).await?;
     let seconds = begun.elapsed().as_secs_f64();
 
+    let (late, settle_limit) = (ledger.limit(LATE), ledger.limit(SETTLE_LIMIT));
     let calm = Instant::now();
     field.stack.repair().await?;
     field.closing.cancel();
-    if !all_done(&mut clients, LATE.saturating_sub(calm.elapsed())).await {
+    if !all_done(&mut clients, late.saturating_sub(calm.elapsed())).await {
         ledger.evidence(consistency::evidence(field.pool(), &[]).await?);
     }
-    if !all_done(&mut clients, SETTLE_LIMIT.saturating_sub(calm.elapsed())).await {
-        ledger.violation(format!("{SETTLE_LIMIT:?} after the last fault, {} clients are still waiting", clients.len()));
+    if !all_done(&mut clients, settle_limit.saturating_sub(calm.elapsed())).await {
+        ledger.violation(format!("{settle_limit:?} after the last fault, {} clients are still waiting", clients.len()));
         field.over.cancel();
         while clients.join_next().await.is_some() {}
     }
@@ -135,7 +151,7 @@ async fn check(field: &Field, acknowledged: &Acknowledged) -> Result<()> {
     let left_over = loop {
         let left_over = consistency::left_over(field.pool()).await?;
         // A superfluous message is invisible for at most one lease; several may follow one another.
-        if left_over.is_empty() || begun.elapsed() > 5 * LEASE {
+        if left_over.is_empty() || begun.elapsed() > field.ledger.limit(5 * LEASE) {
             break left_over;
         }
         sleep(POLL).await;

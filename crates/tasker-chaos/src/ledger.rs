@@ -35,6 +35,8 @@ pub(crate) struct Ledger {
     entries: Mutex<Entries>,
     outage: Mutex<Outage>,
     begun: Instant,
+    /// Multiplies the limits of time.
+    slack: u32,
     /// Prints events on standard error.
     loud: bool,
 }
@@ -60,9 +62,9 @@ pub(crate) enum Verdict {
 }
 
 impl Ledger {
-    pub(crate) fn new(loud: bool) -> Self {
+    pub(crate) fn new(slack: u32, loud: bool) -> Self {
         let outage = Outage { going_on: 0, over_since: None };
-        Self { entries: Mutex::default(), outage: Mutex::new(outage), begun: Instant::now(), loud }
+        Self { entries: Mutex::default(), outage: Mutex::new(outage), begun: Instant::now(), slack, loud }
     }
 
     /// Prints an event on standard error, if the timeline was requested.
@@ -70,6 +72,11 @@ impl Ledger {
         if self.loud {
             eprintln!("{:8.3} {what}", self.begun.elapsed().as_secs_f64());
         }
+    }
+
+    /// A limit of time on this machine.
+    pub(crate) fn limit(&self, limit: Duration) -> Duration {
+        limit * self.slack
     }
 
     /// All counts so far.
@@ -159,7 +166,7 @@ impl Ledger {
 
     fn was_unavailable(&self) -> bool {
         let outage = self.outage.lock();
-        outage.going_on > 0 || outage.over_since.is_some_and(|since| since.elapsed() < AFTERMATH)
+        outage.going_on > 0 || outage.over_since.is_some_and(|since| since.elapsed() < self.limit(AFTERMATH))
     }
 }
 

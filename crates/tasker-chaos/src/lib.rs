@@ -1,7 +1,8 @@
 //! Fault campaigns: break a complete Tasker stack in every known way, and prove that nothing was lost.
 //!
 //! [`campaign::run`] starts a throw-away PostgreSQL, real servers and real workers, and keeps hundreds of tasks
-//! running. A seed determines the faults that it injects: it kills and suspends processes, crashes PostgreSQL, moves
+//! running. A seed determines the faults that it injects: it kills and suspends processes, crashes PostgreSQL, replaces
+//! it by a standby, makes it read-only, fills its disk, takes its connections, kills the pooler in front of it, moves
 //! clocks, leaves foreign transactions open, and sends false results. Then it waits until all tasks are at rest and
 //! checks that:
 //!
@@ -16,12 +17,15 @@
 pub mod campaign;
 mod clock;
 pub mod consistency;
+mod disk;
 mod faults;
 mod field;
+mod gate;
 mod group;
 mod ledger;
 mod load;
 mod plan;
+mod pooler;
 mod process;
 mod recovery;
 pub mod report;

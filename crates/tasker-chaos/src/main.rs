@@ -37,6 +37,9 @@ struct Arguments {
     /// Only inject faults of this kind; may be repeated.
     #[arg(long, value_name = "KIND", value_parser = PossibleValuesParser::new(campaign::kinds()))]
     only: Vec<String>,
+    /// Multiplies the limits of time, for a machine with other work to do.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    slack: u32,
     /// Print events with their times on standard error.
     #[arg(long)]
     timeline: bool,
@@ -67,6 +70,7 @@ async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         workers: arguments.workers.into(),
         servers: arguments.servers.into(),
         only: arguments.only.clone(),
+        slack: arguments.slack,
         timeline: arguments.timeline,
     };
     // Dropping the campaign stops everything that it started.

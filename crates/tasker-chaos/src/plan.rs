@@ -45,6 +45,16 @@ kinds! {
     KillBackend = "kill_backend", 3;
     /// Immediate shutdown of PostgreSQL, then a start.
     CrashPostgres = "crash_postgres", 2;
+    /// The database is read-only for a while.
+    ReadOnly = "read_only_database", 2;
+    /// Foreign sessions take every connection that PostgreSQL allows.
+    ExhaustConnections = "exhausted_connections", 2;
+    /// The disk of PostgreSQL's data is full for a while.
+    FullDisk = "full_disk", 2;
+    /// SIGKILL of the pooler between some of the processes and PostgreSQL, then a new one.
+    KillPooler = "kill_pooler", 2;
+    /// The primary crashes, and a standby takes its place.
+    FailOver = "fail_over", 1;
     /// A foreign transaction stays open and keeps a snapshot.
     ForeignSnapshot = "foreign_snapshot", 2;
     /// A foreign transaction stays open and keeps locks on a few rows.

@@ -49,6 +49,7 @@ pub(crate) fn binary(name: &str) -> Result<PathBuf> {
 pub(crate) struct Process {
     name: &'static str,
     child: Child,
+    end_limit: Duration,
     address: String,
     log: Arc<Mutex<VecDeque<String>>>,
 }
@@ -99,11 +100,12 @@ impl Process {
                 }
             }
         });
-        let mut process = Self { name, child, address: String::new(), log };
-        match timeout(START_LIMIT, listening).await {
+        let mut process = Self { name, child, end_limit: ledger.limit(END_LIMIT), address: String::new(), log };
+        let start_limit = ledger.limit(START_LIMIT);
+        match timeout(start_limit, listening).await {
             Ok(Ok(address)) => process.address = address,
             Ok(Err(_)) => bail!("{name} exited ({}):\n{}", process.child.wait().await?, process.log()),
-            Err(_) => bail!("{name} did not listen within {START_LIMIT:?}:\n{}", process.log()),
+            Err(_) => bail!("{name} did not listen within {start_limit:?}:\n{}", process.log()),
         }
         Ok(process)
     }
@@ -137,9 +139,9 @@ impl Process {
     /// Stops it with SIGTERM and waits until it has exited.
     pub(crate) async fn stop(&mut self) -> Result<ExitStatus> {
         self.signal(Signal::SIGTERM)?;
-        match timeout(END_LIMIT, self.child.wait()).await {
+        match timeout(self.end_limit, self.child.wait()).await {
             Ok(status) => Ok(status?),
-            Err(_) => bail!("{} did not exit within {END_LIMIT:?}:\n{}", self.name, self.log()),
+            Err(_) => bail!("{} did not exit within {:?}:\n{}", self.name, self.end_limit, self.log()),
         }
     }
 }

@@ -67,8 +67,9 @@ async fn until(field: &Field, kind: Kind, failure: &str, continues: impl AsyncFn
     let begun = Instant::now();
     // A query fails while PostgreSQL is unavailable.
     while !continues().await.unwrap_or(false) {
-        if begun.elapsed() > LIMIT {
-            field.ledger.violation(format!("{kind}: {failure} within {LIMIT:?}"));
+        let limit = field.ledger.limit(LIMIT);
+        if begun.elapsed() > limit {
+            field.ledger.violation(format!("{kind}: {failure} within {limit:?}"));
             return;
         }
         sleep(POLL).await;

@@ -1,10 +1,11 @@
-//! The stack under test: PostgreSQL, servers and workers.
+//! The stack under test: PostgreSQL, a pooler, servers and workers.
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -15,8 +16,11 @@ use tasker_client::OrchestrationClient;
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::clock::{Clock, ClockLibrary};
+use crate::disk::Disk;
+use crate::gate::Gate;
 use crate::group::ProcessGroup;
 use crate::ledger::Ledger;
+use crate::pooler::Pooler;
 use crate::process::Process;
 
 /// How long a worker may hold a step without extending its lease.
@@ -31,11 +35,30 @@ pub(crate) struct Stack {
     // Dropped in this order.
     pub(crate) workers: Vec<Place>,
     pub(crate) servers: Vec<Place>,
-    /// Locked by the fault that stops or kills PostgreSQL.
+    /// The pooler between the database and the last server and worker.
+    pub(crate) pooler: Option<Pooler>,
+    /// The address of the database for everyone.
+    pub(crate) gate: Gate,
+    /// Locked by the fault that stops, kills or replaces PostgreSQL.
     pub(crate) postgres: Mutex<LocalPostgres>,
+    /// The file system of PostgreSQL's data, if it has one of its own.
+    pub(crate) disk: Option<Disk>,
+    /// How many folders of data there were.
+    data_dirs: AtomicU32,
     database_url: String,
     /// The group of all servers and workers.
     _group: Arc<ProcessGroup>,
+}
+
+/// What a stack consists of.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) servers: usize,
+    pub(crate) workers: usize,
+    pub(crate) clocks: Option<ClockLibrary>,
+    pub(crate) disk: Option<Disk>,
+    /// The program of the pooler.
+    pub(crate) pooler: Option<PathBuf>,
 }
 
 /// One server or worker. A new process replaces it whenever it is killed.
@@ -64,52 +87,54 @@ struct Recipe {
 
 impl Stack {
     /// Starts everything, with files in `folder`. PostgreSQL is fully durable, as by default.
-    pub(crate) async fn start(
-        servers: usize,
-        workers: usize,
-        clocks: Option<&ClockLibrary>,
-        folder: &Path,
-        ledger: &Arc<Ledger>,
-    ) -> Result<Self> {
-        let settings = vec![("max_connections".to_owned(), "400".to_owned())];
-        let postgres = LocalPostgres::start(Options { settings, ..Options::default() }).await?;
+    pub(crate) async fn start(parts: Parts, folder: &Path, ledger: &Arc<Ledger>) -> Result<Self> {
+        let Parts { servers, workers, clocks, disk, pooler } = parts;
+        // Enough for everyone, and for processes that replace others while the sessions of those still end.
+        let connections = 60 + 25 * (servers + workers);
+        let settings = vec![("max_connections".to_owned(), connections.to_string())];
+        let data_dirs = AtomicU32::new(0);
+        let data_dir = data_dir(disk.as_ref(), &data_dirs);
+        let postgres = LocalPostgres::start(Options { settings, data_dir }).await?;
+        let gate = Gate::open(postgres.port()).await?;
+        let database_url = postgres.url().replace(&format!(":{}/", postgres.port()), &format!(":{}/", gate.port()));
         let group = Arc::new(ProcessGroup::start(folder)?);
-        let settings = folder.join("settings.toml");
-        let mut text = String::new();
-        writeln!(text, "[database]\nurl = {}", json!(postgres.url()))?;
-        writeln!(text, "[logging]\nformat = \"json\"\nfilter = \"info,tasker_worker=debug\"")?;
-        writeln!(text, "[orchestration]\nshutdown_timeout_ms = 1000")?;
-        // One worker has room for all steps, so that no step waits for a free slot while the others are down.
-        writeln!(
-            text,
-            "[worker]\nmax_concurrent = 2000\nlease_ms = {}\nshutdown_timeout_ms = 1000",
-            LEASE.as_millis()
-        )?;
-        fs::write(&settings, text)?;
+        let pooler = match pooler {
+            Some(program) => Some(Pooler::start(program, &database_url, folder, &group).await?),
+            None => None,
+        };
+        let direct = write_settings(folder.join("direct.toml"), &database_url)?;
+        let pooled = match &pooler {
+            Some(pooler) => write_settings(folder.join("pooled.toml"), &pooler.url())?,
+            None => direct.clone(),
+        };
         let mut stack = Self {
             workers: Vec::new(),
             servers: Vec::new(),
-            database_url: postgres.url(),
+            pooler,
+            gate,
             postgres: Mutex::new(postgres),
+            disk,
+            data_dirs,
+            database_url,
             _group: Arc::clone(&group),
         };
-        let recipe = |name, number, arguments| Recipe {
+        let recipe = |name, number, of, arguments| Recipe {
             name,
             number,
             arguments,
-            settings: settings.clone(),
+            settings: if number > 0 && number + 1 == of { pooled.clone() } else { direct.clone() },
             variables: Vec::new(),
             group: Arc::clone(&group),
             ledger: Arc::clone(ledger),
         };
         for number in 0..servers {
-            stack.servers.push(Place::fill(recipe("tasker-server", number, &["--migrate"]), None).await?);
+            stack.servers.push(Place::fill(recipe("tasker-server", number, servers, &["--migrate"]), None).await?);
         }
         for number in 0..workers {
-            let mut recipe = recipe("rust-worker", number, &[]);
-            let file = settings.with_file_name(format!("worker-{number}.clock"));
-            let clock = clocks.map(|_| Clock::new(file)).transpose()?;
-            if let (Some(library), Some(clock)) = (clocks, &clock) {
+            let mut recipe = recipe("rust-worker", number, workers, &[]);
+            let file = folder.join(format!("worker-{number}.clock"));
+            let clock = clocks.as_ref().map(|_| Clock::new(file)).transpose()?;
+            if let (Some(library), Some(clock)) = (&clocks, &clock) {
                 recipe.variables.extend(library.variables(clock));
             }
             stack.workers.push(Place::fill(recipe, clock).await?);
@@ -117,7 +142,12 @@ impl Stack {
         Ok(stack)
     }
 
-    /// The URL of the database, with the password.
+    /// Where the next PostgreSQL keeps its data. None for a temporary folder.
+    pub(crate) fn next_data_dir(&self) -> Option<PathBuf> {
+        data_dir(self.disk.as_ref(), &self.data_dirs)
+    }
+
+    /// The URL of the database, with the password. It stays the same after a failover.
     pub(crate) fn database_url(&self) -> &str {
         &self.database_url
     }
@@ -149,6 +179,23 @@ impl Stack {
         }
         Ok(())
     }
+}
+
+fn data_dir(disk: Option<&Disk>, count: &AtomicU32) -> Option<PathBuf> {
+    disk.map(|disk| disk.folder(&format!("postgresql-{}", count.fetch_add(1, Ordering::Relaxed))))
+}
+
+/// Writes the settings of a process.
+fn write_settings(file: PathBuf, database_url: &str) -> Result<PathBuf> {
+    let mut text = String::new();
+    writeln!(text, "[database]\nurl = {}", json!(database_url))?;
+    writeln!(text, "[logging]\nformat = \"json\"\nfilter = \"info,tasker_worker=debug\"")?;
+    writeln!(text, "[orchestration]\nshutdown_timeout_ms = 1000")?;
+    // One worker has room for all steps, so that no step waits for a free slot while the others are down.
+    let lease = LEASE.as_millis();
+    writeln!(text, "[worker]\nmax_concurrent = 2000\nlease_ms = {lease}\nshutdown_timeout_ms = 1000")?;
+    fs::write(&file, text)?;
+    Ok(file)
 }
 
 impl Place {
@@ -212,7 +259,7 @@ impl Recipe {
                 Ok(process) => return Ok(process),
                 Err(error) => error,
             };
-            ensure!(begun.elapsed() < START_LIMIT, "cannot start {}: {error:#}", self.name);
+            ensure!(begun.elapsed() < self.ledger.limit(START_LIMIT), "cannot start {}: {error:#}", self.name);
             tokio::time::sleep(START_PAUSE).await;
         }
     }

@@ -1,7 +1,7 @@
 -- Creates a batch of tasks. The arrays have one element for each request.
 --
 -- `p_latest`: the request named no version, and the template was the newest version when the caller looked it
--- up. Outcomes:
+-- up. Each namespace has its own idempotency keys. Outcomes:
 --   created   the task is stored and its first steps are in the queue
 --   existing  the same request used this idempotency key before; `task_id` is the task of that request
 --   conflict  another request used this idempotency key before; `task_id` is the task of that request
@@ -48,8 +48,9 @@ begin
             select l.template_id from tasker.task_templates l
             where l.namespace = t.namespace and l.name = t.name
             order by l.version_key desc limit 1)
-        order by r.idempotency_key, r.task_id
-        on conflict (idempotency_key) where idempotency_key is not null do nothing
+        order by r.idempotency_key, t.namespace, r.task_id
+        -- Whatever the index: an upgrade removes the older one after it has replaced this function.
+        on conflict do nothing
         returning task_id, template_id, namespace, priority
     ), new_steps as (
         insert into tasker.steps (task_id, step_no, pending_dependencies, state)
@@ -85,9 +86,10 @@ begin
                else 'conflict'
            end,
            v_now
-    from unnest(p_task_ids, p_idempotency_keys, p_request_hashes) with ordinality
-             r(task_id, idempotency_key, request_hash, ordinal)
-    left join tasker.tasks e on e.idempotency_key = r.idempotency_key;
+    from unnest(p_task_ids, p_template_ids, p_idempotency_keys, p_request_hashes) with ordinality
+             r(task_id, template_id, idempotency_key, request_hash, ordinal)
+    left join tasker.task_templates t on t.template_id = r.template_id
+    left join tasker.tasks e on e.namespace = t.namespace and e.idempotency_key = r.idempotency_key;
 end
 $$;
 

@@ -47,6 +47,9 @@ const FUNCTIONS: &[&str] = &[
     include_str!("../functions/90_release_0_1.sql"),
 ];
 
+/// Removes what only functions of earlier releases need, after they have been replaced.
+const RETIRED: &str = "drop index if exists tasker.tasks_idempotency_key";
+
 /// The last migration of release 0.1.
 const RELEASE_0_1: i64 = 12;
 /// The migration with the tables of release 0.1.
@@ -123,6 +126,7 @@ pub async fn migrate(pool: &PgPool) -> Result<(), MigrateError> {
     let pgmq = pgmq_notify::install(pool).await?;
     MIGRATIONS.run(pool).await?;
     install_functions(pool).await?;
+    sqlx::raw_sql(RETIRED).execute(pool).await?;
     tracing::info!(?pgmq, schema = known, "the database is migrated");
     Ok(())
 }

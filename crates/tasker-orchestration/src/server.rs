@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::rest;
 use crate::rest::access::{Access, AccessError};
+use crate::rest::bodies::Bodies;
 use crate::rest::state::State;
 use crate::services::creator::Creator;
 use crate::services::housekeeping::Housekeeping;
@@ -96,6 +97,8 @@ impl Server {
             waiters: Arc::default(),
             metrics: Arc::new(Metrics::new()),
             writability: Arc::default(),
+            outage: Arc::default(),
+            bodies: Bodies::new(settings.orchestration.max_bodies_bytes),
             started_at: Utc::now(),
             shutdown: CancellationToken::new(),
         });
@@ -130,7 +133,8 @@ impl Server {
         let Self { listener, address, app, limits, housekeeping, state } = self;
         tracing::info!(%address, version = tasker_api::VERSION, "tasker-server listens");
         let ending = state.shutdown.clone();
-        let waiters = tokio::spawn(Arc::clone(&state.waiters).run(state.engine.clone(), ending.clone()));
+        let (waiters, outage) = (Arc::clone(&state.waiters), Arc::clone(&state.outage));
+        let waiters = tokio::spawn(waiters.run(state.engine.clone(), outage, ending.clone()));
         let ended = ending.clone();
         let housekeeping = tokio::spawn(async move { ended.run_until_cancelled(housekeeping.run()).await });
         let serve = http::serve(listener, app, rest::too_many_connections, limits, ending.clone());

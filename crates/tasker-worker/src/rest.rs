@@ -3,12 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::State;
+use axum::extract::{Request, State};
+use axum::http::uri::Authority;
 use axum::http::{Method, StatusCode, Uri, header};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use tasker_api::{Health, HealthCheck, PROBLEM_CONTENT_TYPE, Problem, WorkerState, WorkerStatus};
+use tasker_runtime::http::is_local_name;
 use tokio::time::timeout;
 
 use crate::shared::Shared;
@@ -16,8 +19,10 @@ use crate::shared::Shared;
 /// How long the database may take to respond to a health check.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
 
-pub(crate) fn router(shared: Arc<Shared>) -> Router {
-    Router::new()
+/// Returns the routes. On loopback, they respond only to names that no web page of another site can have. Elsewhere,
+/// the network decides who may read the metrics, and under which name.
+pub(crate) fn router(shared: Arc<Shared>, loopback: bool) -> Router {
+    let router = Router::new()
         .route("/health", get(health))
         .route("/health/live", get(live))
         .route("/health/ready", get(ready))
@@ -25,7 +30,25 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/metrics", get(metrics))
         .fallback(no_such_path)
         .method_not_allowed_fallback(wrong_method)
-        .with_state(shared)
+        .with_state(shared);
+    if loopback { router.layer(middleware::from_fn(only_local_names)) } else { router }
+}
+
+/// Refuses requests for other hosts: with DNS rebinding, a web site lets its own name point to this machine.
+async fn only_local_names(request: Request, next: Next) -> Response {
+    let header = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()?.parse::<Authority>().ok());
+    let host = request.uri().authority().cloned().or(header);
+    match host {
+        Some(host) if is_local_name(host.host()) => next.run(request).await,
+        // A client of HTTP/1.0, which no browser is.
+        None if !request.headers().contains_key(header::HOST) => next.run(request).await,
+        _ => problem(
+            StatusCode::MISDIRECTED_REQUEST,
+            "wrong-host",
+            "The worker does not know this host name",
+            "on loopback, the worker responds only to localhost and IP addresses".to_owned(),
+        ),
+    }
 }
 
 /// Whether the worker can do its work.

@@ -71,7 +71,7 @@ impl Worker {
             header_timeout: HEADER_TIMEOUT,
             idle_timeout: IDLE_TIMEOUT,
         };
-        let app = rest::router(Arc::clone(&shared));
+        let app = rest::router(Arc::clone(&shared), address.ip().is_loopback());
         loops.spawn(http::serve(status_listener, app, rest::too_many_connections, limits, shared.ended.clone()));
         tracing::info!(
             worker_id = shared.worker_id,

@@ -424,6 +424,24 @@ async fn the_status_api_reports_health_status_and_metrics() {
 }
 
 #[tokio::test]
+async fn on_loopback_the_status_api_responds_to_names_of_this_machine_only() {
+    let pool = database().await;
+    let worker = worker(&pool).start().await.unwrap();
+    for (host, expected) in [
+        ("LOCALHOST:8081", 200),
+        ("127.0.0.1", 200),
+        ("[::1]:8081", 200),
+        ("evil.example", 421),
+        ("localhost.evil.example:8081", 421),
+        ("a b", 421),
+    ] {
+        let (code, ..) = request_to(host, &worker, "GET", "/v1/worker/status").await;
+        assert_eq!(code, expected, "{host}");
+    }
+    worker.stop().await;
+}
+
+#[tokio::test]
 async fn a_worker_that_cannot_start_says_why() {
     let pool = database().await;
     let noop = |_: StepContext| async { Ok(json!(null)) };

@@ -21,6 +21,7 @@ const POLL: Duration = Duration::from_millis(20);
 
 /// SIGKILL of a session of a worker or a server.
 pub(super) async fn kill(field: &Arc<Field>, kind: Kind, rng: &mut Rng) -> Result<bool> {
+    let limit = field.ledger.limit(LIMIT);
     let back_at = {
         let _postgres = field.stack.postgres.lock().await;
         let mut witness = PgConnection::connect(field.stack.database_url()).await?;
@@ -34,7 +35,7 @@ pub(super) async fn kill(field: &Arc<Field>, kind: Kind, rng: &mut Rng) -> Resul
         process::send(pid, Signal::SIGKILL)?;
         let begun = Instant::now();
         while sqlx::query("select 1").execute(&mut witness).await.is_ok() {
-            ensure!(begun.elapsed() < LIMIT, "PostgreSQL did not notice a killed session within {LIMIT:?}");
+            ensure!(begun.elapsed() < limit, "PostgreSQL did not notice a killed session within {limit:?}");
             sleep(POLL).await;
         }
         until_available(field).await?
@@ -58,12 +59,12 @@ pub(super) async fn crash(field: &Arc<Field>, kind: Kind, rng: &mut Rng) -> Resu
 }
 
 /// Waits until PostgreSQL responds, and returns its time.
-async fn until_available(field: &Field) -> Result<DateTime<Utc>> {
-    let begun = Instant::now();
+pub(super) async fn until_available(field: &Field) -> Result<DateTime<Utc>> {
+    let (begun, limit) = (Instant::now(), field.ledger.limit(LIMIT));
     loop {
         match field.now().await {
             Ok(now) => return Ok(now),
-            Err(error) => ensure!(begun.elapsed() < LIMIT, "PostgreSQL did not come back within {LIMIT:?}: {error}"),
+            Err(error) => ensure!(begun.elapsed() < limit, "PostgreSQL did not come back within {limit:?}: {error}"),
         }
         sleep(POLL).await;
     }

@@ -1,7 +1,9 @@
 //! The faults, one module for each kind of target.
 
+mod availability;
 mod backends;
 mod deliveries;
+mod failover;
 mod foreign;
 mod junk;
 mod lies;
@@ -54,12 +56,13 @@ async fn inject_one(field: Arc<Field>, fault: Fault) {
                 injected = true;
                 break;
             }
-            // There is no target, or PostgreSQL is unavailable.
+            // There is no target, or PostgreSQL is unavailable or read-only.
             Ok(false) => {}
             Err(error)
                 if error
                     .downcast_ref::<sqlx::Error>()
-                    .is_some_and(|error| Failure::of(error) == Failure::Unavailable) => {}
+                    .is_some_and(|error| matches!(Failure::of(error), Failure::Unavailable | Failure::NotWritable)) => {
+            }
             Err(error) => {
                 field.ledger.violation(format!("{}: {error:#}", fault.kind));
                 break;
@@ -83,6 +86,11 @@ async fn attempt(field: &Arc<Field>, fault: Fault) -> Result<bool> {
         Kind::JumpClock => processes::jump_clock(field, &mut rng),
         Kind::KillBackend => backends::kill(field, kind, &mut rng).await,
         Kind::CrashPostgres => backends::crash(field, kind, &mut rng).await,
+        Kind::ReadOnly => availability::read_only(field, kind, &mut rng).await,
+        Kind::ExhaustConnections => availability::exhaust_connections(field, kind, &mut rng).await,
+        Kind::FullDisk => availability::full_disk(field, kind, &mut rng).await,
+        Kind::KillPooler => processes::kill_pooler(field, &mut rng).await,
+        Kind::FailOver => failover::fail_over(field, kind, &mut rng).await,
         Kind::ForeignSnapshot => foreign::hold_snapshot(field, &mut rng).await,
         Kind::ForeignLocks => foreign::hold_locks(field, &mut rng).await,
         Kind::WrongToken => lies::wrong_token(field, &mut rng).await,

@@ -1,4 +1,4 @@
-//! Faults of servers and workers: killed, stopped, suspended, and with clocks that jump.
+//! Faults of servers, workers and the pooler: killed, stopped, suspended, and with clocks that jump.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,6 +71,13 @@ pub(super) async fn suspend_worker(field: &Arc<Field>, kind: Kind, rng: &mut Rng
         resumed
     };
     tokio::join!(suspended, recover(field, kind, leases)).0?;
+    Ok(true)
+}
+
+/// SIGKILL of the pooler, then a new one.
+pub(super) async fn kill_pooler(field: &Arc<Field>, rng: &mut Rng) -> Result<bool> {
+    let pooler = field.stack.pooler.as_ref().context("there is no pooler")?;
+    pooler.kill(Duration::from_millis(rng.u64(0..1_500))).await?;
     Ok(true)
 }
 

@@ -30,6 +30,23 @@ async fn the_same_request_returns_the_same_task_and_another_one_is_a_conflict() 
 }
 
 #[tokio::test]
+async fn each_namespace_has_its_own_keys() -> Result<()> {
+    let stack = Stack::start().await?;
+    let api = stack.api()?;
+    let key = unique("key");
+    let mut ids = HashSet::new();
+    for (namespace, name) in [("linear_workflow", "mathematical_sequence"), ("diamond_workflow", "diamond_pattern")] {
+        let mut request = task(namespace, name, json!({ "even_number": 4 }));
+        request.idempotency_key = Some(key.clone());
+        let first = api.create_task(&request).await?;
+        assert_eq!(first.task_uuid, api.create_task(&request).await?.task_uuid);
+        ids.insert(first.task_uuid);
+    }
+    assert_eq!(ids.len(), 2);
+    Ok(())
+}
+
+#[tokio::test]
 async fn concurrent_requests_create_one_task() -> Result<()> {
     let stack = Stack::start().await?;
     let api = stack.api()?;

@@ -34,7 +34,7 @@ pub(crate) struct Model {
     /// One template for each namespace, with its id in the database.
     templates: Vec<(i64, Graph)>,
     tasks: BTreeMap<Uuid, Task>,
-    keys: BTreeMap<String, (Uuid, Vec<u8>)>,
+    keys: BTreeMap<(usize, String), (Uuid, Vec<u8>)>,
     /// Steps that have just failed and wait for a retry, with the longest allowed delay.
     drawn_delays: BTreeMap<StepId, TimeDelta>,
 }
@@ -83,10 +83,11 @@ impl Model {
                 return CreateOutcome::Outdated;
             };
             if let Some((key, hash)) = &request.idempotency {
-                if let Some((task, first)) = model.keys.get(key) {
+                let key = (template, key.clone());
+                if let Some((task, first)) = model.keys.get(&key) {
                     return if first == hash { CreateOutcome::Existing(*task) } else { CreateOutcome::Conflict(*task) };
                 }
-                model.keys.insert(key.clone(), (request.task_id, hash.clone()));
+                model.keys.insert(key, (request.task_id, hash.clone()));
             }
             let task = Task::new(template, &model.templates[template].1);
             model.tasks.insert(request.task_id, task);

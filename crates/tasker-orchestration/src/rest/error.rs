@@ -13,12 +13,17 @@ use crate::services::creator::CreateError;
 #[derive(Debug)]
 pub(crate) struct ApiError {
     problem: Box<Problem>,
-    not_writable: Option<NotWritable>,
+    database: Option<DatabaseError>,
 }
 
-/// An extension of a response: the database refused a write, with this message.
+/// An extension of a response: the database could not be used. The observer of requests logs it, once for many.
 #[derive(Debug, Clone)]
-pub(super) struct NotWritable(pub(super) String);
+pub(super) enum DatabaseError {
+    /// It refused a write, with this message.
+    NotWritable(String),
+    /// It did not respond.
+    Unavailable(String),
+}
 
 impl ApiError {
     fn new(status: StatusCode, kind: &str, title: &str, detail: impl Into<String>) -> Self {
@@ -29,7 +34,7 @@ impl ApiError {
             detail: detail.into(),
             errors: Vec::new(),
         });
-        Self { problem, not_writable: None }
+        Self { problem, database: None }
     }
 
     fn with(mut self, errors: Vec<FieldError>) -> Self {
@@ -147,7 +152,19 @@ impl ApiError {
         Self::unavailable("all connections are in use (orchestration.max_connections); try again")
     }
 
-    /// 503: the database can be read but not written. The observer of requests logs it, once for many.
+    /// 503: other requests have taken the memory for bodies.
+    pub(crate) fn too_many_bodies(limit: usize) -> Self {
+        Self::unavailable(format!(
+            "the bodies of other requests take all of their {limit} bytes (orchestration.max_bodies_bytes); try again"
+        ))
+    }
+
+    /// 503: the database does not respond.
+    fn no_response(detail: &str, message: String) -> Self {
+        Self { database: Some(DatabaseError::Unavailable(message)), ..Self::unavailable(detail) }
+    }
+
+    /// 503: the database can be read but not written.
     fn not_writable(message: String) -> Self {
         let mut error = Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -155,7 +172,7 @@ impl ApiError {
             "The database cannot be written",
             format!("nothing was stored; try again later. PostgreSQL says: {message}"),
         );
-        error.not_writable = Some(NotWritable(message));
+        error.database = Some(DatabaseError::NotWritable(message));
         error
     }
 }
@@ -172,10 +189,7 @@ impl From<RequestError> for ApiError {
 impl From<sqlx::Error> for ApiError {
     fn from(error: sqlx::Error) -> Self {
         match Failure::of(&error) {
-            Failure::Unavailable => {
-                tracing::warn!(%error, "the database does not respond");
-                Self::unavailable("the database does not respond; try again")
-            }
+            Failure::Unavailable => Self::no_response("the database does not respond; try again", error.to_string()),
             Failure::NotWritable => Self::not_writable(error.to_string()),
             Failure::BadData => Self::malformed(format!("PostgreSQL cannot store this: {error}")),
             Failure::Bug => {
@@ -192,13 +206,11 @@ impl From<CreateError> for ApiError {
             return Self::unavailable(error.to_string());
         };
         match failure {
-            Failure::Unavailable => {
-                tracing::warn!(error = message, "the database did not confirm a task");
-                Self::unavailable(
-                    "the database did not confirm the task, which may exist; \
-                     to get one task in any case, repeat the request with an idempotency_key",
-                )
-            }
+            Failure::Unavailable => Self::no_response(
+                "the database did not confirm the task, which may exist; \
+                 to get one task in any case, repeat the request with an idempotency_key",
+                message,
+            ),
             Failure::NotWritable => Self::not_writable(message),
             Failure::BadData => Self::malformed(format!("PostgreSQL cannot store this task: {message}")),
             Failure::Bug => {
@@ -217,8 +229,8 @@ impl IntoResponse for ApiError {
         if status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
-        if let Some(refusal) = self.not_writable {
-            response.extensions_mut().insert(refusal);
+        if let Some(error) = self.database {
+            response.extensions_mut().insert(error);
         }
         response
     }

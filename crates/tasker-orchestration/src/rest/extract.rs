@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::body::{Body, Bytes, HttpBody};
+use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::header;
 use axum::http::request::Parts;
@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use tasker_api::json;
 use uuid::Uuid;
 
+use super::bodies;
 use super::error::ApiError;
 use super::state::State;
 
@@ -127,22 +128,10 @@ fn require_type(request: &Request, wanted: &[&str]) -> Result<(), ApiError> {
 }
 
 async fn body(request: Request, state: &State) -> Result<Bytes, ApiError> {
-    let limit = state.settings.max_body_bytes;
-    let too_large = || ApiError::too_large(format!("the limit is {limit} bytes (orchestration.max_body_bytes)"));
-    let body: Body = request.into_body();
-    if body.size_hint().lower() > limit.try_into().unwrap_or(u64::MAX) {
-        return Err(too_large());
-    }
     let timeout = state.settings.body_timeout();
-    match tokio::time::timeout(timeout, axum::body::to_bytes(body, limit)).await {
-        Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(error)) => {
-            // Either the body is over the limit, or the connection is lost and nobody reads the response.
-            tracing::debug!(%error, "cannot read a request body");
-            Err(too_large())
-        }
-        Err(_) => Err(ApiError::body_timeout(timeout)),
-    }
+    tokio::time::timeout(timeout, bodies::read(state, request, state.settings.max_body_bytes))
+        .await
+        .unwrap_or_else(|_| Err(ApiError::body_timeout(timeout)))
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {

@@ -1,6 +1,7 @@
 //! The REST API, with one file for each resource.
 
 pub(crate) mod access;
+pub(crate) mod bodies;
 mod error;
 mod extract;
 mod observe;
@@ -58,7 +59,7 @@ fn routes() -> OpenApiRouter<Arc<State>> {
         .routes(routes!(system::metrics))
 }
 
-/// The description of the API (OpenAPI).
+/// The description of the API (OpenAPI) of a server that has keys.
 pub fn openapi() -> utoipa::openapi::OpenApi {
     let mut document = routes().into_openapi();
     document.info.version = tasker_api::VERSION.to_owned();
@@ -73,8 +74,12 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 /// When the description of the API cannot be written as JSON.
 pub(crate) fn router(state: Arc<State>) -> serde_json::Result<Router> {
     let (router, _) = routes().split_for_parts();
+    let mut document = openapi();
+    if state.access.is_open() {
+        document.security = None;
+    }
     // As text that all requests share: the router is cloned, and the document is large.
-    let document = Bytes::from(serde_json::to_vec(&openapi())?);
+    let document = Bytes::from(serde_json::to_vec(&document)?);
     let origins =
         Arc::new(Origins { allowed_hosts: state.settings.allowed_hosts.clone(), keys: !state.access.is_open() });
     Ok(router

@@ -9,7 +9,7 @@ use tasker_api::limits::{
     MAX_PRIORITY, MAX_REASON_CHARS, MAX_VERSION_CHARS,
 };
 use utoipa::openapi::path::{Operation, Parameter, PathItem};
-use utoipa::openapi::{Content, OpenApi, Ref, RefOr, Response, Schema};
+use utoipa::openapi::{Content, OpenApi, Ref, RefOr, Required, Response, Schema};
 
 /// The shortest and longest texts in requests, in characters: schema, field, and the two limits.
 const TEXTS: [(&str, &str, usize, usize); 8] = [
@@ -51,6 +51,10 @@ pub(super) fn complete(document: &mut OpenApi) {
             }
             if path.starts_with("/health") {
                 operation.security = Some(Vec::new());
+            }
+            // The media type is needed even if the body is empty, so the body counts as required.
+            if let Some(RefOr::T(body)) = &mut operation.request_body {
+                body.required = Some(Required::True);
             }
             for parameter in operation.parameters.iter_mut().flatten() {
                 if let RefOr::T(parameter) = parameter {
@@ -124,6 +128,9 @@ fn limit_parameter(parameter: &mut Parameter) {
         schema.minimum = Some(1.into());
         schema.maximum = Some(MAX_PAGE.into());
         schema.default = Some(DEFAULT_PAGE.into());
+    }
+    if parameter.name == "wait" {
+        schema.pattern = Some("^[0-9]{1,9}(ms|s|m)$".to_owned());
     }
 }
 

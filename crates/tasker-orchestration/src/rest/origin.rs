@@ -6,12 +6,11 @@
 //! - With DNS rebinding, a site lets its own name point to this server, and its pages look as if they came from
 //!   here. So if the server has no keys, it responds only to its own names.
 
-use std::net::IpAddr;
-
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, header, uri::Authority};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use tasker_runtime::http::is_local_name;
 
 use super::error::ApiError;
 
@@ -64,10 +63,9 @@ impl Origins {
         }
     }
 
-    /// Whether a request for this host is meant for the server. No site can let an IP address point elsewhere.
+    /// Whether a request for this host is meant for the server.
     fn is_own(&self, host: &str) -> bool {
-        let ip = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        ip.parse::<IpAddr>().is_ok() || host.eq_ignore_ascii_case("localhost") || self.is_allowed(host)
+        is_local_name(host) || self.is_allowed(host)
     }
 
     fn is_allowed(&self, host: &str) -> bool {

@@ -8,8 +8,10 @@ use tasker_runtime::settings::Orchestration;
 use tokio_util::sync::CancellationToken;
 
 use super::access::Access;
+use super::bodies::Bodies;
 use crate::services::creator::Creator;
 use crate::services::metrics::Metrics;
+use crate::services::outage::Outage;
 use crate::services::templates::Templates;
 use crate::services::waiters::Waiters;
 use crate::services::writability::Writability;
@@ -25,6 +27,8 @@ pub(crate) struct State {
     pub(crate) waiters: Arc<Waiters>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) writability: Arc<Writability>,
+    pub(crate) outage: Arc<Outage>,
+    pub(crate) bodies: Bodies,
     pub(crate) started_at: DateTime<Utc>,
     pub(crate) shutdown: CancellationToken,
 }

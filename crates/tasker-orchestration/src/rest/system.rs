@@ -46,6 +46,7 @@ pub(super) async fn health(State(state): State<Arc<state::State>>) -> Response {
     let check = match tokio::time::timeout(CHECK_TIMEOUT, state.engine.is_read_only()).await {
         Ok(Ok(read_only)) => {
             state.writability.checked(read_only);
+            state.outage.succeeded();
             state.writability.refusal().map_or_else(HealthCheck::healthy, HealthCheck::unhealthy)
         }
         Ok(Err(error)) => HealthCheck::unhealthy(error.to_string()),

@@ -100,14 +100,10 @@ pub(super) async fn create(
                 return Ok((status, location(existing), Json(task)).into_response());
             }
             CreateOutcome::Conflict(existing) => {
-                let existing = match require_visible(&state, &principal, existing).await {
-                    Ok(()) => format!("task {existing}"),
-                    Err(_) => "another task".to_owned(),
-                };
                 return Err(ApiError::conflict(
                     "idempotency-key-taken",
                     "Another request has used the idempotency key",
-                    format!("another request created {existing} with this key; use a new key for a new task"),
+                    format!("another request created task {existing} with this key; use a new key for a new task"),
                 ));
             }
             CreateOutcome::Outdated => state.templates.forget_newest(namespace, name),

@@ -3,6 +3,7 @@
 pub(crate) mod creator;
 pub(crate) mod housekeeping;
 pub(crate) mod metrics;
+pub(crate) mod outage;
 pub(crate) mod templates;
 pub(crate) mod waiters;
 pub(crate) mod writability;

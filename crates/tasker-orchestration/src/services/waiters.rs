@@ -8,10 +8,12 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use pgmq_notify::{Event, Listener};
 use tasker_api::TaskDetail;
-use tasker_engine::Engine;
+use tasker_engine::{Engine, Failure};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
+
+use super::outage::Outage;
 
 /// The channel on which `tasker.announce` sends the ids of tasks at rest.
 const CHANNEL: &str = "tasker.tasks_at_rest";
@@ -44,7 +46,7 @@ impl Waiters {
     }
 
     /// Gives the requests their tasks when these are at rest, until the token is cancelled.
-    pub(crate) async fn run(self: Arc<Self>, engine: Engine, shutdown: CancellationToken) {
+    pub(crate) async fn run(self: Arc<Self>, engine: Engine, outage: Arc<Outage>, shutdown: CancellationToken) {
         let mut listener = Listener::new(engine.pool(), [CHANNEL.to_owned()]);
         let mut look = tokio::time::interval(LOOK_INTERVAL);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -59,8 +61,10 @@ impl Waiters {
                 },
                 _ = look.tick() => self.look(&engine).await,
             };
-            if let Err(error) = served {
-                tracing::warn!(%error, "cannot query the tasks that requests wait for");
+            match served {
+                Ok(()) => {}
+                Err(error) if Failure::of(&error) == Failure::Unavailable => outage.failed(&error.to_string()),
+                Err(error) => tracing::warn!(%error, "cannot query the tasks that requests wait for"),
             }
         }
     }

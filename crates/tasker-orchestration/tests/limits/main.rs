@@ -106,6 +106,7 @@ async fn limits_of_requests_for_tasks() -> Result<()> {
         (request("idempotency_key", text(0)), 400, "idempotency_key must have 1 to 255 characters, not 0"),
         (request("priority", json!(0)), 201, "pending"),
         (request("priority", json!(100)), 201, "pending"),
+        (request("priority", json!(2.0)), 201, "pending"),
         (request("priority", json!(null)), 201, "pending"),
         (request("priority", json!(101)), 400, "priority must be 0 to 100, not 101"),
         (request("priority", json!(-1)), 400, "priority must be 0 to 100, not -1"),

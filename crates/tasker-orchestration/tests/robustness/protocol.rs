@@ -176,9 +176,12 @@ async fn the_description_of_the_api_names_limits_and_errors() -> Result<()> {
                 }
             }
             ensure!((operation["security"] == json!([])) == path.starts_with("/health"), "{method} {path}");
+            // The media type is required, so a request without a body and its type is refused.
+            ensure!(operation["requestBody"].is_null() || operation["requestBody"]["required"] == true, "{path}");
         }
     }
     ensure!(operations > 15, "{operations} operations");
+    ensure!(document.get("security").is_none(), "a server without keys asks for none: {}", document["security"]);
     for (pointer, value) in [
         ("/components/schemas/CreateTask/properties/namespace/maxLength", json!(47)),
         ("/components/schemas/CreateTask/properties/namespace/minLength", json!(1)),

@@ -37,9 +37,18 @@ impl Server {
     /// Starts a server with these lines in section `[orchestration]`, and at most this many open files. It has
     /// template `n/t` with a step that no worker runs.
     pub(crate) async fn start(settings: &str, open_files: u32) -> Result<Self> {
+        let server = Self::start_on(database().await?, settings, open_files).await?;
+        let template = json!({ "name": "t", "namespace_name": "n", "version": "1.0.0",
+                               "steps": [{ "name": "a", "handler": { "callable": "c" } }] });
+        let stored = send(server.address, "POST", "/v1/templates", &[JSON, KEY], &template.to_string()).await?;
+        ensure!(stored.status == 201, "{stored:?}");
+        Ok(server)
+    }
+
+    /// Starts a server on a migrated database.
+    pub(crate) async fn start_on(postgres: LocalPostgres, settings: &str, open_files: u32) -> Result<Self> {
         // The clients of the tests need open files too.
         tasker_runtime::http::room_for_connections(1_500, 0);
-        let postgres = database().await?;
         let folder = tempfile::tempdir()?;
         let config = folder.path().join("tasker.toml");
         std::fs::write(
@@ -86,12 +95,7 @@ impl Server {
             Ok(Ok(address)) => address.parse()?,
             _ => anyhow::bail!("the server does not listen: {}", log.lock()),
         };
-        let server = Self { address, postgres, child, log, _folder: folder };
-        let template = json!({ "name": "t", "namespace_name": "n", "version": "1.0.0",
-                               "steps": [{ "name": "a", "handler": { "callable": "c" } }] });
-        let stored = send(address, "POST", "/v1/templates", &[JSON, KEY], &template.to_string()).await?;
-        ensure!(stored.status == 201, "{stored:?}");
-        Ok(server)
+        Ok(Self { address, postgres, child, log, _folder: folder })
     }
 
     /// Sends a request with a JSON body and closes the connection.

@@ -5,6 +5,7 @@
 mod activity;
 mod body;
 mod connection;
+mod host;
 mod open_files;
 mod slots;
 
@@ -19,6 +20,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::activity::Activity;
+pub use self::host::is_local_name;
 pub use self::open_files::room_for_connections;
 use self::slots::Slots;
 

@@ -97,6 +97,9 @@ pub struct Orchestration {
     pub allowed_hosts: Vec<String>,
     /// The largest request body, in bytes.
     pub max_body_bytes: usize,
+    /// How many bytes all request bodies together may take, beyond the first 16 KiB of each. It must be at least
+    /// `max_body_bytes`.
+    pub max_bodies_bytes: usize,
     /// The longest `?wait=`, in milliseconds. The server shortens a longer one to this.
     pub max_wait_ms: u64,
     /// How many client connections may be open. The limit on open files (`ulimit -n`) can reduce the number.
@@ -122,6 +125,7 @@ impl Default for Orchestration {
             port: 8080,
             allowed_hosts: Vec::new(),
             max_body_bytes: 1024 * 1024,
+            max_bodies_bytes: 128 * 1024 * 1024,
             max_wait_ms: 60_000,
             max_connections: 10_000,
             header_timeout_ms: 10_000,

@@ -9,6 +9,8 @@ pub const DATABASE_CONNECTIONS: RangeInclusive<u32> = 2..=100;
 pub const ACQUIRE_TIMEOUT_MS: RangeInclusive<u64> = 100..=60_000;
 /// `orchestration.max_body_bytes`: up to 64 MiB
 pub const BODY_BYTES: RangeInclusive<usize> = 1_024..=64 * 1024 * 1024;
+/// `orchestration.max_bodies_bytes`: up to 16 GiB
+pub const BODIES_BYTES: RangeInclusive<u64> = 1_024..=16 * 1024 * 1024 * 1024;
 /// `orchestration.max_wait_ms`: up to 5 minutes
 pub const WAIT_MS: RangeInclusive<u64> = 0..=300_000;
 /// `orchestration.max_connections`

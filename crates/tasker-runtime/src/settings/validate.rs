@@ -43,6 +43,14 @@ impl Settings {
             );
         }
         problems.range("orchestration.max_body_bytes", orchestration.max_body_bytes, ranges::BODY_BYTES);
+        let bodies = u64::try_from(orchestration.max_bodies_bytes).unwrap_or(u64::MAX);
+        problems.range("orchestration.max_bodies_bytes", bodies, ranges::BODIES_BYTES);
+        problems.require(
+            orchestration.max_bodies_bytes >= orchestration.max_body_bytes,
+            "orchestration.max_bodies_bytes",
+            bodies.to_string(),
+            "at least orchestration.max_body_bytes",
+        );
         problems.range("orchestration.max_wait_ms", orchestration.max_wait_ms, ranges::WAIT_MS);
         problems.range("orchestration.max_connections", orchestration.max_connections, ranges::CONNECTIONS);
         for (key, value) in [
@@ -137,6 +145,7 @@ mod tests {
         settings.logging.filter = "tasker=loud".to_owned();
         settings.orchestration.allowed_hosts = vec!["tasker.internal".to_owned(), "http://tasker".to_owned()];
         settings.orchestration.max_body_bytes = 0;
+        settings.orchestration.max_bodies_bytes = 17 * 1024 * 1024 * 1024;
         settings.orchestration.idle_timeout_ms = 0;
         settings.retention.finished_tasks_days = 36_501;
         settings.worker.worker_id = "a\nb".to_owned();
@@ -152,6 +161,7 @@ mod tests {
                 "logging.filter",
                 "orchestration.allowed_hosts",
                 "orchestration.max_body_bytes",
+                "orchestration.max_bodies_bytes",
                 "orchestration.idle_timeout_ms",
                 "retention.finished_tasks_days",
                 "worker.worker_id",
@@ -199,6 +209,7 @@ mod tests {
         expect!(DATABASE_CONNECTIONS: "database.max_connections");
         expect!(ACQUIRE_TIMEOUT_MS: "database.acquire_timeout_ms");
         expect!(BODY_BYTES: "orchestration.max_body_bytes");
+        expect!(BODIES_BYTES: "orchestration.max_bodies_bytes");
         expect!(WAIT_MS: "orchestration.max_wait_ms");
         expect!(CONNECTIONS: "orchestration.max_connections");
         expect!(CLIENT_TIMEOUT_MS: "orchestration.header_timeout_ms", "orchestration.body_timeout_ms",

@@ -134,8 +134,13 @@ pub(crate) fn error_of(task: &TaskDetail, name: &str) -> (String, String) {
 
 /// Sends a request to a worker's status API. Returns the status code, the content type and the body.
 pub(crate) async fn request(worker: &Worker, method: &str, path: &str) -> (u16, String, String) {
+    request_to("localhost", worker, method, path).await
+}
+
+/// Sends a request for this host to a worker's status API.
+pub(crate) async fn request_to(host: &str, worker: &Worker, method: &str, path: &str) -> (u16, String, String) {
     let mut stream = TcpStream::connect(worker.address()).await.unwrap();
-    let head = format!("{method} {path} HTTP/1.1\r\nHost: worker\r\nConnection: close\r\n\r\n");
+    let head = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
     stream.write_all(head.as_bytes()).await.unwrap();
     let mut response = String::new();
     stream.read_to_string(&mut response).await.unwrap();
