@@ -23,7 +23,7 @@ def test_the_client_fits_the_document_of_the_api(stack: Stack) -> None:
         if "$ref" in schema:
             return properties(schemas[str(schema["$ref"]).rsplit("/", 1)[-1]])
         found = set(schema.get("properties", {}))  # type: ignore[call-overload]
-        for part in schema.get("allOf", []):  # type: ignore[attr-defined]
+        for part in [*schema.get("allOf", []), *schema.get("oneOf", [])]:  # type: ignore[misc]
             found |= properties(part)
         return found
 

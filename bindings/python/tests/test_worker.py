@@ -152,7 +152,6 @@ UNCHANGED = [
     -(2**63),
     2**64 - 1,
     0.1,
-    -0.0,
     1e300,
     5e-324,
     "",
@@ -162,7 +161,7 @@ UNCHANGED = [
     {},
     [[], [{}], {"": None}],
     {"b": 1, "a": {"ü": [1, 2.5, "x"]}},
-    "x" * (1024 * 1024 - 100),
+    "x" * (1024 * 1024 - 500),
 ]
 
 #: Results that cannot be stored, with a part of the message.
@@ -171,11 +170,16 @@ REFUSED: list[tuple[Any, str]] = [
     ([float("inf")], "JSON compliant"),
     (2**64, "64 bits"),
     ("\ud800", "hex escape"),
-    ("a\0b", "U+0000"),
+    ("a\0b", "NUL"),
     ({1: "a", "1": "b"}, "twice"),
     ("x" * (1024 * 1024 + 1), "1048576"),
     ({"a", 1.5j}, "complex"),
 ]
+
+
+def same(a: Any, b: Any) -> bool:
+    """Return whether two JSON values are equal, with the types of their numbers. Objects have no order."""
+    return json.dumps(a, sort_keys=True) == json.dumps(b, sort_keys=True)
 
 
 def nested(depth: int) -> Any:
@@ -192,7 +196,7 @@ def test_json_passes_unchanged_or_is_refused(stack: Stack, worker: Any, namespac
     async def echo(step: Step[Any]) -> Any:
         value = step.input["value"]
         number = step.input["number"]
-        assert json.dumps(value) == json.dumps(good[number])
+        assert same(value, good[number])
         return value
 
     async def refuse(step: Step[Any]) -> Any:
@@ -203,7 +207,7 @@ def test_json_passes_unchanged_or_is_refused(stack: Stack, worker: Any, namespac
     tasks = run(stack, worker({"echo": {}}, {"echo": echo}), namespace, *inputs)
     for task, value in zip(tasks, good, strict=True):
         assert task.status == "completed", task.steps[0].error
-        assert json.dumps(task.step("echo").result) == json.dumps(value)
+        assert same(task.step("echo").result, value)
 
     other = f"{namespace}_refused"
     template_of_other = worker({"refuse": {}}, {"refuse": refuse})._options["templates"][0]
@@ -387,27 +391,33 @@ def start_program_with_input(
 
 
 def test_a_worker_cannot_be_used_after_a_fork(stack: Stack, template: Template, namespace: str) -> None:
+    # The child exits as programs do, with everything that the library and the interpreter do at an exit.
     end = """
 import asyncio
-async def main():
+started, done = threading.Event(), threading.Event()
+async def run():
     async with worker:
-        child = os.fork()
-        if child == 0:
-            try:
-                worker.url
-            except RuntimeError as error:
-                print(error, flush=True)
-            # The normal way out of a child, with everything that runs at the exit of an interpreter.
-            raise SystemExit(7)
-        while not (ended := os.waitpid(child, os.WNOHANG))[0]:
-            await asyncio.sleep(0.01)
-        print(os.waitstatus_to_exitcode(ended[1]), worker.url.startswith("http://127.0.0.1:"))
-asyncio.run(main())
+        started.set()
+        await asyncio.to_thread(done.wait)
+thread = threading.Thread(target=asyncio.run, args=[run()])
+thread.start()
+started.wait()
+child = os.fork()
+if child == 0:
+    for call in [lambda: worker.url, lambda: asyncio.run(worker.start()), lambda: asyncio.run(worker.stop())]:
+        try:
+            call()
+        except RuntimeError as error:
+            print("after a fork" in str(error))
+    del worker
+    sys.exit(7)
+_, status = os.waitpid(child, 0)
+print(os.waitstatus_to_exitcode(status), worker.url.startswith("http://127.0.0.1:"))
+done.set()
+thread.join()
 """
-    # The child leaves the event loop with an exception, and so calls stop(), which must fail.
     program = start_program_with_input(stack, template, namespace, end)
-    assert "cannot be used after a fork" in program.stdout, program
-    assert program.stdout.splitlines()[-1] == "1 True", program
+    assert program.stdout.splitlines() == ["True", "True", "True", "7 True"], program
     assert program.returncode == 0, program
 
 

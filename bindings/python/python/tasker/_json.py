@@ -18,7 +18,7 @@ def decode(value: Any, type_: Any, what: str) -> Any:
         if is_model(type_):
             return type_.model_validate(value)
         return msgspec.convert(value, type_, dec_hook=_decode_model)
-    except (msgspec.ValidationError, ValueError) as error:  # pydantic's error is a ValueError
+    except (msgspec.ValidationError, TypeError, ValueError) as error:  # pydantic's error is a ValueError
         raise PermanentError(f"{what}: {error}", kind="bad_input") from error
 
 
@@ -51,7 +51,7 @@ def is_model(type_: Any) -> bool:
 def _decode_model(type_: Any, value: Any) -> Any:
     if is_model(type_):
         return type_.model_validate(value)
-    raise NotImplementedError(f"values of type {type_} are not supported")
+    raise TypeError(f"values of type {type_} are not supported")
 
 
 def _encode(value: Any) -> Any:
@@ -63,7 +63,7 @@ def _encode(value: Any) -> Any:
 def _encode_model(value: Any) -> Any:
     if is_model(type(value)):
         return value.model_dump(mode="json")
-    raise NotImplementedError(f"an object of type {type(value).__name__} cannot be a result")
+    raise TypeError(f"an object of type {type(value).__name__} cannot be a result")
 
 
 def _text(text: str) -> str:
