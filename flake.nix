@@ -47,6 +47,7 @@
             toolchain = callPackage ./nix/toolchain.nix { };
             workspace = callPackage ./nix/workspace.nix { };
             programs = callPackages ./nix/programs.nix { };
+            python = callPackages ./nix/python.nix { };
             tests = callPackage ./nix/tests.nix { };
             formatter = callPackage ./nix/formatter.nix { };
             images = callPackage ./nix/images.nix { };
@@ -74,6 +75,7 @@
       packages = perSystem (
         platform: p:
         p.programs
+        // p.python
         // {
           default = p.programs.tasker-cli;
         }

@@ -18,7 +18,7 @@ RULES = parse_rules(plan.RULES.read_text(), "paths.toml")
 PLAN = Path(plan.__file__)
 
 # Short names for the table below.
-Q, U, N, A, S, C, B, V, P = RULES.jobs
+Q, U, N, Y, A, S, C, B, V, P = RULES.jobs
 ALL = set(RULES.jobs)
 
 
@@ -42,7 +42,11 @@ class TheProjectsRules(unittest.TestCase):
         ("config/tasker/base/worker.toml", {Q, U, N, A, S, B, V, P}),
         ("Cargo.lock", {Q, U, N, A, S, B, V, P}),
         ("rust-toolchain.toml", {Q, U, N, A, S, B, V, P}),
-        ("bindings/python/src/lib.rs", {Q, U}),
+        ("crates/tasker-worker/src/claim.rs", {Q, U, N, Y, A, S, B, V, P}),
+        ("crates/tasker-worker-bridge/tests/bridge.rs", {Q, U, N, Y, A, S, B, V, P}),
+        ("bindings/python/src/lib.rs", {Q, Y}),
+        ("scripts/test-python", {Q, Y}),
+        ("bindings/other/src/lib.rs", {Q, U}),
         ("starters/rust/src/main.rs", {Q, U, S}),
         ("tests/starters.py", {Q, U, S}),
         ("tests/sabotage.py", {Q, N, C}),

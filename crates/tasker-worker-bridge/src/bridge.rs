@@ -38,6 +38,7 @@ struct Inner {
     worker: Mutex<Option<Worker>>,
     worker_id: String,
     url: String,
+    max_concurrent: u32,
     calls: Arc<Calls>,
     events: AsyncMutex<mpsc::UnboundedReceiver<Event>>,
     interrupt: Notify,
@@ -66,6 +67,7 @@ impl Bridge {
             .build()
             .map_err(Error::Threads)?;
         let calls = Arc::new(Calls::new(sender));
+        let max_concurrent = settings.worker.max_concurrent;
         let starting = async {
             let pool = database::connect(&settings.database, "tasker-worker").await?;
             let mut builder = Worker::builder(settings.worker, pool);
@@ -88,6 +90,7 @@ impl Bridge {
         let inner = Inner {
             worker_id: worker.worker_id().to_owned(),
             url: worker.url(),
+            max_concurrent,
             handle: runtime.handle().clone(),
             runtime: Some(runtime),
             worker: Mutex::new(Some(worker)),
@@ -103,6 +106,11 @@ impl Bridge {
     /// The name under which the worker is registered.
     pub fn worker_id(&self) -> &str {
         &self.inner.worker_id
+    }
+
+    /// How many steps run at once.
+    pub fn max_concurrent(&self) -> u32 {
+        self.inner.max_concurrent
     }
 
     /// The URL of the status API, without a path.

@@ -87,9 +87,9 @@ mod tests {
         for (text, reason) in [
             ("NaN", "expected value"),
             ("18446744073709551616", "does not fit into 64 bits"),
-            (r#""\ud800""#, "surrogate"),
+            (r#""\ud800""#, "hex escape"),
             (r#"{"a": 1, "a": 2}"#, "twice"),
-            (r#""\u0000""#, "U+0000"),
+            (r#""\u0000""#, "NUL"),
             (&("[".repeat(101) + &"]".repeat(101)), "100 levels"),
         ] {
             match check(&format!(r#"{{"result": {text}}}"#)) {

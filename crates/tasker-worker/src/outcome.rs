@@ -173,6 +173,16 @@ mod tests {
     }
 
     #[test]
+    fn the_delay_of_a_retry_is_a_field_of_the_error() {
+        let delay = std::time::Duration::from_millis(1500);
+        let expected = json!({"kind": "error", "message": "later", "retry_after_ms": 1500});
+        let outcome = of_result(Err(HandlerError::retryable("later").with_retry_after(delay)));
+        assert_eq!(outcome, StepOutcome::RetryableError(expected));
+        let permanent = HandlerError::permanent("never").with_retry_after(delay);
+        assert_eq!(permanent, HandlerError::permanent("never"));
+    }
+
+    #[test]
     fn a_panic_keeps_its_message() {
         let payload = std::panic::catch_unwind(|| panic!("row {} is odd", 3)).unwrap_err();
         assert_eq!(

@@ -256,6 +256,77 @@ async fn a_lost_lease_cancels_the_attempt() {
 }
 
 #[tokio::test]
+async fn a_handler_that_exceeds_its_time_limit_keeps_its_slot_until_it_ends() {
+    let pool = database().await;
+    let running = Arc::new(AtomicUsize::new(0));
+    let most = Arc::new(AtomicUsize::new(0));
+    let (open, gate) = tokio::sync::watch::channel(false);
+    let (counted, peak) = (Arc::clone(&running), Arc::clone(&most));
+    let worker = worker_with(&pool, tasker_runtime::settings::Worker { max_concurrent: 2, ..settings() })
+        .handler("test.block", move |step: StepContext| {
+            let (running, most, gate) = (Arc::clone(&counted), Arc::clone(&peak), gate.clone());
+            async move {
+                let blocking = tokio::task::spawn_blocking(move || {
+                    most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                    while !*gate.borrow() {
+                        std::thread::sleep(Duration::from_millis(1));
+                    }
+                    running.fetch_sub(1, Ordering::SeqCst);
+                    drop(step);
+                });
+                blocking.await?;
+                Ok(json!(null))
+            }
+        })
+        .start()
+        .await
+        .unwrap();
+    let steps = "- {name: block, handler: {callable: test.block}, timeout_seconds: 1, retry: {limit: 1}}";
+    let (first, second) = (create_task(&pool, steps).await, create_task(&pool, steps).await);
+    for task_id in [first, second] {
+        let task = task_in(&pool, task_id, TaskState::BlockedByFailures).await;
+        assert_eq!(error_of(&task, "block").0, "timeout");
+    }
+    let third = create_task(&pool, steps).await;
+    // A worker with a free slot would start the step within milliseconds.
+    sleep(Duration::from_millis(500)).await;
+    assert_eq!((running.load(Ordering::SeqCst), most.load(Ordering::SeqCst)), (2, 2));
+    assert_eq!(step(&get_task(&pool, third).await, "block").attempts, 0);
+
+    open.send(true).unwrap();
+    task_in(&pool, third, TaskState::Completed).await;
+    assert_eq!(most.load(Ordering::SeqCst), 2);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_shutdown_does_not_wait_for_handlers_whose_attempts_have_ended() {
+    let pool = database().await;
+    let (open, gate) = tokio::sync::watch::channel(false);
+    let worker = worker(&pool)
+        .handler("test.block", move |step: StepContext| {
+            let mut gate = gate.clone();
+            async move {
+                // Not a part of the handler that ends with the attempt.
+                tokio::spawn(async move {
+                    let _ = gate.wait_for(|open| *open).await;
+                    drop(step);
+                });
+                std::future::pending().await
+            }
+        })
+        .start()
+        .await
+        .unwrap();
+    let steps = "- {name: block, handler: {callable: test.block}, timeout_seconds: 1, retry: {limit: 1}}";
+    let task_id = create_task(&pool, steps).await;
+    task_in(&pool, task_id, TaskState::BlockedByFailures).await;
+    // The shutdown timeout is longer than this.
+    tokio::time::timeout(Duration::from_secs(5), worker.stop()).await.unwrap();
+    open.send(true).unwrap();
+}
+
+#[tokio::test]
 async fn a_shutdown_lets_short_steps_finish_and_releases_long_ones() {
     let pool = database().await;
     let started = Arc::new(Semaphore::new(0));
@@ -455,11 +526,20 @@ async fn a_worker_that_cannot_start_says_why() {
     assert!(matches!(none, StartError::NoNamespace), "{none}");
     let twice = worker(&pool).handler("test.a", noop).handler("test.a", noop).start().await.unwrap_err();
     assert_eq!(twice.to_string(), "two handlers are registered as `test.a`");
+    let missing =
+        worker(&pool).handler("test.b", noop).template(template("1.0.0", "test.a")).start().await.unwrap_err();
+    assert!(
+        missing
+            .to_string()
+            .starts_with("the worker's templates need handlers that it does not have: `test.a` (step a of same); "),
+        "{missing}"
+    );
     let bad = worker(&pool).template(template("one", "a")).start().await.unwrap_err();
     assert!(bad.to_string().starts_with("a task template of this worker is invalid:\nline 1"), "{bad}");
 
-    let first = worker(&pool).template(template("1.0.0", "test.a")).start().await.unwrap();
-    let conflict = worker(&pool).template(template("1.0.0", "test.b")).start().await.unwrap_err();
+    let both = || worker(&pool).handler("test.a", noop).handler("test.b", noop);
+    let first = both().template(template("1.0.0", "test.a")).start().await.unwrap();
+    let conflict = both().template(template("1.0.0", "test.b")).start().await.unwrap_err();
     assert!(
         conflict.to_string().starts_with("template test/same 1.0.0 is already stored with different content"),
         "{conflict}"

@@ -18,6 +18,8 @@ use uuid::Uuid;
 use crate::support::{DEADLINE, OwnStack, eventually, fault_step, fault_template, send_signal, task};
 
 const LEASE: Duration = Duration::from_secs(2);
+/// The names of the worker's sessions in the database: in Rust, and in other languages.
+const WORKER_SESSIONS: &[&str] = &["rust-worker", "tasker-worker"];
 /// How long it may take until work continues.
 const RECOVERY: Duration = Duration::from_secs(3);
 /// How many slow tasks are running when something is killed.
@@ -32,7 +34,7 @@ async fn a_killed_worker_costs_its_steps_an_attempt_and_nothing_else() -> Result
     field.stack.workers[0].kill()?;
     // Once its sessions have ended, everything that it had sent is carried out.
     eventually("the sessions of the worker end", async || {
-        Ok(field.backends("rust-worker").await?.is_empty().then_some(()))
+        Ok(field.backends(WORKER_SESSIONS).await?.is_empty().then_some(()))
     })
     .await?;
     let held: Vec<(Uuid, i16)> =
@@ -70,20 +72,20 @@ async fn a_killed_server_costs_nothing() -> Result<()> {
 
 #[tokio::test]
 async fn a_killed_backend_of_the_worker_costs_attempts_at_most() -> Result<()> {
-    a_killed_backend_of("rust-worker").await
+    a_killed_backend_of(WORKER_SESSIONS).await
 }
 
 #[tokio::test]
 async fn a_killed_backend_of_the_server_costs_attempts_at_most() -> Result<()> {
-    a_killed_backend_of("tasker-server").await
+    a_killed_backend_of(&["tasker-server"]).await
 }
 
 /// PostgreSQL then ends all its sessions, and recovers from its log.
-async fn a_killed_backend_of(application: &str) -> Result<()> {
+async fn a_killed_backend_of(applications: &[&str]) -> Result<()> {
     let field = Field::busy().await?;
     let url = field.stack.postgres.url();
     let mut witness = PgConnection::connect(&url).await?;
-    let backends = field.backends(application).await?;
+    let backends = field.backends(applications).await?;
     send_signal(u32::try_from(*backends.first().context("no backend")?)?, "KILL")?;
     let begun = std::time::Instant::now();
     while sqlx::query("select 1").execute(&mut witness).await.is_ok() {
@@ -168,11 +170,11 @@ impl Field {
     }
 
     /// The process ids of the sessions of a program, busy ones first.
-    async fn backends(&self, application: &str) -> sqlx::Result<Vec<i32>> {
+    async fn backends(&self, applications: &[&str]) -> sqlx::Result<Vec<i32>> {
         sqlx::query_scalar(
-            "select pid from pg_stat_activity where application_name = $1 order by state = 'active' desc, pid",
+            "select pid from pg_stat_activity where application_name = any ($1) order by (state = 'active') desc",
         )
-        .bind(application)
+        .bind(applications)
         .fetch_all(&self.pool)
         .await
     }

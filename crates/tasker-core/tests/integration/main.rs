@@ -3,7 +3,8 @@
 //! If `TASKER_TEST_ORCHESTRATION_URL` and `TASKER_TEST_WORKER_URL` are set, it uses that stack, which may have other
 //! users. Otherwise every test starts a stack of its own: a private PostgreSQL, `tasker-server` and `rust-worker`, on
 //! free ports. The tests in `own_stack`, `kills` and `versions` stop processes or need several of them, so they always start
-//! their own stack. Those in `kills` also read the tables.
+//! their own stack. Those in `kills` also read the tables. `TASKER_TEST_WORKER` is the program of another sample worker,
+//! which these stacks use instead of `rust-worker`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 

@@ -11,8 +11,16 @@ use anyhow::{Context, Result, bail};
 
 use super::DEADLINE;
 
-/// The path of one of the project's binaries: in `TASKER_BIN_DIR`, otherwise next to the tests.
+/// The program of the sample worker.
+pub(crate) const WORKER: &str = "rust-worker";
+
+/// The path of one of the project's binaries: in `TASKER_BIN_DIR`, otherwise next to the tests. `TASKER_TEST_WORKER`
+/// names another sample worker, in another language.
 pub(crate) fn binary(name: &str) -> Result<PathBuf> {
+    let other = std::env::var_os("TASKER_TEST_WORKER").filter(|path| !path.is_empty());
+    if let Some(path) = other.filter(|_| name == WORKER) {
+        return Ok(path.into());
+    }
     let folder = match std::env::var_os("TASKER_BIN_DIR") {
         Some(folder) => PathBuf::from(folder),
         // target/debug/deps/integration-0123 -> target/debug

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tasker_client::{OrchestrationClient, WorkerClient};
 use tempfile::TempDir;
 
-use super::Process;
+use super::process::{Process, WORKER};
 
 /// A stack: the one that the environment names, or a new one.
 #[derive(Debug)]
@@ -87,7 +87,7 @@ impl OwnStack {
 
     /// Starts one more worker. Start a server first, because it migrates the database.
     pub(crate) fn start_worker(&mut self) -> Result<&Process> {
-        let worker = Process::start("rust-worker", &self.settings.path().join("settings.toml"), &[])?;
+        let worker = Process::start(WORKER, &self.settings.path().join("settings.toml"), &[])?;
         self.workers.push(worker);
         self.workers.last().context("just started")
     }

@@ -1,0 +1,71 @@
+"""JSON to Python types and back, without changing a value."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+
+from tasker.errors import HandlerError, PermanentError, RetryableError
+
+
+def decode(value: Any, type_: Any, what: str) -> Any:
+    """Turn a JSON value into a dataclass, a pydantic model or another type. ``what`` names it in the error."""
+    if type_ is Any or type_ is object:
+        return value
+    try:
+        if is_model(type_):
+            return type_.model_validate(value)
+        return msgspec.convert(value, type_, dec_hook=_decode_model)
+    except (msgspec.ValidationError, TypeError, ValueError) as error:  # pydantic's error is a ValueError
+        raise PermanentError(f"{what}: {error}", kind="bad_input") from error
+
+
+def encode_result(result: Any) -> str:
+    """Return the outcome of a handler that returned."""
+    try:
+        return json.dumps({"result": result}, allow_nan=False, default=_encode)
+    except (TypeError, ValueError, RecursionError) as error:
+        return encode_error(PermanentError(f"the handler's result is not JSON: {error}", kind="bad_result"))
+
+
+def encode_error(error: BaseException) -> str:
+    """Return the outcome of a handler that raised."""
+    kind, message = type(error).__name__, str(error) or repr(error)
+    if isinstance(error, HandlerError):
+        kind, message = error.kind, error.message
+    fields: dict[str, Any] = {"kind": _text(kind), "message": _text(message)}
+    if isinstance(error, PermanentError):
+        fields["permanent"] = True
+    elif isinstance(error, RetryableError) and error.retry_after is not None:
+        fields["retry_after_ms"] = round(error.retry_after * 1000)
+    return json.dumps({"error": fields})
+
+
+def is_model(type_: Any) -> bool:
+    """Return whether a type is a pydantic model. The library does not depend on pydantic."""
+    return isinstance(type_, type) and hasattr(type_, "model_validate") and hasattr(type_, "model_dump")
+
+
+def _decode_model(type_: Any, value: Any) -> Any:
+    if is_model(type_):
+        return type_.model_validate(value)
+    raise TypeError(f"values of type {type_} are not supported")
+
+
+def _encode(value: Any) -> Any:
+    if is_model(type(value)):
+        return value.model_dump(mode="json")
+    return msgspec.to_builtins(value, enc_hook=_encode_model)
+
+
+def _encode_model(value: Any) -> Any:
+    if is_model(type(value)):
+        return value.model_dump(mode="json")
+    raise TypeError(f"an object of type {type(value).__name__} cannot be a result")
+
+
+def _text(text: str) -> str:
+    """Replace the characters that JSON text or PostgreSQL cannot hold."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
