@@ -6,6 +6,7 @@ pub mod json;
 pub mod limits;
 mod position;
 mod problem;
+mod schedules;
 mod system;
 mod tasks;
 mod templates;
@@ -14,6 +15,7 @@ mod workers;
 pub use check::RequestError;
 pub use position::line_and_column;
 pub use problem::{FieldError, PROBLEM_CONTENT_TYPE, Problem};
+pub use schedules::{Overlap, PutSchedule, Schedule, ScheduleList, SlotOutcome};
 pub use system::{Health, HealthCheck, HealthStatus, NamespaceList, NamespaceSummary, PgmqInfo, SystemInfo};
 pub use tasks::{
     CreateTask, ListTasks, OperatorAction, ResolveStep, StepDetail, StepList, StepState, TaskDetail, TaskList,

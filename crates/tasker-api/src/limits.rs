@@ -77,6 +77,11 @@ pub const MAX_TASK_MINUTES: u32 = 30 * 24 * 60;
 /// The largest other time in `lifecycle`: seven days, in minutes.
 pub const MAX_LIFECYCLE_MINUTES: u32 = 7 * 24 * 60;
 
+/// The longest cron expression, in characters.
+pub const MAX_CRON_CHARS: usize = 255;
+/// The largest `catch_up_seconds` of a schedule: seven days.
+pub const MAX_CATCH_UP_SECONDS: u32 = 7 * 24 * 3600;
+
 /// The largest result of a step, as [`stored_bytes`] measures it: 1 MiB.
 pub const MAX_RESULT_BYTES: usize = 1024 * 1024;
 /// The longest kind of an error, in characters. The rest is cut off.

@@ -107,7 +107,7 @@ states! {
 }
 
 /// Tags are an array of strings, an object of strings, or null.
-fn tags_schema() -> Schema {
+pub(crate) fn tags_schema() -> Schema {
     let text = || ObjectBuilder::new().schema_type(Type::String).max_length(Some(MAX_TAG_CHARS)).build();
     let mut list = Array::new(text());
     list.max_items = Some(MAX_TAGS);

@@ -20,7 +20,7 @@ mod tests {
     use local_postgres::{LocalPostgres, Options};
     use sqlx::{Executor, SqlSafeStr};
 
-    use crate::{migrate, operate, queues, retention, steps, system, tasks, templates, workers};
+    use crate::{migrate, operate, queues, retention, schedules, steps, system, tasks, templates, workers};
 
     #[tokio::test]
     async fn every_statement_can_be_prepared() {
@@ -28,6 +28,7 @@ mod tests {
             operate::STATEMENTS,
             queues::STATEMENTS,
             retention::STATEMENTS,
+            schedules::STATEMENTS,
             steps::STATEMENTS,
             system::STATEMENTS,
             tasks::STATEMENTS,

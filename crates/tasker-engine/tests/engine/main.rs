@@ -7,5 +7,6 @@ mod plans;
 mod queue;
 mod retention;
 mod retries;
+mod schedules;
 #[path = "../support/mod.rs"]
 mod support;
