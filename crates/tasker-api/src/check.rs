@@ -3,11 +3,11 @@
 use serde::{Deserialize, Deserializer, de};
 use serde_json::{Number, Value};
 
-use super::{CreateTask, OperatorAction, PutSchedule, ResolveStep};
+use super::{CreateTask, OperatorAction, PatchNamespace, PutSchedule, ResolveStep};
 use crate::limits::{
     MAX_ACTOR_CHARS, MAX_CATCH_UP_SECONDS, MAX_CRON_CHARS, MAX_IDEMPOTENCY_KEY_CHARS, MAX_NAME_CHARS,
-    MAX_NAMESPACE_CHARS, MAX_PRIORITY, MAX_REASON_CHARS, MAX_RESULT_BYTES, MAX_TAG_CHARS, MAX_TAGS, MAX_VERSION_CHARS,
-    stored_bytes,
+    MAX_NAMESPACE_CHARS, MAX_PRIORITY, MAX_REASON_CHARS, MAX_RESULT_BYTES, MAX_RETENTION_DAYS, MAX_TAG_CHARS, MAX_TAGS,
+    MAX_VERSION_CHARS, stored_bytes,
 };
 
 /// Which limit a request exceeds.
@@ -37,6 +37,21 @@ impl CreateTask {
             length("idempotency_key", key, 1, MAX_IDEMPOTENCY_KEY_CHARS)?;
         }
         tags_within_limits(tags.as_ref())
+    }
+}
+
+impl PatchNamespace {
+    /// Checks every limit.
+    ///
+    /// # Errors
+    /// The first value that exceeds its limit.
+    pub fn check(&self) -> Result<(), RequestError> {
+        match self.finished_tasks_days.flatten() {
+            Some(days) if days > MAX_RETENTION_DAYS => Err(RequestError::Malformed(format!(
+                "finished_tasks_days must be 0 to {MAX_RETENTION_DAYS}, or null, not {days}"
+            ))),
+            _ => Ok(()),
+        }
     }
 }
 

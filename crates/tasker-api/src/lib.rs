@@ -16,10 +16,12 @@ pub use check::RequestError;
 pub use position::line_and_column;
 pub use problem::{FieldError, PROBLEM_CONTENT_TYPE, Problem};
 pub use schedules::{Overlap, PutSchedule, Schedule, ScheduleList, SlotOutcome};
-pub use system::{Health, HealthCheck, HealthStatus, NamespaceList, NamespaceSummary, PgmqInfo, SystemInfo};
+pub use system::{
+    Health, HealthCheck, HealthStatus, NamespaceList, NamespaceSummary, PatchNamespace, PgmqInfo, SystemInfo,
+};
 pub use tasks::{
-    CreateTask, ListTasks, OperatorAction, ResolveStep, StepDetail, StepList, StepState, TaskDetail, TaskList,
-    TaskState, TaskSummary, Transition, TransitionList, UnknownState,
+    CreateTask, ForkTask, ListTasks, OperatorAction, ResolveStep, StepDetail, StepList, StepState, TaskDetail,
+    TaskList, TaskState, TaskSummary, Transition, TransitionList, UnknownState,
 };
 pub use templates::{AppliedTemplate, TemplateDetail, TemplateList, TemplateOutcome, TemplateSummary};
 pub use workers::{WorkerList, WorkerState, WorkerStatus, WorkerSummary};

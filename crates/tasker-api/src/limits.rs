@@ -77,6 +77,8 @@ pub const MAX_TASK_MINUTES: u32 = 30 * 24 * 60;
 /// The largest other time in `lifecycle`: seven days, in minutes.
 pub const MAX_LIFECYCLE_MINUTES: u32 = 7 * 24 * 60;
 
+/// The longest retention, in days.
+pub const MAX_RETENTION_DAYS: u32 = 36_500;
 /// The longest cron expression, in characters.
 pub const MAX_CRON_CHARS: usize = 255;
 /// The largest `catch_up_seconds` of a schedule: seven days.

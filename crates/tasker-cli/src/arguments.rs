@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::commands::{bench, config, database, demo, dev, namespace, step, system, task, template, worker};
+use crate::commands::{bench, config, database, demo, dev, namespace, schedule, step, system, task, template, worker};
 use crate::context::Context;
 
 /// Explains exit codes in `--help`.
@@ -50,7 +50,10 @@ pub(crate) enum Command {
     /// Check, store and show task templates.
     #[command(subcommand)]
     Template(template::Command),
-    /// Show namespaces.
+    /// Create tasks at the times of a cron expression.
+    #[command(subcommand)]
+    Schedule(schedule::Command),
+    /// Show, pause and resume namespaces.
     #[command(subcommand)]
     Namespace(namespace::Command),
     /// Show workers.

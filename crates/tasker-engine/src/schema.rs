@@ -45,6 +45,8 @@ const FUNCTIONS: &[&str] = &[
     include_str!("../functions/11_roles.sql"),
     include_str!("../functions/12_retention.sql"),
     include_str!("../functions/13_schedules.sql"),
+    include_str!("../functions/14_fork.sql"),
+    include_str!("../functions/15_deadlines.sql"),
     include_str!("../functions/90_release_0_1.sql"),
 ];
 

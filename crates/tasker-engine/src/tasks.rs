@@ -93,7 +93,9 @@ statements! {
         " from tasker.tasks t join tasker.task_templates tt using (template_id) where t.task_id = $1"
     );
     GET_TASK = concat!(
-        "select ", summary_columns!(), ", t.context, ", steps_column!(),
+        "select ", summary_columns!(), ", t.context, (select f.forked_from from tasker.forks f where f.task_id = t.task_id) as forked_from,
+         array(select f.task_id from tasker.forks f where f.forked_from = t.task_id order by f.task_id) as forks, ",
+        steps_column!(),
         " from tasker.tasks t join tasker.task_templates tt using (template_id) where t.task_id = $1"
     );
     LIST_STEPS = concat!("select ", steps_column!(), " from tasker.tasks t where t.task_id = $1");
@@ -148,6 +150,8 @@ struct DetailRow {
     #[sqlx(flatten)]
     task: TaskRow,
     context: Value,
+    forked_from: Option<Uuid>,
+    forks: Vec<Uuid>,
     steps: Json<Vec<StepDetail>>,
 }
 
@@ -230,8 +234,11 @@ impl Engine {
     /// When the database fails.
     pub async fn get_task(&self, task_id: Uuid) -> sqlx::Result<Option<TaskDetail>> {
         let row: Option<DetailRow> = sqlx::query_as(GET_TASK).bind(task_id).fetch_optional(&self.pool).await?;
-        row.map(|row| Ok(TaskDetail { summary: summary(row.task)?, context: row.context, steps: row.steps.0 }))
-            .transpose()
+        row.map(|row| {
+            let DetailRow { task, context, forked_from, forks, steps } = row;
+            Ok(TaskDetail { summary: summary(task)?, context, forked_from, forks, steps: steps.0 })
+        })
+        .transpose()
     }
 
     /// Returns the steps of a task in the order of its template. None if the task does not exist.

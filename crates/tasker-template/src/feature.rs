@@ -21,8 +21,10 @@ pub enum Feature {
     Rate,
     /// `task`.
     ChildTasks,
-    /// `lifecycle` of a template.
-    Lifecycle,
+    /// `lifecycle.max_duration_minutes`.
+    TimeLimits,
+    /// The other fields of `lifecycle`.
+    Staleness,
     /// `publishes_events`.
     Events,
     /// `environments`.
@@ -30,7 +32,7 @@ pub enum Feature {
 }
 
 /// The features that the engine of this release runs. All others are reported with a warning.
-pub const SUPPORTED: &[Feature] = &[];
+pub const SUPPORTED: &[Feature] = &[Feature::TimeLimits];
 
 impl Feature {
     /// Whether the engine of this release runs the feature.
@@ -48,7 +50,8 @@ impl Feature {
             Self::Waits => "the step starts when its dependencies have completed",
             Self::Concurrency | Self::Rate => "the step starts without a limit",
             Self::ChildTasks => "no child task is created",
-            Self::Lifecycle => "a task has no time limit; each step has `timeout_seconds`",
+            Self::TimeLimits => "a task has no time limit; each step has `timeout_seconds`",
+            Self::Staleness => "nobody looks for stale tasks",
             Self::Events => "domain events are not published",
             Self::Environments => "every environment has the same settings",
         }

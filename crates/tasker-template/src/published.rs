@@ -58,7 +58,6 @@ const INFORMATION: &str = "it is only information";
 pub(crate) const TEMPLATE: &[Unused] = &[
     unused("domain_events", "each step lists the events that it publishes"),
     of("environments", Feature::Environments),
-    of("lifecycle", Feature::Lifecycle),
     unused("loaded_from", INFORMATION),
     unused("system_dependencies", INFORMATION),
     unused("task_handler", "only steps have handlers"),
@@ -77,6 +76,17 @@ pub(crate) const STEP: &[Unused] = &[
     of("task", Feature::ChildTasks),
     of("wait", Feature::Waits),
     of("when", Feature::Conditions),
+];
+
+/// Inside `lifecycle`.
+pub(crate) const LIFECYCLE: &[Unused] = &[
+    of("auto_dlq_on_timeout", Feature::Staleness),
+    of("auto_fail_on_timeout", Feature::Staleness),
+    of("max_duration_minutes", Feature::TimeLimits),
+    of("max_steps_in_process_minutes", Feature::Staleness),
+    of("max_waiting_for_dependencies_minutes", Feature::Staleness),
+    of("max_waiting_for_retry_minutes", Feature::Staleness),
+    of("staleness_action", Feature::Staleness),
 ];
 
 pub(crate) const EVENT: &[Unused] = &[unused("publisher", "events have one publisher, the engine")];

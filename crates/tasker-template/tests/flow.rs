@@ -83,7 +83,8 @@ fn each_feature_that_the_engine_does_not_run_is_reported() {
         (".concurrency", Feature::Concurrency),
         (".rate", Feature::Rate),
         (".task", Feature::ChildTasks),
-        ("lifecycle", Feature::Lifecycle),
+        ("lifecycle.max_duration_minutes", Feature::TimeLimits),
+        ("lifecycle.staleness_action", Feature::Staleness),
         (".publishes_events", Feature::Events),
         ("environments", Feature::Environments),
     ] {

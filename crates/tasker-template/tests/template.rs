@@ -206,7 +206,6 @@ steps:
             "5: task_handler: has no effect: only steps have handlers",
             "6: system_dependencies: has no effect: it is only information",
             "8: environments: has no effect: every environment has the same settings",
-            "11: lifecycle: has no effect: a task has no time limit; each step has `timeout_seconds`",
             "14: steps[0].type: has no effect: every step runs once, as an ordinary step",
             "16: steps[0].handler.method: has no effect: `callable` alone selects the handler",
             "16: steps[0].handler.resolver: has no effect: `callable` alone selects the handler",

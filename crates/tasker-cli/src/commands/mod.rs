@@ -6,6 +6,7 @@ pub(crate) mod database;
 pub(crate) mod demo;
 pub(crate) mod dev;
 pub(crate) mod namespace;
+pub(crate) mod schedule;
 pub(crate) mod step;
 pub(crate) mod system;
 pub(crate) mod task;

@@ -3,6 +3,7 @@
 mod claims;
 mod constraints;
 mod fixture;
+mod operate;
 mod plans;
 mod queue;
 mod retention;

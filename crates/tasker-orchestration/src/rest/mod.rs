@@ -3,9 +3,11 @@
 pub(crate) mod access;
 mod error;
 mod extract;
+mod namespaces;
 mod observe;
 mod openapi;
 mod origin;
+mod schedules;
 pub(crate) mod state;
 mod system;
 mod tasks;
@@ -45,12 +47,17 @@ fn routes() -> OpenApiRouter<Arc<State>> {
         .routes(routes!(tasks::cancel))
         .routes(routes!(tasks::fail))
         .routes(routes!(tasks::retry))
+        .routes(routes!(tasks::fork))
         .routes(routes!(tasks::retry_step))
         .routes(routes!(tasks::resolve_step))
         .routes(routes!(templates::apply, templates::list))
         .routes(routes!(templates::get))
+        .routes(routes!(schedules::list))
+        .routes(routes!(schedules::put, schedules::get, schedules::delete))
+        .routes(routes!(schedules::trigger))
         .routes(routes!(workers::list))
-        .routes(routes!(system::namespaces))
+        .routes(routes!(namespaces::list))
+        .routes(routes!(namespaces::patch))
         .routes(routes!(system::info))
         .routes(routes!(system::health))
         .routes(routes!(system::live))

@@ -1,8 +1,10 @@
 //! What the server does behind its API.
 
 pub(crate) mod creator;
+pub(crate) mod deadlines;
 pub(crate) mod housekeeping;
 pub(crate) mod metrics;
+pub(crate) mod scheduler;
 pub(crate) mod templates;
 pub(crate) mod waiters;
 pub(crate) mod writability;

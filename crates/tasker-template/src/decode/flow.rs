@@ -306,23 +306,28 @@ pub(super) fn lifecycle(field: Field, report: &mut Report<'_>) -> Option<Lifecyc
     const ACTIONS: [(&str, StalenessAction); 3] =
         [("dlq", StalenessAction::Dlq), ("error", StalenessAction::Error), ("none", StalenessAction::None)];
     let mut fields = field.fields(report)?;
-    let mut minutes = |name, default| integer(&mut fields, name, 1..=MAX_LIFECYCLE_MINUTES, report).unwrap_or(default);
+    let mut minutes = |name, default| {
+        let field = fields.kept(name);
+        field.and_then(|field| field.integer(1..=MAX_LIFECYCLE_MINUTES, report)).unwrap_or(default)
+    };
     let max_waiting_for_dependencies_minutes = minutes("max_waiting_for_dependencies_minutes", 60);
     let max_waiting_for_retry_minutes = minutes("max_waiting_for_retry_minutes", 30);
     let max_steps_in_process_minutes = minutes("max_steps_in_process_minutes", 30);
     let lifecycle = Lifecycle {
-        max_duration_minutes: integer(&mut fields, "max_duration_minutes", 1..=MAX_TASK_MINUTES, report),
+        max_duration_minutes: fields
+            .kept("max_duration_minutes")
+            .and_then(|field| field.integer(1..=MAX_TASK_MINUTES, report)),
         max_waiting_for_dependencies_minutes,
         max_waiting_for_retry_minutes,
         max_steps_in_process_minutes,
         staleness_action: fields
-            .optional("staleness_action")
+            .kept("staleness_action")
             .and_then(|field| field.one_of(&ACTIONS, report))
             .unwrap_or(StalenessAction::Dlq),
-        auto_fail_on_timeout: fields.optional("auto_fail_on_timeout").and_then(|field| field.boolean(report)),
-        auto_dlq_on_timeout: fields.optional("auto_dlq_on_timeout").and_then(|field| field.boolean(report)),
+        auto_fail_on_timeout: fields.kept("auto_fail_on_timeout").and_then(|field| field.boolean(report)),
+        auto_dlq_on_timeout: fields.kept("auto_dlq_on_timeout").and_then(|field| field.boolean(report)),
     };
-    fields.rest(&[], report);
+    fields.rest(published::LIFECYCLE, report);
     Some(lifecycle)
 }
 
