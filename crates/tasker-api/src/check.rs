@@ -3,11 +3,11 @@
 use serde::{Deserialize, Deserializer, de};
 use serde_json::{Number, Value};
 
-use super::{CreateTask, OperatorAction, PatchNamespace, PutSchedule, ResolveStep};
+use super::{CreateTask, OpenDeadLetter, OperatorAction, PatchDeadLetter, PatchNamespace, PutSchedule, ResolveStep};
 use crate::limits::{
-    MAX_ACTOR_CHARS, MAX_CATCH_UP_SECONDS, MAX_CRON_CHARS, MAX_IDEMPOTENCY_KEY_CHARS, MAX_NAME_CHARS,
-    MAX_NAMESPACE_CHARS, MAX_PRIORITY, MAX_REASON_CHARS, MAX_RESULT_BYTES, MAX_RETENTION_DAYS, MAX_TAG_CHARS, MAX_TAGS,
-    MAX_VERSION_CHARS, stored_bytes,
+    MAX_ACTOR_CHARS, MAX_CATCH_UP_SECONDS, MAX_CRON_CHARS, MAX_IDEMPOTENCY_KEY_CHARS, MAX_METADATA_BYTES,
+    MAX_NAME_CHARS, MAX_NAMESPACE_CHARS, MAX_NOTES_CHARS, MAX_PRIORITY, MAX_REASON_CHARS, MAX_RESULT_BYTES,
+    MAX_RETENTION_DAYS, MAX_TAG_CHARS, MAX_TAGS, MAX_VERSION_CHARS, json_bytes, stored_bytes,
 };
 
 /// Which limit a request exceeds.
@@ -37,6 +37,37 @@ impl CreateTask {
             length("idempotency_key", key, 1, MAX_IDEMPOTENCY_KEY_CHARS)?;
         }
         tags_within_limits(tags.as_ref())
+    }
+}
+
+impl OpenDeadLetter {
+    /// Checks every limit.
+    ///
+    /// # Errors
+    /// The first value that exceeds its limit.
+    pub fn check(&self) -> Result<(), RequestError> {
+        self.resolution_notes.as_deref().map_or(Ok(()), |notes| length("resolution_notes", notes, 0, MAX_NOTES_CHARS))
+    }
+}
+
+impl PatchDeadLetter {
+    /// Checks every limit.
+    ///
+    /// # Errors
+    /// The first value that exceeds its limit.
+    pub fn check(&self) -> Result<(), RequestError> {
+        if let Some(notes) = &self.resolution_notes {
+            length("resolution_notes", notes, 0, MAX_NOTES_CHARS)?;
+        }
+        if let Some(actor) = &self.resolved_by {
+            length("resolved_by", actor, 0, MAX_ACTOR_CHARS)?;
+        }
+        let bytes = self.metadata.as_ref().map_or(0, json_bytes);
+        if bytes > MAX_METADATA_BYTES {
+            let message = format!("the metadata has {bytes} bytes of JSON; the limit is {MAX_METADATA_BYTES}");
+            return Err(RequestError::TooLarge(message));
+        }
+        Ok(())
     }
 }
 

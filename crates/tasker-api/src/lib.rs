@@ -2,6 +2,7 @@
 //! refused.
 
 mod check;
+mod dead_letters;
 pub mod json;
 pub mod limits;
 mod position;
@@ -13,6 +14,9 @@ mod templates;
 mod workers;
 
 pub use check::RequestError;
+pub use dead_letters::{
+    DeadLetter, DeadLetterList, DeadLetterReason, ListDeadLetters, OpenDeadLetter, PatchDeadLetter, ResolutionStatus,
+};
 pub use position::line_and_column;
 pub use problem::{FieldError, PROBLEM_CONTENT_TYPE, Problem};
 pub use schedules::{Overlap, PutSchedule, Schedule, ScheduleList, SlotOutcome};

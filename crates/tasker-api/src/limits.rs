@@ -77,6 +77,10 @@ pub const MAX_TASK_MINUTES: u32 = 30 * 24 * 60;
 /// The largest other time in `lifecycle`: seven days, in minutes.
 pub const MAX_LIFECYCLE_MINUTES: u32 = 7 * 24 * 60;
 
+/// The longest notes of an investigation, in characters.
+pub const MAX_NOTES_CHARS: usize = 4_000;
+/// The largest metadata of an investigation, in bytes of JSON.
+pub const MAX_METADATA_BYTES: usize = 64 * 1024;
 /// The longest retention, in days.
 pub const MAX_RETENTION_DAYS: u32 = 36_500;
 /// The longest cron expression, in characters.

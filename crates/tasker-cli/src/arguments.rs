@@ -3,7 +3,9 @@
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::commands::{bench, config, database, demo, dev, namespace, schedule, step, system, task, template, worker};
+use crate::commands::{
+    bench, config, database, demo, dev, dlq, namespace, schedule, step, system, task, template, worker,
+};
 use crate::context::Context;
 
 /// Explains exit codes in `--help`.
@@ -50,6 +52,9 @@ pub(crate) enum Command {
     /// Check, store and show task templates.
     #[command(subcommand)]
     Template(template::Command),
+    /// Investigate tasks that do not go on by themselves (dead letters).
+    #[command(subcommand)]
+    Dlq(dlq::Command),
     /// Create tasks at the times of a cron expression.
     #[command(subcommand)]
     Schedule(schedule::Command),

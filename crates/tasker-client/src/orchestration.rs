@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use reqwest::header::CONTENT_TYPE;
 use tasker_api::{
-    AppliedTemplate, CreateTask, ForkTask, Health, ListTasks, NamespaceList, NamespaceSummary, OperatorAction,
-    PatchNamespace, PutSchedule, ResolveStep, Schedule, ScheduleList, StepList, SystemInfo, TaskDetail, TaskList,
-    TaskSummary, TemplateDetail, TemplateList, TransitionList, WorkerList,
+    AppliedTemplate, CreateTask, DeadLetter, DeadLetterList, ForkTask, Health, ListDeadLetters, ListTasks,
+    NamespaceList, NamespaceSummary, OperatorAction, PatchNamespace, PutSchedule, ResolveStep, Schedule, ScheduleList,
+    StepList, SystemInfo, TaskDetail, TaskList, TaskSummary, TemplateDetail, TemplateList, TransitionList, WorkerList,
 };
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -155,6 +155,25 @@ pub trait OrchestrationApiClient: Sync {
 
     /// Creates a task as the schedule does, now and in addition.
     fn trigger_schedule(&self, name: &str) -> impl Future<Output = Result<TaskSummary, ClientError>> + Send;
+
+    /// Returns a page of the matching investigations, newest first.
+    fn list_dead_letters(
+        &self,
+        filter: &ListDeadLetters,
+    ) -> impl Future<Output = Result<DeadLetterList, ClientError>> + Send;
+
+    /// Opens an investigation of a task, or returns the open one.
+    fn open_dead_letter(
+        &self,
+        request: &OpenDeadLetter,
+    ) -> impl Future<Output = Result<DeadLetter, ClientError>> + Send;
+
+    /// Changes, closes or reopens an investigation.
+    fn patch_dead_letter(
+        &self,
+        dlq_entry_uuid: Uuid,
+        change: &PatchDeadLetter,
+    ) -> impl Future<Output = Result<DeadLetter, ClientError>> + Send;
 
     /// Returns all namespaces.
     fn list_namespaces(&self) -> impl Future<Output = Result<NamespaceList, ClientError>> + Send;
@@ -331,6 +350,23 @@ impl OrchestrationApiClient for OrchestrationClient {
 
     async fn trigger_schedule(&self, name: &str) -> Result<TaskSummary, ClientError> {
         self.http.send(Repeat::Never, || self.http.post(&["v1", "schedules", name, "trigger"])).await
+    }
+
+    async fn list_dead_letters(&self, filter: &ListDeadLetters) -> Result<DeadLetterList, ClientError> {
+        self.get(&["v1", "dlq"], filter).await
+    }
+
+    async fn open_dead_letter(&self, request: &OpenDeadLetter) -> Result<DeadLetter, ClientError> {
+        self.http.send(Repeat::Safe, || self.http.post(&["v1", "dlq"]).json(request)).await
+    }
+
+    async fn patch_dead_letter(
+        &self,
+        dlq_entry_uuid: Uuid,
+        change: &PatchDeadLetter,
+    ) -> Result<DeadLetter, ClientError> {
+        let path = dlq_entry_uuid.to_string();
+        self.http.send(Repeat::Safe, || self.http.patch(&["v1", "dlq", &path]).json(change)).await
     }
 
     async fn list_namespaces(&self) -> Result<NamespaceList, ClientError> {

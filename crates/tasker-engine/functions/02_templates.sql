@@ -80,7 +80,8 @@ begin
            -- Programs of earlier releases also accept other values, which have no effect.
            (select (m.minutes #>> '{}')::integer
             from (select p_definition #> '{lifecycle,max_duration_minutes}' as minutes) m
-            where jsonb_typeof(m.minutes) = 'number' and m.minutes between '1' and '43200'), tasker.now()
+            where jsonb_typeof(m.minutes) = 'number' and m.minutes between '1' and '43200'
+              and p_definition #>> '{lifecycle,staleness_action}' is distinct from 'none'), tasker.now()
     from jsonb_array_elements(p_steps) step
     on conflict do nothing
     returning t.template_id into template_id;

@@ -1,7 +1,8 @@
 -- Time limits of tasks.
 
 -- Cancels tasks that are older than `lifecycle.max_duration_minutes` of their template, up to `p_limit` of them. Returns
--- their ids. Tasks that another call holds are left to the next call.
+-- their ids. Tasks that another call holds are left to the next call. Opens investigations of them, unless the template
+-- says `staleness_action: error`.
 --
 -- There is no column with the deadline of a task, so tasks without a time limit cost nothing. A UUIDv7 contains the time
 -- of creation, so the index of the lists bounds the search to tasks that are old enough.
@@ -40,6 +41,10 @@ begin
     end if;
     perform tasker.end_task(l.task_id, 'cancelled', 'tasker', 'the task took longer than max_duration_minutes')
     from unnest(v_late) l(task_id);
+    perform tasker.open_dead_letters(array(
+        select t.task_id from tasker.tasks t join tasker.task_templates tt using (template_id)
+        where t.task_id = any (v_late)
+          and coalesce(tt.definition #>> '{lifecycle,staleness_action}', 'dlq') = 'dlq'), 'staleness_timeout');
     return query select unnest(v_late);
 end
 $$;

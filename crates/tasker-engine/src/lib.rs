@@ -13,6 +13,7 @@
 mod arguments;
 mod cron;
 pub mod database;
+mod dead_letters;
 mod failure;
 mod message;
 mod operate;

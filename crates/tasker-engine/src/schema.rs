@@ -47,6 +47,7 @@ const FUNCTIONS: &[&str] = &[
     include_str!("../functions/13_schedules.sql"),
     include_str!("../functions/14_fork.sql"),
     include_str!("../functions/15_deadlines.sql"),
+    include_str!("../functions/16_dead_letters.sql"),
     include_str!("../functions/90_release_0_1.sql"),
 ];
 

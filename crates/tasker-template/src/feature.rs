@@ -21,7 +21,7 @@ pub enum Feature {
     Rate,
     /// `task`.
     ChildTasks,
-    /// `lifecycle.max_duration_minutes`.
+    /// `lifecycle.max_duration_minutes` and `lifecycle.staleness_action`.
     TimeLimits,
     /// The other fields of `lifecycle`.
     Staleness,

@@ -220,7 +220,8 @@ pub struct ChildTask {
 /// The time limits of a task, from `lifecycle`. All in minutes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Lifecycle {
-    /// The longest time from creation to completion. A task that takes longer is cancelled.
+    /// The longest time from creation to completion. A task that takes longer is cancelled, unless `staleness_action` is
+    /// `none`.
     pub max_duration_minutes: Option<u32>,
     /// After this time without an active step, a task that has not ended is stale.
     pub max_waiting_for_dependencies_minutes: u32,
@@ -228,7 +229,7 @@ pub struct Lifecycle {
     pub max_waiting_for_retry_minutes: u32,
     /// After this time in `in_progress`, a step makes its task stale.
     pub max_steps_in_process_minutes: u32,
-    /// What happens to a stale task.
+    /// What happens to a task that is stale or takes too long.
     pub staleness_action: StalenessAction,
     /// Whether a task that is too late fails. As published; absent means that the action decides.
     pub auto_fail_on_timeout: Option<bool>,
@@ -236,15 +237,15 @@ pub struct Lifecycle {
     pub auto_dlq_on_timeout: Option<bool>,
 }
 
-/// What happens to a stale task.
+/// What happens to a task that is stale or takes too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StalenessAction {
-    /// It is listed as a dead letter.
+    /// It ends, and an investigation is opened.
     Dlq,
-    /// It fails.
+    /// It ends.
     Error,
-    /// Nothing. It is only shown as stale.
+    /// Nothing.
     None,
 }
 

@@ -86,7 +86,7 @@ pub(crate) const LIFECYCLE: &[Unused] = &[
     of("max_steps_in_process_minutes", Feature::Staleness),
     of("max_waiting_for_dependencies_minutes", Feature::Staleness),
     of("max_waiting_for_retry_minutes", Feature::Staleness),
-    of("staleness_action", Feature::Staleness),
+    of("staleness_action", Feature::TimeLimits),
 ];
 
 pub(crate) const EVENT: &[Unused] = &[unused("publisher", "events have one publisher, the engine")];

@@ -84,7 +84,8 @@ fn each_feature_that_the_engine_does_not_run_is_reported() {
         (".rate", Feature::Rate),
         (".task", Feature::ChildTasks),
         ("lifecycle.max_duration_minutes", Feature::TimeLimits),
-        ("lifecycle.staleness_action", Feature::Staleness),
+        ("lifecycle.staleness_action", Feature::TimeLimits),
+        ("lifecycle.max_waiting_for_retry_minutes", Feature::Staleness),
         (".publishes_events", Feature::Events),
         ("environments", Feature::Environments),
     ] {

@@ -2,6 +2,7 @@
 
 mod claims;
 mod constraints;
+mod dead_letters;
 mod fixture;
 mod operate;
 mod plans;

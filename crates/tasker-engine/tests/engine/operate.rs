@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
-use tasker_api::{PatchNamespace, StepState, TaskState};
+use tasker_api::{DeadLetterReason, ListDeadLetters, PatchNamespace, StepState, TaskState};
 use tasker_engine::{Operation, OperationOutcome, StepOutcome, StepResult};
 use uuid::Uuid;
 
@@ -105,6 +105,9 @@ async fn a_task_that_takes_longer_than_its_template_allows_is_cancelled() -> Res
     ensure!(fixture.engine.end_late_tasks(10).await?.is_empty());
     let state = async |task| anyhow::Ok(fixture.engine.get_task_summary(task).await?.context("no task")?.status);
     assert_eq!((state(timed).await?, state(free).await?), (TaskState::Cancelled, TaskState::InProgress));
+    let letters = fixture.engine.list_dead_letters(None, &ListDeadLetters::default(), 50).await?;
+    assert_eq!(letters.iter().map(|letter| letter.task_uuid).collect::<Vec<_>>(), [timed]);
+    assert_eq!(letters[0].dlq_reason, DeadLetterReason::StalenessTimeout);
     let late: Vec<_> = running.iter().filter(|step| step.task_id == timed).map(completed).collect();
     assert_eq!(fixture.complete("w", 0, &late).await?.refused.len(), 1, "the late result is refused");
     Ok(())

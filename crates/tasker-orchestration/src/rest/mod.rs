@@ -1,6 +1,7 @@
 //! The REST API, with one file for each resource.
 
 pub(crate) mod access;
+mod dead_letters;
 mod error;
 mod extract;
 mod namespaces;
@@ -55,6 +56,8 @@ fn routes() -> OpenApiRouter<Arc<State>> {
         .routes(routes!(schedules::list))
         .routes(routes!(schedules::put, schedules::get, schedules::delete))
         .routes(routes!(schedules::trigger))
+        .routes(routes!(dead_letters::list, dead_letters::open))
+        .routes(routes!(dead_letters::get, dead_letters::patch))
         .routes(routes!(workers::list))
         .routes(routes!(namespaces::list))
         .routes(routes!(namespaces::patch))

@@ -6,17 +6,22 @@ use axum::http::Method;
 use tasker_api::PROBLEM_CONTENT_TYPE;
 use tasker_api::limits::{
     DEFAULT_PAGE, MAX_ACTOR_CHARS, MAX_CATCH_UP_SECONDS, MAX_CRON_CHARS, MAX_IDEMPOTENCY_KEY_CHARS, MAX_NAME_CHARS,
-    MAX_NAMESPACE_CHARS, MAX_PAGE, MAX_PRIORITY, MAX_REASON_CHARS, MAX_VERSION_CHARS,
+    MAX_NAMESPACE_CHARS, MAX_NOTES_CHARS, MAX_PAGE, MAX_PRIORITY, MAX_REASON_CHARS, MAX_VERSION_CHARS,
 };
 use utoipa::openapi::path::{Operation, Parameter, PathItem};
 use utoipa::openapi::{Content, OpenApi, Ref, RefOr, Response, Schema};
 
 /// The shortest and longest texts in requests, in characters: schema, field, and the two limits.
-const TEXTS: [(&str, &str, usize, usize); 12] = [
+const TEXTS: [(&str, &str, usize, usize); 17] = [
     ("CreateTask", "namespace", 1, MAX_NAMESPACE_CHARS),
     ("CreateTask", "name", 1, MAX_NAME_CHARS),
     ("CreateTask", "version", 1, MAX_VERSION_CHARS),
     ("CreateTask", "idempotency_key", 1, MAX_IDEMPOTENCY_KEY_CHARS),
+    ("ForkTask", "actor", 0, MAX_ACTOR_CHARS),
+    ("ForkTask", "reason", 0, MAX_REASON_CHARS),
+    ("OpenDeadLetter", "resolution_notes", 0, MAX_NOTES_CHARS),
+    ("PatchDeadLetter", "resolution_notes", 0, MAX_NOTES_CHARS),
+    ("PatchDeadLetter", "resolved_by", 0, MAX_ACTOR_CHARS),
     ("OperatorAction", "actor", 0, MAX_ACTOR_CHARS),
     ("OperatorAction", "reason", 0, MAX_REASON_CHARS),
     ("PutSchedule", "namespace", 1, MAX_NAMESPACE_CHARS),

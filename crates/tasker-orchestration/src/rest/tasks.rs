@@ -500,7 +500,11 @@ async fn summary(state: &state::State, task_id: Uuid) -> Result<TaskSummary, Api
 }
 
 /// Refuses a task of a namespace that the principal may not use, as if there were no such task.
-async fn require_visible(state: &state::State, principal: &Principal, task_id: Uuid) -> Result<(), ApiError> {
+pub(super) async fn require_visible(
+    state: &state::State,
+    principal: &Principal,
+    task_id: Uuid,
+) -> Result<(), ApiError> {
     if principal.is_restricted() && !principal.covers(&summary(state, task_id).await?.namespace) {
         return Err(no_such_task(task_id));
     }
@@ -512,7 +516,7 @@ fn no_such_step(task_id: Uuid) -> ApiError {
     ApiError::not_found("step", detail)
 }
 
-fn no_such_task(task_id: Uuid) -> ApiError {
+pub(super) fn no_such_task(task_id: Uuid) -> ApiError {
     ApiError::not_found("task", format!("there is no task {task_id}"))
 }
 

@@ -64,5 +64,36 @@ async fn namespaces_are_paused_and_tasks_forked_by_those_who_may() -> Result<()>
     has(&fork("shop-key", &tasks[0], json!({})).await?, 400)?;
     has(&fork("shop-key", &tasks[1], json!({ "step": "a" })).await?, 404)?;
     has(&fork("reader-key", &tasks[0], json!({ "step": "a" })).await?, 403)?;
+
+    let open = async |who: &str, task: &str| {
+        server.call(who, "POST", "/v1/dlq", &json!({ "task_uuid": task, "resolution_notes": "odd" })).await
+    };
+    let entry = has(&open("shop-key", &tasks[0]).await?, 201)?;
+    assert_eq!((&entry["dlq_reason"], &entry["resolution_status"]), (&json!("manual_dlq"), &json!("pending")));
+    has(&open("shop-key", &tasks[0]).await?, 200)?;
+    has(&open("shop-key", &tasks[1]).await?, 404)?;
+    has(&open("reader-key", &tasks[0]).await?, 403)?;
+    let theirs = has(&open("every-key", &tasks[1]).await?, 201)?;
+    let id_of = |entry: &Value| entry["dlq_entry_uuid"].as_str().unwrap_or_default().to_owned();
+    let patch = async |who: &str, entry: &Value, change: Value| {
+        server.call(who, "PATCH", &format!("/v1/dlq/{}", id_of(entry)), &change).await
+    };
+    let closed = json!({ "resolution_status": "manually_resolved", "metadata": { "ticket": 7 }, "resolved_by": "ada" });
+    let closed = has(&patch("shop-key", &entry, closed).await?, 200)?;
+    assert_eq!((&closed["resolved_by"], &closed["metadata"]), (&json!("key:shop (ada)"), &json!({ "ticket": 7 })));
+    has(&patch("shop-key", &theirs, json!({})).await?, 404)?;
+    has(&patch("shop-key", &entry, json!({ "resolution_status": "done" })).await?, 400)?;
+    has(&patch("shop-key", &entry, json!({ "metadata": { "a": "x".repeat(70_000) } })).await?, 413)?;
+    has(&open("shop-key", &tasks[0]).await?, 201)?;
+    has(&patch("shop-key", &entry, json!({ "resolution_status": "pending" })).await?, 409)?;
+    let list = async |who: &str, query: &str| {
+        let answer = server.call(who, "GET", &format!("/v1/dlq{query}"), &Value::Null).await?;
+        Ok::<_, anyhow::Error>(has(&answer, 200)?["entries"].as_array().map_or(0, Vec::len))
+    };
+    assert_eq!((list("shop-key", "").await?, list("every-key", "").await?), (2, 3));
+    assert_eq!(list("shop-key", "?resolution_status=manually_resolved").await?, 1);
+    assert_eq!(list("every-key", &format!("?task_uuid={}&limit=1", tasks[0])).await?, 1);
+    has(&server.call("shop-key", "GET", "/v1/dlq?namespace=other", &Value::Null).await?, 403)?;
+    has(&server.call("shop-key", "GET", "/v1/dlq?resolution_status=odd", &Value::Null).await?, 400)?;
     server.stop().await
 }
