@@ -9,9 +9,9 @@ use libfuzzer_sys::{Corpus, fuzz_target};
 use serde_json::json;
 use tasker_api::limits::{
     MAX_ATTEMPTS, MAX_BACKOFF_MS, MAX_CALLABLE_CHARS, MAX_DEPENDENCIES, MAX_NAME_CHARS, MAX_NAMESPACE_CHARS, MAX_STEPS,
-    MAX_TIMEOUT_SECONDS, MAX_VERSION_CHARS,
+    MAX_PARALLELISM, MAX_TIMEOUT_SECONDS, MAX_VERSION_CHARS,
 };
-use tasker_template::{InputValidator, TaskTemplate, TemplateErrors, parse, version_key};
+use tasker_template::{InputValidator, StepTemplate, StepType, TaskTemplate, TemplateErrors, parse, version_key};
 
 fuzz_target!(|text: &[u8]| -> Corpus {
     let Ok(text) = std::str::from_utf8(text) else { return Corpus::Reject };
@@ -49,7 +49,8 @@ fn can_be_run(template: &TaskTemplate) {
     assert!((1..=MAX_STEPS).contains(&steps.len()));
     let names: HashSet<_> = steps.iter().map(|step| step.name.as_str()).collect();
     assert_eq!(names.len(), steps.len(), "two steps have the same name");
-    for step in steps {
+    for (number, step) in steps.iter().enumerate() {
+        takes_shape(template, number, step);
         is_line(&step.name, MAX_NAME_CHARS);
         is_line(&step.handler.callable, MAX_CALLABLE_CHARS);
         assert!(step.handler.initialization.is_object());
@@ -59,12 +60,40 @@ fn can_be_run(template: &TaskTemplate) {
         assert!((1..=MAX_TIMEOUT_SECONDS).contains(&step.timeout_seconds));
     }
     has_no_cycle(template);
+    for settings in &template.environments {
+        let changed = template.steps_in(&settings.name);
+        assert_eq!(changed.len(), steps.len());
+        assert!(changed.iter().all(|step| (1..=MAX_TIMEOUT_SECONDS).contains(&step.timeout_seconds)));
+    }
     if let Some(schema) = input_schema {
         let validator = InputValidator::new(schema).expect("an accepted schema compiles");
         for context in [json!({}), json!({ "even_number": 6, "items": [{ "quantity": 1 }, "x"] })] {
             let errors = validator.validate(&context).err().unwrap_or_default();
             assert!(errors.len() <= 10);
         }
+    }
+}
+
+/// Asserts the rules of the fields with which a workflow takes shape.
+fn takes_shape(template: &TaskTemplate, number: usize, step: &StepTemplate) {
+    let dependencies = template.dependencies_of(number);
+    let type_of = |step: &u16| template.steps[usize::from(*step)].step_type;
+    assert!(step.when.iter().all(|condition| dependencies.contains(&condition.step)));
+    if let Some(map) = &step.map {
+        assert!(dependencies.contains(&map.step) && (1..=MAX_PARALLELISM).contains(&map.parallelism));
+        assert_eq!(step.step_type, StepType::Standard);
+    }
+    if let Some(gate) = &step.rate {
+        assert!((1..=gate.limit).contains(&gate.burst) && gate.per_seconds >= 1);
+    }
+    match step.step_type {
+        StepType::BatchWorker => {
+            assert!(step.batch_config.is_some());
+            assert_eq!(dependencies.iter().map(type_of).collect::<Vec<_>>(), [StepType::Batchable]);
+        }
+        StepType::Batchable => assert!(template.dependents_of(number).iter().any(|s| type_of(s) == StepType::BatchWorker)),
+        StepType::DeferredConvergence => assert!(!dependencies.is_empty()),
+        StepType::Standard | StepType::Decision => {}
     }
 }
 

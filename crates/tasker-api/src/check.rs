@@ -3,10 +3,11 @@
 use serde::{Deserialize, Deserializer, de};
 use serde_json::{Number, Value};
 
-use super::{CreateTask, OperatorAction, ResolveStep};
+use super::{CreateTask, OpenDeadLetter, OperatorAction, PatchDeadLetter, PatchNamespace, PutSchedule, ResolveStep};
 use crate::limits::{
-    MAX_ACTOR_CHARS, MAX_IDEMPOTENCY_KEY_CHARS, MAX_NAME_CHARS, MAX_NAMESPACE_CHARS, MAX_PRIORITY, MAX_REASON_CHARS,
-    MAX_RESULT_BYTES, MAX_TAG_CHARS, MAX_TAGS, MAX_VERSION_CHARS, stored_bytes,
+    MAX_ACTOR_CHARS, MAX_CATCH_UP_SECONDS, MAX_CRON_CHARS, MAX_IDEMPOTENCY_KEY_CHARS, MAX_METADATA_BYTES,
+    MAX_NAME_CHARS, MAX_NAMESPACE_CHARS, MAX_NOTES_CHARS, MAX_PRIORITY, MAX_REASON_CHARS, MAX_RESULT_BYTES,
+    MAX_RETENTION_DAYS, MAX_TAG_CHARS, MAX_TAGS, MAX_VERSION_CHARS, json_bytes, stored_bytes,
 };
 
 /// Which limit a request exceeds.
@@ -35,17 +36,82 @@ impl CreateTask {
         if let Some(key) = idempotency_key {
             length("idempotency_key", key, 1, MAX_IDEMPOTENCY_KEY_CHARS)?;
         }
-        match tags {
-            None => Ok(()),
-            Some(Value::Array(items)) => check_tags(items.len(), items.iter()),
-            Some(Value::Object(fields)) => {
-                for key in fields.keys() {
-                    length("the name of a tag", key, 0, MAX_TAG_CHARS)?;
-                }
-                check_tags(fields.len(), fields.values())
-            }
-            Some(_) => Err(no_tags()),
+        tags_within_limits(tags.as_ref())
+    }
+}
+
+impl OpenDeadLetter {
+    /// Checks every limit.
+    ///
+    /// # Errors
+    /// The first value that exceeds its limit.
+    pub fn check(&self) -> Result<(), RequestError> {
+        self.resolution_notes.as_deref().map_or(Ok(()), |notes| length("resolution_notes", notes, 0, MAX_NOTES_CHARS))
+    }
+}
+
+impl PatchDeadLetter {
+    /// Checks every limit.
+    ///
+    /// # Errors
+    /// The first value that exceeds its limit.
+    pub fn check(&self) -> Result<(), RequestError> {
+        if let Some(notes) = &self.resolution_notes {
+            length("resolution_notes", notes, 0, MAX_NOTES_CHARS)?;
         }
+        if let Some(actor) = &self.resolved_by {
+            length("resolved_by", actor, 0, MAX_ACTOR_CHARS)?;
+        }
+        let bytes = self.metadata.as_ref().map_or(0, json_bytes);
+        if bytes > MAX_METADATA_BYTES {
+            let message = format!("the metadata has {bytes} bytes of JSON; the limit is {MAX_METADATA_BYTES}");
+            return Err(RequestError::TooLarge(message));
+        }
+        Ok(())
+    }
+}
+
+impl PatchNamespace {
+    /// Checks every limit.
+    ///
+    /// # Errors
+    /// The first value that exceeds its limit.
+    pub fn check(&self) -> Result<(), RequestError> {
+        match self.finished_tasks_days.flatten() {
+            Some(days) if days > MAX_RETENTION_DAYS => Err(RequestError::Malformed(format!(
+                "finished_tasks_days must be 0 to {MAX_RETENTION_DAYS}, or null, not {days}"
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl PutSchedule {
+    /// Checks every limit except the size of the context, which is a setting. `name` is the name of the schedule.
+    ///
+    /// # Errors
+    /// The first value that exceeds its limit.
+    pub fn check(&self, name: &str) -> Result<(), RequestError> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+        if name.is_empty() || name.len() > MAX_NAME_CHARS || !name.chars().all(plain) || name.starts_with('.') {
+            return Err(RequestError::Malformed(format!(
+                "the name of a schedule must have 1 to {MAX_NAME_CHARS} ASCII letters, digits, `_`, `-` or `.`, and \
+                 must not start with a dot"
+            )));
+        }
+        length("namespace", &self.namespace, 1, MAX_NAMESPACE_CHARS)?;
+        length("template", &self.template, 1, MAX_NAME_CHARS)?;
+        if let Some(version) = &self.version {
+            length("version", version, 1, MAX_VERSION_CHARS)?;
+        }
+        length("cron", &self.cron, 1, MAX_CRON_CHARS)?;
+        if self.catch_up_seconds > MAX_CATCH_UP_SECONDS {
+            return Err(RequestError::Malformed(format!(
+                "catch_up_seconds must be 0 to {MAX_CATCH_UP_SECONDS}, not {}",
+                self.catch_up_seconds
+            )));
+        }
+        tags_within_limits(self.tags.as_ref())
     }
 }
 
@@ -90,6 +156,20 @@ fn length(what: &str, text: &str, min: usize, max: usize) -> Result<(), RequestE
     Err(RequestError::Malformed(format!("{what} must have {min} to {max} characters, not {count}")))
 }
 
+fn tags_within_limits(tags: Option<&Value>) -> Result<(), RequestError> {
+    match tags {
+        None => Ok(()),
+        Some(Value::Array(items)) => check_tags(items.len(), items.iter()),
+        Some(Value::Object(fields)) => {
+            for key in fields.keys() {
+                length("the name of a tag", key, 0, MAX_TAG_CHARS)?;
+            }
+            check_tags(fields.len(), fields.values())
+        }
+        Some(_) => Err(no_tags()),
+    }
+}
+
 fn check_tags<'a>(count: usize, mut values: impl Iterator<Item = &'a Value>) -> Result<(), RequestError> {
     if count > MAX_TAGS {
         return Err(RequestError::Malformed(format!("there can be up to {MAX_TAGS} tags, not {count}")));
@@ -103,7 +183,7 @@ fn no_tags() -> RequestError {
 
 /// Reads a priority. `2.0` is 2, as in JSON Schema. The error names the range for every other number, whatever its
 /// size.
-pub(super) fn priority<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i16>, D::Error> {
+pub(crate) fn priority<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i16>, D::Error> {
     let Some(number) = Option::<Number>::deserialize(deserializer)? else { return Ok(None) };
     match number.as_f64().and_then(|given| (0..=MAX_PRIORITY).find(|priority| f64::from(*priority) == given)) {
         Some(priority) => Ok(Some(priority)),

@@ -58,6 +58,36 @@ pub const MAX_BACKOFF_MS: u32 = 7 * 24 * 3600 * 1000;
 /// The longest `timeout_seconds`: seven days.
 pub const MAX_TIMEOUT_SECONDS: u32 = 7 * 24 * 3600;
 
+/// The longest JSON pointer in a template, in characters.
+pub const MAX_POINTER_CHARS: usize = 500;
+/// The most conditions of a step, in `when`.
+pub const MAX_CONDITIONS: usize = 20;
+/// The largest `batch_size`.
+pub const MAX_BATCH_SIZE: u32 = 100_000;
+/// The most children of a group that are active at once.
+pub const MAX_PARALLELISM: u32 = 10_000;
+/// The longest wait for time or for a signal: 366 days, in seconds.
+pub const MAX_WAIT_SECONDS: u32 = 366 * 24 * 3600;
+/// The largest `limit` of a gate.
+pub const MAX_GATE_LIMIT: u32 = 100_000;
+/// The most events that a step publishes.
+pub const MAX_EVENTS: usize = 50;
+/// The largest `lifecycle.max_duration_minutes`: 30 days.
+pub const MAX_TASK_MINUTES: u32 = 30 * 24 * 60;
+/// The largest other time in `lifecycle`: seven days, in minutes.
+pub const MAX_LIFECYCLE_MINUTES: u32 = 7 * 24 * 60;
+
+/// The longest notes of an investigation, in characters.
+pub const MAX_NOTES_CHARS: usize = 4_000;
+/// The largest metadata of an investigation, in bytes of JSON.
+pub const MAX_METADATA_BYTES: usize = 64 * 1024;
+/// The longest retention, in days.
+pub const MAX_RETENTION_DAYS: u32 = 36_500;
+/// The longest cron expression, in characters.
+pub const MAX_CRON_CHARS: usize = 255;
+/// The largest `catch_up_seconds` of a schedule: seven days.
+pub const MAX_CATCH_UP_SECONDS: u32 = 7 * 24 * 3600;
+
 /// The largest result of a step, as [`stored_bytes`] measures it: 1 MiB.
 pub const MAX_RESULT_BYTES: usize = 1024 * 1024;
 /// The longest kind of an error, in characters. The rest is cut off.

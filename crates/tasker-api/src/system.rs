@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 /// The response to `GET /health`.
@@ -104,6 +104,31 @@ pub struct NamespaceSummary {
     pub queue: String,
     /// How many templates it has. Each version counts.
     pub templates: i64,
+    /// Since when it is paused: none of its steps start. None if it is not paused.
+    #[serde(default)]
+    pub paused_at: Option<DateTime<Utc>>,
+    /// How long its finished tasks are kept, in days; 0 means forever. None: as the settings of the server say.
+    #[serde(default)]
+    pub finished_tasks_days: Option<u32>,
+}
+
+/// The request `PATCH /v1/namespaces/{namespace}`. A field that is absent does not change.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PatchNamespace {
+    /// True pauses the namespace: none of its steps start, and running steps end. False resumes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<bool>,
+    /// How long finished tasks are kept, in days: 0 to 36500. 0 means forever, and null as the settings of the server
+    /// say.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u32>, maximum = 36_500)]
+    pub finished_tasks_days: Option<Option<u32>>,
+}
+
+/// Reads a field that is present, so that null differs from absent.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<u32>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
 }
 
 #[cfg(test)]

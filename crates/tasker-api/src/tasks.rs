@@ -107,7 +107,7 @@ states! {
 }
 
 /// Tags are an array of strings, an object of strings, or null.
-fn tags_schema() -> Schema {
+pub(crate) fn tags_schema() -> Schema {
     let text = || ObjectBuilder::new().schema_type(Type::String).max_length(Some(MAX_TAG_CHARS)).build();
     let mut list = Array::new(text());
     list.max_items = Some(MAX_TAGS);
@@ -197,6 +197,12 @@ pub struct TaskDetail {
     /// The input of the task.
     #[schema(value_type = Object)]
     pub context: Value,
+    /// The task that this one was forked from. It may have been deleted since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forked_from: Option<Uuid>,
+    /// The tasks that were forked from this one, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forks: Vec<Uuid>,
     /// Its steps in the order of the template.
     pub steps: Vec<StepDetail>,
 }
@@ -273,6 +279,20 @@ pub struct OperatorAction {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub actor: Option<String>,
     /// Why. The history records it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// The request `POST /v1/tasks/{task_uuid}/fork`.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ForkTask {
+    /// The name of the step from which the task runs again. The steps that depend on it run again, too.
+    pub step: String,
+    /// Who acts. The history of the new task records it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<String>,
+    /// Why. The history of the new task records it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }

@@ -32,7 +32,8 @@ const CHECKS: &[Check] = &[
         "select format('task %s, step %s: from %s to %s', t.task_id, t.step_no, t.from_state, t.to_state)
          from tasker.transitions t join scope using (task_id)
          where t.step_no is not null and not coalesce(t.to_state::text = any (case coalesce(t.from_state::text, '')
-             when '' then array['enqueued']
+             -- A task that was forked from another one begins with results.
+             when '' then array['enqueued', 'completed', 'resolved_manually']
              when 'pending' then array['enqueued', 'in_progress', 'resolved_manually', 'cancelled']
              when 'enqueued' then array['in_progress', 'resolved_manually', 'cancelled']
              when 'waiting_for_retry' then array['in_progress', 'resolved_manually', 'cancelled']

@@ -3,7 +3,9 @@
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::commands::{bench, config, database, demo, dev, namespace, new, step, system, task, template, worker};
+use crate::commands::{
+    bench, config, database, demo, dev, dlq, namespace, new, schedule, step, system, task, template, worker,
+};
 use crate::context::Context;
 
 /// Explains exit codes in `--help`.
@@ -52,7 +54,13 @@ pub(crate) enum Command {
     /// Check, store and show task templates.
     #[command(subcommand)]
     Template(template::Command),
-    /// Show namespaces.
+    /// Investigate tasks that do not go on by themselves (dead letters).
+    #[command(subcommand)]
+    Dlq(dlq::Command),
+    /// Create tasks at the times of a cron expression.
+    #[command(subcommand)]
+    Schedule(schedule::Command),
+    /// Show, pause and resume namespaces.
     #[command(subcommand)]
     Namespace(namespace::Command),
     /// Show workers.

@@ -41,6 +41,8 @@ async fn dispatch(command: Command, context: context::Context) -> Result<(), Fai
         Command::Task(command) => command.run(&context).await,
         Command::Step(command) => command.run(&context).await,
         Command::Template(command) => command.run(&context).await,
+        Command::Dlq(command) => command.run(&context).await,
+        Command::Schedule(command) => command.run(&context).await,
         Command::Namespace(command) => command.run(&context).await,
         Command::Worker(command) => command.run(&context).await,
         Command::System(command) => command.run(&context).await,

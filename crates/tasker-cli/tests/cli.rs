@@ -455,6 +455,11 @@ shapes/diamond 1.2.0
     let ended = home.cli(&["template", "graph", "--dot", "diamond.yaml"]);
     assert!(ended.stdout.contains("\n  \"left\" -> \"end\";\n"), "{}", ended.stdout);
     assert_eq!(home.cli(&["template", "graph"]).code, 2);
+    home.write("decision.yaml", &TEMPLATE.replace("  - name: start\n", "  - name: start\n    type: decision\n"));
+    let ended = home.cli(&["template", "graph", "decision.yaml"]);
+    assert!(ended.stdout.contains("\n   1  start (decision)\n"), "{}", ended.stdout);
+    let ended = home.cli(&["template", "graph", "--dot", "decision.yaml"]);
+    assert!(ended.stdout.contains("\n  \"start\" [shape = diamond];\n"), "{}", ended.stdout);
 }
 
 #[test]

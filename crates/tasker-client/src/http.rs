@@ -93,6 +93,18 @@ impl Http {
         self.request(Method::POST, path)
     }
 
+    pub(crate) fn put(&self, path: &[&str]) -> RequestBuilder {
+        self.request(Method::PUT, path)
+    }
+
+    pub(crate) fn patch(&self, path: &[&str]) -> RequestBuilder {
+        self.request(Method::PATCH, path)
+    }
+
+    pub(crate) fn delete(&self, path: &[&str]) -> RequestBuilder {
+        self.request(Method::DELETE, path)
+    }
+
     /// Asks the server to wait before it responds.
     pub(crate) fn wait(&self, request: RequestBuilder, wait: Duration) -> RequestBuilder {
         request.query(&[("wait", duration_text(wait))]).timeout(self.timeout.saturating_add(wait))
@@ -106,6 +118,16 @@ impl Http {
     ) -> Result<T, ClientError> {
         let response = self.exchange(repeat, make).await?;
         if response.status.is_success() { response.json() } else { Err(response.into_error()) }
+    }
+
+    /// Sends the request that `make` creates. The response has no content.
+    pub(crate) async fn send_for_nothing(
+        &self,
+        repeat: Repeat,
+        make: impl Fn() -> RequestBuilder,
+    ) -> Result<(), ClientError> {
+        let response = self.exchange(repeat, make).await?;
+        if response.status.is_success() { Ok(()) } else { Err(response.into_error()) }
     }
 
     /// `GET /health`, whose response is 503 with the same document if something is unhealthy.

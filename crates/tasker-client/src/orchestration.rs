@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use reqwest::header::CONTENT_TYPE;
 use tasker_api::{
-    AppliedTemplate, CreateTask, Health, ListTasks, NamespaceList, OperatorAction, ResolveStep, StepList, SystemInfo,
-    TaskDetail, TaskList, TaskSummary, TemplateDetail, TemplateList, TransitionList, WorkerList,
+    AppliedTemplate, CreateTask, DeadLetter, DeadLetterList, ForkTask, Health, ListDeadLetters, ListTasks,
+    NamespaceList, NamespaceSummary, OpenDeadLetter, OperatorAction, PatchDeadLetter, PatchNamespace, PutSchedule,
+    ResolveStep, Schedule, ScheduleList, StepList, SystemInfo, TaskDetail, TaskList, TaskSummary, TemplateDetail,
+    TemplateList, TransitionList, WorkerList,
 };
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -97,6 +99,13 @@ pub trait OrchestrationApiClient: Sync {
         action: &OperatorAction,
     ) -> impl Future<Output = Result<TaskSummary, ClientError>> + Send;
 
+    /// Runs a task again from a step, as a new task.
+    fn fork_task(
+        &self,
+        task_uuid: Uuid,
+        fork: &ForkTask,
+    ) -> impl Future<Output = Result<TaskSummary, ClientError>> + Send;
+
     /// Retries a failed step.
     fn retry_step(
         &self,
@@ -128,8 +137,54 @@ pub trait OrchestrationApiClient: Sync {
         version: Option<&str>,
     ) -> impl Future<Output = Result<TemplateDetail, ClientError>> + Send;
 
+    /// Returns all schedules, or those of a namespace.
+    fn list_schedules(&self, namespace: Option<&str>)
+    -> impl Future<Output = Result<ScheduleList, ClientError>> + Send;
+
+    /// Returns a schedule.
+    fn get_schedule(&self, name: &str) -> impl Future<Output = Result<Schedule, ClientError>> + Send;
+
+    /// Stores a schedule, or replaces it.
+    fn put_schedule(
+        &self,
+        name: &str,
+        schedule: &PutSchedule,
+    ) -> impl Future<Output = Result<Schedule, ClientError>> + Send;
+
+    /// Deletes a schedule. Its tasks are kept.
+    fn delete_schedule(&self, name: &str) -> impl Future<Output = Result<(), ClientError>> + Send;
+
+    /// Creates a task as the schedule does, now and in addition.
+    fn trigger_schedule(&self, name: &str) -> impl Future<Output = Result<TaskSummary, ClientError>> + Send;
+
+    /// Returns a page of the matching investigations, newest first.
+    fn list_dead_letters(
+        &self,
+        filter: &ListDeadLetters,
+    ) -> impl Future<Output = Result<DeadLetterList, ClientError>> + Send;
+
+    /// Opens an investigation of a task, or returns the open one.
+    fn open_dead_letter(
+        &self,
+        request: &OpenDeadLetter,
+    ) -> impl Future<Output = Result<DeadLetter, ClientError>> + Send;
+
+    /// Changes, closes or reopens an investigation.
+    fn patch_dead_letter(
+        &self,
+        dlq_entry_uuid: Uuid,
+        change: &PatchDeadLetter,
+    ) -> impl Future<Output = Result<DeadLetter, ClientError>> + Send;
+
     /// Returns all namespaces.
     fn list_namespaces(&self) -> impl Future<Output = Result<NamespaceList, ClientError>> + Send;
+
+    /// Pauses or resumes a namespace, or sets how long its finished tasks are kept.
+    fn patch_namespace(
+        &self,
+        namespace: &str,
+        change: &PatchNamespace,
+    ) -> impl Future<Output = Result<NamespaceSummary, ClientError>> + Send;
 
     /// Returns all workers that the server knows, or those that serve a namespace.
     fn list_workers(&self, namespace: Option<&str>) -> impl Future<Output = Result<WorkerList, ClientError>> + Send;
@@ -235,6 +290,10 @@ impl OrchestrationApiClient for OrchestrationClient {
         self.operate(task_uuid, &["retry"], action).await
     }
 
+    async fn fork_task(&self, task_uuid: Uuid, fork: &ForkTask) -> Result<TaskSummary, ClientError> {
+        self.operate(task_uuid, &["fork"], fork).await
+    }
+
     async fn retry_step(
         &self,
         task_uuid: Uuid,
@@ -274,8 +333,49 @@ impl OrchestrationApiClient for OrchestrationClient {
         self.get(&["v1", "templates", namespace, name], &[("version", version)]).await
     }
 
+    async fn list_schedules(&self, namespace: Option<&str>) -> Result<ScheduleList, ClientError> {
+        self.get(&["v1", "schedules"], &[("namespace", namespace)]).await
+    }
+
+    async fn get_schedule(&self, name: &str) -> Result<Schedule, ClientError> {
+        self.get(&["v1", "schedules", name], &NO_QUERY).await
+    }
+
+    async fn put_schedule(&self, name: &str, schedule: &PutSchedule) -> Result<Schedule, ClientError> {
+        self.http.send(Repeat::Safe, || self.http.put(&["v1", "schedules", name]).json(schedule)).await
+    }
+
+    async fn delete_schedule(&self, name: &str) -> Result<(), ClientError> {
+        self.http.send_for_nothing(Repeat::Never, || self.http.delete(&["v1", "schedules", name])).await
+    }
+
+    async fn trigger_schedule(&self, name: &str) -> Result<TaskSummary, ClientError> {
+        self.http.send(Repeat::Never, || self.http.post(&["v1", "schedules", name, "trigger"])).await
+    }
+
+    async fn list_dead_letters(&self, filter: &ListDeadLetters) -> Result<DeadLetterList, ClientError> {
+        self.get(&["v1", "dlq"], filter).await
+    }
+
+    async fn open_dead_letter(&self, request: &OpenDeadLetter) -> Result<DeadLetter, ClientError> {
+        self.http.send(Repeat::Safe, || self.http.post(&["v1", "dlq"]).json(request)).await
+    }
+
+    async fn patch_dead_letter(
+        &self,
+        dlq_entry_uuid: Uuid,
+        change: &PatchDeadLetter,
+    ) -> Result<DeadLetter, ClientError> {
+        let path = dlq_entry_uuid.to_string();
+        self.http.send(Repeat::Safe, || self.http.patch(&["v1", "dlq", &path]).json(change)).await
+    }
+
     async fn list_namespaces(&self) -> Result<NamespaceList, ClientError> {
         self.get(&["v1", "namespaces"], &NO_QUERY).await
+    }
+
+    async fn patch_namespace(&self, namespace: &str, change: &PatchNamespace) -> Result<NamespaceSummary, ClientError> {
+        self.http.send(Repeat::Safe, || self.http.patch(&["v1", "namespaces", namespace]).json(change)).await
     }
 
     async fn list_workers(&self, namespace: Option<&str>) -> Result<WorkerList, ClientError> {

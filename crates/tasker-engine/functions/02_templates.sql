@@ -36,6 +36,29 @@ begin
 end
 $$;
 
+-- Changes the settings of a namespace. Null leaves a setting as it is. `p_days` is how long finished tasks are kept, and
+-- -1 means as long as the settings of the server say. Returns whether the namespace exists. A resumed namespace wakes its
+-- workers.
+create or replace function tasker.set_namespace(p_namespace text, p_paused boolean, p_days integer) returns boolean
+language plpgsql as $$
+begin
+    update tasker.namespaces n
+    set paused_at = case
+            when p_paused then coalesce(n.paused_at, tasker.now())
+            when p_paused is null then n.paused_at
+        end,
+        finished_tasks_days = case when p_days is null then n.finished_tasks_days else nullif(p_days, -1) end
+    where n.namespace = p_namespace;
+    if not found then
+        return false;
+    end if;
+    if not p_paused then
+        perform tasker.wake(p_namespace, array[tasker.now()]);
+    end if;
+    return true;
+end
+$$;
+
 -- Stores one version of a template. `p_steps` is a JSON array in the order of the step numbers. Each element
 -- has the columns of `template_steps` as keys. Outcomes:
 --   created    the version is new
@@ -51,9 +74,14 @@ declare
 begin
     perform tasker.ensure_namespace(p_namespace);
     insert into tasker.task_templates as t (
-        namespace, name, version, version_key, definition, total_steps, root_steps, created_at)
+        namespace, name, version, version_key, definition, total_steps, root_steps, max_duration_minutes, created_at)
     select p_namespace, p_name, p_version, p_version_key, p_definition, count(*),
-           count(*) filter (where step -> 'dependencies' = '[]'), tasker.now()
+           count(*) filter (where step -> 'dependencies' = '[]'),
+           -- Programs of earlier releases also accept other values, which have no effect.
+           (select (m.minutes #>> '{}')::integer
+            from (select p_definition #> '{lifecycle,max_duration_minutes}' as minutes) m
+            where jsonb_typeof(m.minutes) = 'number' and m.minutes between '1' and '43200'
+              and p_definition #>> '{lifecycle,staleness_action}' is distinct from 'none'), tasker.now()
     from jsonb_array_elements(p_steps) step
     on conflict do nothing
     returning t.template_id into template_id;

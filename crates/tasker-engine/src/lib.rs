@@ -11,12 +11,15 @@
 //! `tasker-chaos`, which must not trust the engine.
 
 mod arguments;
+mod cron;
 pub mod database;
+mod dead_letters;
 mod failure;
 mod message;
 mod operate;
 mod queues;
 mod retention;
+mod schedules;
 mod schema;
 mod statements;
 mod steps;
@@ -25,10 +28,12 @@ mod tasks;
 mod templates;
 mod workers;
 
+pub use cron::{Cron, CronError};
 pub use failure::Failure;
 pub use message::message;
 pub use operate::{Operation, OperationOutcome};
 pub use retention::DeletedTasks;
+pub use schedules::{FiredOutcome, FiredSchedule, PutOutcome};
 pub use schema::{MigrateError, migrate, schema_version};
 pub use steps::{ClaimedStep, Completion, StepOutcome, StepRef, StepResult};
 pub use tasks::{CreateOutcome, NewTask, TaskFilter};

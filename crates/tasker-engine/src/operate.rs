@@ -5,12 +5,15 @@ use sqlx::Type;
 use uuid::Uuid;
 
 use crate::Engine;
+use crate::arguments::count;
 use crate::statements::statements;
 
 statements! {
     CANCEL = "select outcome, state::text from tasker.end_task($1, 'cancelled', $2, $3)";
     FAIL = "select outcome, state::text from tasker.end_task($1, 'failed', $2, $3)";
     RETRY = "select outcome, state::text from tasker.retry_steps($1, $4, $2, $3)";
+    FORK_TASK = "select outcome, state::text from tasker.fork_task($1, $2, $3, $4, $5)";
+    END_LATE_TASKS = "select * from tasker.end_late_tasks($1)";
     RESOLVE = "select outcome, state::text from tasker.resolve_step($1, $4, $5, $2, $3)";
 }
 
@@ -58,6 +61,20 @@ enum OutcomeName {
     WrongState,
 }
 
+/// An outcome, and the state that it is about.
+type OutcomeRow = (OutcomeName, Option<String>);
+
+impl From<OutcomeRow> for OperationOutcome {
+    fn from((outcome, state): OutcomeRow) -> Self {
+        match outcome {
+            OutcomeName::Done => Self::Done,
+            OutcomeName::NotFound => Self::NotFound,
+            OutcomeName::NoStep => Self::NoStep,
+            OutcomeName::WrongState => Self::WrongState(state.unwrap_or_default()),
+        }
+    }
+}
+
 impl Engine {
     /// Performs an operator's action. `actor` and `reason` are stored in the history.
     ///
@@ -82,12 +99,33 @@ impl Engine {
             Operation::Retry { step } => query.bind(step),
             Operation::Resolve { step, result } => query.bind(step).bind(result),
         };
-        let (outcome, state): (OutcomeName, Option<String>) = query.fetch_one(&self.pool).await?;
-        Ok(match outcome {
-            OutcomeName::Done => OperationOutcome::Done,
-            OutcomeName::NotFound => OperationOutcome::NotFound,
-            OutcomeName::NoStep => OperationOutcome::NoStep,
-            OutcomeName::WrongState => OperationOutcome::WrongState(state.unwrap_or_default()),
-        })
+        let row: OutcomeRow = query.fetch_one(&self.pool).await?;
+        Ok(row.into())
+    }
+
+    /// Creates the task `fork_id` (a UUIDv7), which runs a task again from a step. It has the input of the task, and the
+    /// results of the steps that do not depend on that step. `actor` and `reason` are stored in its history.
+    ///
+    /// # Errors
+    /// When the database fails. Nothing is created then.
+    pub async fn fork_task(
+        &self,
+        task_id: Uuid,
+        step: &str,
+        fork_id: Uuid,
+        actor: Option<&str>,
+        reason: Option<&str>,
+    ) -> sqlx::Result<OperationOutcome> {
+        let query = sqlx::query_as(FORK_TASK).bind(task_id).bind(step).bind(fork_id).bind(actor).bind(reason);
+        let row: OutcomeRow = query.fetch_one(&self.pool).await?;
+        Ok(row.into())
+    }
+
+    /// Cancels up to `limit` tasks that took longer than their template allows. Returns their ids.
+    ///
+    /// # Errors
+    /// When the database fails. Nothing is changed then.
+    pub async fn end_late_tasks(&self, limit: u32) -> sqlx::Result<Vec<Uuid>> {
+        sqlx::query_scalar(END_LATE_TASKS).bind(count(limit)).fetch_all(&self.pool).await
     }
 }

@@ -20,14 +20,18 @@ mod tests {
     use local_postgres::{LocalPostgres, Options};
     use sqlx::{Executor, SqlSafeStr};
 
-    use crate::{migrate, operate, queues, retention, steps, system, tasks, templates, workers};
+    use crate::{
+        dead_letters, migrate, operate, queues, retention, schedules, steps, system, tasks, templates, workers,
+    };
 
     #[tokio::test]
     async fn every_statement_can_be_prepared() {
         let modules = [
+            dead_letters::STATEMENTS,
             operate::STATEMENTS,
             queues::STATEMENTS,
             retention::STATEMENTS,
+            schedules::STATEMENTS,
             steps::STATEMENTS,
             system::STATEMENTS,
             tasks::STATEMENTS,

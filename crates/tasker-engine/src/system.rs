@@ -1,16 +1,22 @@
 //! Namespaces, and the versions of PostgreSQL and PGMQ.
 
+use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 
-use tasker_api::{NamespaceSummary, PgmqInfo};
+use tasker_api::{NamespaceSummary, PatchNamespace, PgmqInfo};
 
 use crate::Engine;
+use crate::arguments::count;
 use crate::statements::statements;
 
 statements! {
-    LIST_NAMESPACES = "select n.namespace, n.queue, count(t.template_id) as templates
+    LIST_NAMESPACES = "select n.namespace, n.queue, n.paused_at, n.finished_tasks_days, count(t.template_id) as templates
         from tasker.namespaces n left join tasker.task_templates t using (namespace)
         group by n.namespace order by n.namespace";
+    GET_NAMESPACE = "select n.namespace, n.queue, n.paused_at, n.finished_tasks_days,
+            (select count(*) from tasker.task_templates t where t.namespace = n.namespace) as templates
+        from tasker.namespaces n where n.namespace = $1";
+    SET_NAMESPACE = "select tasker.set_namespace($1, $2, $3)";
     IS_READ_ONLY = "select current_setting('transaction_read_only')::boolean";
     POSTGRESQL_VERSION = "select current_setting('server_version')";
     PGMQ_EXTENSION = "select extversion from pg_extension where extname = 'pgmq'";
@@ -21,7 +27,21 @@ statements! {
 struct NamespaceRow {
     namespace: String,
     queue: String,
+    paused_at: Option<DateTime<Utc>>,
+    finished_tasks_days: Option<i32>,
     templates: i64,
+}
+
+impl From<NamespaceRow> for NamespaceSummary {
+    fn from(row: NamespaceRow) -> Self {
+        Self {
+            namespace: row.namespace,
+            queue: row.queue,
+            templates: row.templates,
+            paused_at: row.paused_at,
+            finished_tasks_days: row.finished_tasks_days.and_then(|days| u32::try_from(days).ok()),
+        }
+    }
 }
 
 impl Engine {
@@ -31,10 +51,26 @@ impl Engine {
     /// When the database fails.
     pub async fn list_namespaces(&self) -> sqlx::Result<Vec<NamespaceSummary>> {
         let rows: Vec<NamespaceRow> = sqlx::query_as(LIST_NAMESPACES).fetch_all(&self.pool).await?;
-        Ok(rows
-            .into_iter()
-            .map(|NamespaceRow { namespace, queue, templates }| NamespaceSummary { namespace, queue, templates })
-            .collect())
+        Ok(rows.into_iter().map(NamespaceSummary::from).collect())
+    }
+
+    /// Returns a namespace. None if it does not exist.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn get_namespace(&self, namespace: &str) -> sqlx::Result<Option<NamespaceSummary>> {
+        let row: Option<NamespaceRow> =
+            sqlx::query_as(GET_NAMESPACE).bind(namespace).fetch_optional(&self.pool).await?;
+        Ok(row.map(NamespaceSummary::from))
+    }
+
+    /// Pauses or resumes a namespace, and sets how long its finished tasks are kept. Returns whether it exists.
+    ///
+    /// # Errors
+    /// When the database fails. Nothing is changed then.
+    pub async fn set_namespace(&self, namespace: &str, change: &PatchNamespace) -> sqlx::Result<bool> {
+        let days = change.finished_tasks_days.map(|days| days.map_or(-1, count));
+        sqlx::query_scalar(SET_NAMESPACE).bind(namespace).bind(change.paused).bind(days).fetch_one(&self.pool).await
     }
 
     /// Checks that the database responds, and asks whether it refuses all writes: it is a standby, or

@@ -93,7 +93,9 @@ statements! {
         " from tasker.tasks t join tasker.task_templates tt using (template_id) where t.task_id = $1"
     );
     GET_TASKS = concat!(
-        "select ", summary_columns!(), ", t.context, ", steps_column!(),
+        "select ", summary_columns!(), ", t.context, (select f.forked_from from tasker.forks f where f.task_id = t.task_id) as forked_from,
+         array(select f.task_id from tasker.forks f where f.forked_from = t.task_id order by f.task_id) as forks, ",
+        steps_column!(),
         " from tasker.tasks t join tasker.task_templates tt using (template_id) where t.task_id = any ($1)"
     );
     LIST_STEPS = concat!("select ", steps_column!(), " from tasker.tasks t where t.task_id = $1");
@@ -148,6 +150,8 @@ struct DetailRow {
     #[sqlx(flatten)]
     task: TaskRow,
     context: Value,
+    forked_from: Option<Uuid>,
+    forks: Vec<Uuid>,
     steps: Json<Vec<StepDetail>>,
 }
 
@@ -239,7 +243,9 @@ impl Engine {
     pub async fn get_tasks(&self, task_ids: &[Uuid]) -> sqlx::Result<Vec<TaskDetail>> {
         let rows: Vec<DetailRow> = sqlx::query_as(GET_TASKS).bind(task_ids).fetch_all(&self.pool).await?;
         rows.into_iter()
-            .map(|row| Ok(TaskDetail { summary: summary(row.task)?, context: row.context, steps: row.steps.0 }))
+            .map(|DetailRow { task, context, forked_from, forks, steps }| {
+                Ok(TaskDetail { summary: summary(task)?, context, forked_from, forks, steps: steps.0 })
+            })
             .collect()
     }
 

@@ -18,8 +18,10 @@ use crate::rest::access::{Access, AccessError};
 use crate::rest::bodies::Bodies;
 use crate::rest::state::State;
 use crate::services::creator::Creator;
+use crate::services::deadlines;
 use crate::services::housekeeping::Housekeeping;
 use crate::services::metrics::Metrics;
+use crate::services::scheduler::Scheduler;
 use crate::services::templates::Templates;
 
 /// Why a server did not start.
@@ -59,6 +61,7 @@ pub struct Server {
     app: Router,
     limits: Limits,
     housekeeping: Housekeeping,
+    scheduler: Scheduler,
     state: Arc<State>,
 }
 
@@ -103,11 +106,13 @@ impl Server {
             shutdown: CancellationToken::new(),
         });
         let housekeeping = Housekeeping {
-            engine,
+            engine: engine.clone(),
             metrics: Arc::clone(&state.metrics),
             writability: Arc::clone(&state.writability),
             retention: settings.retention.clone(),
         };
+        let scheduler =
+            Scheduler { engine, metrics: Arc::clone(&state.metrics), writability: Arc::clone(&state.writability) };
         // One connection more than the pool has listens for notifications.
         let database_connections =
             usize::try_from(settings.database.max_connections).unwrap_or(usize::MAX).saturating_add(1);
@@ -118,7 +123,7 @@ impl Server {
             idle_timeout: settings.orchestration.idle_timeout(),
         };
         let app = rest::router(Arc::clone(&state))?;
-        Ok(Self { listener, address, app, limits, housekeeping, state })
+        Ok(Self { listener, address, app, limits, housekeeping, scheduler, state })
     }
 
     /// The address that the server listens on.
@@ -130,13 +135,17 @@ impl Server {
     /// wait for tasks with the current state, and gives the other requests the shutdown timeout of the settings to
     /// finish.
     pub async fn run(self, shutdown: CancellationToken) {
-        let Self { listener, address, app, limits, housekeeping, state } = self;
+        let Self { listener, address, app, limits, housekeeping, scheduler, state } = self;
         tracing::info!(%address, version = tasker_api::VERSION, "tasker-server listens");
         let ending = state.shutdown.clone();
         let (waiters, outage) = (Arc::clone(&state.waiters), Arc::clone(&state.outage));
         let waiters = tokio::spawn(waiters.run(state.engine.clone(), outage, ending.clone()));
         let ended = ending.clone();
         let housekeeping = tokio::spawn(async move { ended.run_until_cancelled(housekeeping.run()).await });
+        let (ended, engine) = (ending.clone(), state.engine.clone());
+        let deadlines = tokio::spawn(async move { ended.run_until_cancelled(deadlines::run(engine)).await });
+        let ended = ending.clone();
+        let scheduler = tokio::spawn(async move { ended.run_until_cancelled(scheduler.run()).await });
         let serve = http::serve(listener, app, rest::too_many_connections, limits, ending.clone());
         let mut serving = tokio::spawn(serve);
 
@@ -147,9 +156,11 @@ impl Server {
             serving.abort();
             tracing::warn!("some requests did not finish in time; their connections are closed");
         }
-        // The token has stopped both.
+        // The token has stopped them.
         let _ = waiters.await;
         let _ = housekeeping.await;
+        let _ = scheduler.await;
+        let _ = deadlines.await;
         let _ = tokio::time::timeout(Duration::from_secs(1), state.engine.pool().close()).await;
         tracing::info!("tasker-server has stopped");
     }

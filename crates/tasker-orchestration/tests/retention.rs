@@ -1,13 +1,14 @@
 //! Servers delete finished tasks after the time that the settings allow.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 use local_postgres::{LocalPostgres, Options};
 use serde_json::json;
 use sqlx::postgres::PgPoolOptions;
-use tasker_engine::{ApplyOutcome, Engine, NewTask, StepOutcome, StepResult};
+use tasker_api::PatchNamespace;
+use tasker_engine::{ApplyOutcome, Engine, NewTask, Operation, StepOutcome, StepResult};
 use tasker_orchestration::Server;
 use tasker_runtime::settings::Settings;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -109,6 +110,65 @@ async fn servers_delete_tasks_that_are_older_than_the_settings_allow() -> Result
     shutdown.cancel();
     for server in running {
         tokio::time::timeout(Duration::from_secs(10), server).await.context("a server does not stop")??;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_namespace_can_keep_its_tasks_for_another_time() -> Result<()> {
+    let postgres = LocalPostgres::start(Options::default()).await?;
+    let pool = PgPoolOptions::new().max_connections(1).connect(&postgres.url()).await?;
+    tasker_engine::migrate(&pool).await?;
+    let engine = Engine::new(pool.clone());
+    let begin = SystemTime::now().duration_since(UNIX_EPOCH)? - Duration::from_secs(50 * 3600);
+    sqlx::query("select set_config('tasker.now', (clock_timestamp() - interval '50 hours')::text, false)")
+        .execute(&pool)
+        .await?;
+    let mut tasks = Vec::new();
+    for namespace in ["short", "long", "forever"] {
+        let steps = json!([{ "name": "a", "handler": { "callable": "noop" } }]);
+        let source =
+            json!({ "name": "t", "namespace_name": namespace, "version": "1.0.0", "steps": steps }).to_string();
+        let parsed = tasker_template::parse(&source, None).map_err(|errors| anyhow::anyhow!("{errors}"))?;
+        engine.apply_template(&parsed.template).await?;
+        let template_id = engine.find_template(namespace, "t", None).await?.context("not stored")?.template_id;
+        let task_id = Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, begin.as_secs(), 0));
+        let task = NewTask {
+            task_id,
+            template_id,
+            latest: true,
+            context: json!({}),
+            priority: 0,
+            tags: None,
+            idempotency: None,
+        };
+        engine.create_tasks(&[task]).await?;
+        engine.operate(task_id, &Operation::Cancel, None, None).await?;
+        tasks.push(task_id);
+    }
+    for (namespace, days) in [("short", 1), ("long", 3), ("forever", 0)] {
+        let change = PatchNamespace { finished_tasks_days: Some(Some(days)), ..PatchNamespace::default() };
+        ensure!(engine.set_namespace(namespace, &change).await?);
+    }
+
+    let mut settings = Settings::default();
+    settings.database.url = postgres.url();
+    settings.orchestration.port = 0;
+    // Shorter than all of them.
+    settings.retention.finished_tasks_days = 1;
+    let shutdown = CancellationToken::new();
+    let server = Server::bind(&settings).await?;
+    let server = tokio::spawn(server.run(shutdown.clone()));
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while engine.get_task_summary(tasks[0]).await?.is_some() {
+        ensure!(Instant::now() < deadline, "the task is still there");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    shutdown.cancel();
+    tokio::time::timeout(Duration::from_secs(10), server).await.context("the server does not stop")??;
+    // The namespaces are swept by name, so the others had their turn before.
+    for task in &tasks[1..] {
+        ensure!(engine.get_task_summary(*task).await?.is_some(), "{task} is gone");
     }
     Ok(())
 }

@@ -3,7 +3,8 @@
 //! A placeholder replaces a value that has an error, so that the rest is checked too. [`parse`](crate::parse) never
 //! returns a template that has errors.
 
-use std::collections::hash_map::Entry;
+mod flow;
+
 use std::collections::{HashMap, HashSet};
 
 use semver::Version;
@@ -15,6 +16,7 @@ use tasker_api::limits::{
 
 use crate::fields::{Field, Fields, did_you_mean};
 use crate::finding::Report;
+use crate::flow::StepType;
 use crate::graph::Graph;
 use crate::input::InputValidator;
 use crate::published;
@@ -28,8 +30,10 @@ pub(crate) fn template(root: Node, report: &mut Report<'_>) -> Option<TaskTempla
     let version = fields.required("version", report).and_then(|field| version(&field, report));
     let description = text(fields.optional("description"), report);
     let metadata = fields.optional("metadata").map(|field| field.node.to_json());
-    let input_schema = fields.optional("input_schema").map(|field| input_schema(&field, report));
+    let input_schema = fields.optional("input_schema").map(|field| schema(&field, report));
     let (steps, graph) = fields.required("steps", report).and_then(|field| steps(field, report)).unwrap_or_default();
+    let lifecycle = fields.kept("lifecycle").and_then(|field| flow::lifecycle(field, report));
+    let environments = fields.kept("environments").and_then(|field| flow::environments(field, &steps, report));
     let extra = fields.rest(published::TEMPLATE, report);
     Some(TaskTemplate {
         name,
@@ -40,6 +44,8 @@ pub(crate) fn template(root: Node, report: &mut Report<'_>) -> Option<TaskTempla
         input_schema,
         steps,
         extra,
+        lifecycle,
+        environments: environments.unwrap_or_default(),
         graph,
     })
 }
@@ -95,7 +101,8 @@ fn version(field: &Field, report: &mut Report<'_>) -> Option<Version> {
     parsed.ok()
 }
 
-fn input_schema(field: &Field, report: &mut Report<'_>) -> Value {
+/// A JSON Schema, compiled only to check it.
+fn schema(field: &Field, report: &mut Report<'_>) -> Value {
     let schema = field.node.to_json();
     if !schema.is_object() && !schema.is_boolean() {
         field.expected("a JSON Schema (a mapping)", report);
@@ -117,23 +124,25 @@ fn steps(field: Field, report: &mut Report<'_>) -> Option<(Vec<StepTemplate>, Gr
     let items: Vec<Fields> = items.into_iter().filter_map(|item| item.fields(report)).collect();
 
     let mut numbers: HashMap<String, u16> = HashMap::new();
+    for (number, fields) in (0..).zip(&items) {
+        if let Some(name) = fields.text_of("name") {
+            numbers.entry(name.to_owned()).or_insert(number);
+        }
+    }
+    let places: Vec<_> = items.iter().map(|fields| (fields.at, fields.path.clone())).collect();
     let mut steps = Vec::new();
     let mut dependencies = Vec::new();
-    for (number, fields) in (0..).zip(items) {
-        let (at, path) = (fields.at, fields.path.clone());
-        let (step, needs) = step(fields, report);
-        match numbers.entry(step.name.clone()) {
-            Entry::Vacant(entry) => _ = entry.insert(number),
-            // A step without a name: this is already reported.
-            Entry::Occupied(_) if step.name.is_empty() => {}
-            Entry::Occupied(_) => {
-                report.error(at, &path, format!("an earlier step is also named `{}`", step.name));
-            }
+    for ((number, fields), (at, path)) in (0..).zip(items).zip(&places) {
+        let (step, needs) = step(fields, &numbers, report);
+        // A step without a name is reported already.
+        if !step.name.is_empty() && numbers.get(&step.name) != Some(&number) {
+            report.error(*at, path, format!("an earlier step is also named `{}`", step.name));
         }
         steps.push(step);
         dependencies.push(needs);
     }
     let graph = resolve(&steps, &dependencies, &numbers, report);
+    flow::check(&steps, &graph, &places, report);
     Some((steps, graph))
 }
 
@@ -185,7 +194,7 @@ fn report_cycle(cycle: &[u16], steps: &[StepTemplate], dependencies: &[Vec<Field
 }
 
 /// Returns a step and the fields that name its dependencies.
-fn step(mut fields: Fields, report: &mut Report<'_>) -> (StepTemplate, Vec<Field>) {
+fn step(mut fields: Fields, numbers: &HashMap<String, u16>, report: &mut Report<'_>) -> (StepTemplate, Vec<Field>) {
     let name = required_line(&mut fields, "name", MAX_NAME_CHARS, report);
     let description = text(fields.optional("description"), report);
     let handler = handler(fields.required("handler", report), report);
@@ -203,8 +212,28 @@ fn step(mut fields: Fields, report: &mut Report<'_>) -> (StepTemplate, Vec<Field
         .optional("timeout_seconds")
         .and_then(|field| field.integer(1..=MAX_TIMEOUT_SECONDS, report))
         .unwrap_or(StepTemplate::DEFAULT_TIMEOUT_SECONDS);
-    let extra = fields.rest(published::STEP, report);
-    (StepTemplate { name, description, handler, dependencies, retry, timeout_seconds, extra }, places)
+    let mut step = StepTemplate {
+        name,
+        description,
+        handler,
+        dependencies,
+        retry,
+        timeout_seconds,
+        extra: Map::new(),
+        step_type: StepType::Standard,
+        when: Vec::new(),
+        batch_config: None,
+        map: None,
+        wait: None,
+        concurrency: None,
+        rate: None,
+        task: None,
+        events: Vec::new(),
+    };
+    let names = step.dependencies.clone();
+    flow::step(&mut step, &mut fields, &flow::Names { numbers, dependencies: &names }, report);
+    step.extra = fields.rest(published::STEP, report);
+    (step, places)
 }
 
 fn needs(field: Field, report: &mut Report<'_>) -> Option<Vec<Field>> {

@@ -60,6 +60,17 @@ impl Field {
         value
     }
 
+    /// Reads one of the names, and returns its value.
+    pub(crate) fn one_of<T: Copy>(&self, names: &[(&'static str, T)], report: &mut Report<'_>) -> Option<T> {
+        let text = self.text(report)?;
+        if let Some((_, value)) = names.iter().find(|(name, _)| *name == text) {
+            return Some(*value);
+        }
+        let known = names.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+        self.error(format!("must be one of {known}, not `{text}`"), report);
+        None
+    }
+
     pub(crate) fn list(self, report: &mut Report<'_>) -> Option<Vec<Self>> {
         let Content::List(items) = self.node.content else {
             self.expected("a list", report);
@@ -67,6 +78,19 @@ impl Field {
         };
         let item = |(i, node)| Self { node, path: format!("{}[{i}]", self.path) };
         Some(items.into_iter().enumerate().map(item).collect())
+    }
+
+    /// The values of a mapping whose keys are names.
+    pub(crate) fn entries(self, report: &mut Report<'_>) -> Option<Vec<(String, Self)>> {
+        let Content::Mapping(entries) = self.node.content else {
+            self.expected("a mapping", report);
+            return None;
+        };
+        let entry = |Entry { key, value, .. }| {
+            let path = format!("{}.{key}", self.path);
+            (key, Self { node: value, path })
+        };
+        Some(entries.into_iter().map(entry).collect())
     }
 
     pub(crate) fn fields(self, report: &mut Report<'_>) -> Option<Fields> {
@@ -89,10 +113,29 @@ pub(crate) struct Fields {
 impl Fields {
     /// Takes a field that may be absent. Null means absent, too.
     pub(crate) fn optional(&mut self, name: &'static str) -> Option<Field> {
+        self.present(name).filter(|field| !field.node.is_null())
+    }
+
+    /// Reads a field that also stays among the fields as written.
+    pub(crate) fn kept(&mut self, name: &'static str) -> Option<Field> {
+        self.known.push(name);
+        let entry = self.entries.iter().find(|entry| entry.key == name)?;
+        (!entry.value.is_null()).then(|| Field { node: entry.value.clone(), path: self.path_of(name) })
+    }
+
+    /// Takes a field that may be absent. Null is a value.
+    pub(crate) fn present(&mut self, name: &'static str) -> Option<Field> {
         self.known.push(name);
         let index = self.entries.iter().position(|entry| entry.key == name)?;
-        let node = self.entries.remove(index).value;
-        (!node.is_null()).then(|| Field { node, path: self.path_of(name) })
+        Some(Field { node: self.entries.remove(index).value, path: self.path_of(name) })
+    }
+
+    /// The text of a field, if it is one. The field is not taken.
+    pub(crate) fn text_of(&self, name: &str) -> Option<&str> {
+        match &self.entries.iter().find(|entry| entry.key == name)?.value.content {
+            Content::Scalar(Value::String(text)) => Some(text),
+            _ => None,
+        }
     }
 
     /// Takes a field that has a second name in published templates. Both names at once are an error.
@@ -118,14 +161,15 @@ impl Fields {
         field
     }
 
-    /// Returns the fields that nobody has read, and warns about each. A field of `unused` gets no warning while its
-    /// value asks for nothing.
+    /// Returns the fields that nobody has taken, and warns about each that has no effect. A field of `unused` gets no
+    /// warning while its value asks for nothing.
     pub(crate) fn rest(self, unused: &[Unused], report: &mut Report<'_>) -> Map<String, Value> {
         for entry in &self.entries {
             let path = self.path_of(&entry.key);
             match unused.iter().find(|field| field.name == entry.key) {
                 Some(field) if !field.is_missed(&entry.value) => {}
-                Some(field) => report.warn(entry.at, &path, format!("has no effect: {}", field.instead)),
+                Some(field) => report.warn(entry.at, &path, format!("has no effect: {}", field.instead())),
+                None if self.known.contains(&entry.key.as_str()) => {}
                 None => {
                     let suggestion = did_you_mean(&entry.key, self.known.iter().copied());
                     report.warn(entry.at, &path, format!("unknown field, which has no effect{suggestion}"));

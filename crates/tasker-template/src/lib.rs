@@ -47,12 +47,20 @@
 #![doc = include_str!("format.yaml")]
 //! ```
 //!
+//! These fields let a workflow take shape while it runs:
+//!
+//! ```yaml
+#![doc = include_str!("flow.yaml")]
+//! ```
+//!
 //! [`tasker_api::limits`] defines the limits.
 //!
-//! **Unknown fields** are kept, at every level, and reported as warnings. This includes the features of tasker-core's
-//! published templates that the engine does not run, such as `type: decision`: such a template loads, and a warning
-//! says what happens instead. Published templates also write `depends_on` and `max_attempts`, which mean `dependencies`
-//! and `limit`.
+//! **Features.** [`SUPPORTED`] lists the [features](Feature) that the engine of this release runs. A template may use
+//! the others too. They are checked, and a warning says what happens instead.
+//!
+//! **Unknown fields** are kept, at every level, and reported as warnings. So are the fields of tasker-core's published
+//! templates that mean nothing here. Published templates also write `depends_on`, `max_attempts` and `step_type`, which
+//! mean `dependencies`, `limit` and `type`.
 //!
 //! **Errors** are, apart from values out of range:
 //!
@@ -66,8 +74,10 @@
 //! All of them are reported together. Only broken YAML syntax ends the search.
 
 mod decode;
+mod feature;
 mod fields;
 mod finding;
+mod flow;
 mod graph;
 mod input;
 mod published;
@@ -80,7 +90,12 @@ use tasker_api::limits::{MAX_SOURCE_BYTES, json_bytes};
 
 use crate::finding::{Position, Report};
 
+pub use crate::feature::{Feature, SUPPORTED};
 pub use crate::finding::{Finding, TemplateErrors};
+pub use crate::flow::{
+    BatchConfig, ChildTask, Comparison, Concurrency, Condition, DeliveryMode, Environment, Event, EventCondition,
+    FailureStrategy, Lifecycle, MapConfig, OnTimeout, Pointer, Rate, StalenessAction, StepOverride, StepType, Wait,
+};
 pub use crate::input::{InputError, InputValidator};
 pub use crate::template::{Backoff, Handler, RetryPolicy, StepTemplate, TaskTemplate};
 pub use crate::version::version_key;

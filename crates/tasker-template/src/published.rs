@@ -1,7 +1,9 @@
-//! Fields of tasker-core's published templates that are kept but have no effect here, and what happens instead.
+//! Fields that are kept but have no effect, and what happens instead: those of tasker-core's published templates that
+//! do not apply here, and those of features that the engine does not run yet.
 
 use serde_json::Value;
 
+use crate::feature::Feature;
 use crate::yaml::Node;
 
 /// A known field that is kept but has no effect.
@@ -9,12 +11,30 @@ pub(crate) struct Unused {
     pub(crate) name: &'static str,
     /// A value that asks for nothing, as an empty one does.
     default: Option<&'static str>,
-    pub(crate) instead: &'static str,
+    why: Why,
+}
+
+enum Why {
+    /// The field has no meaning here. This happens instead.
+    Published(&'static str),
+    /// The field has an effect once the feature is supported.
+    Feature(Feature),
 }
 
 impl Unused {
+    /// What happens instead.
+    pub(crate) fn instead(&self) -> &'static str {
+        match self.why {
+            Why::Published(instead) => instead,
+            Why::Feature(feature) => feature.instead(),
+        }
+    }
+
     /// Whether the value asks for something that does not happen.
     pub(crate) fn is_missed(&self, value: &Node) -> bool {
+        if matches!(self.why, Why::Feature(feature) if feature.is_supported()) {
+            return false;
+        }
         match value.to_json() {
             Value::Null => false,
             Value::Array(items) => !items.is_empty(),
@@ -26,35 +46,53 @@ impl Unused {
 }
 
 const fn unused(name: &'static str, instead: &'static str) -> Unused {
-    Unused { name, default: None, instead }
+    Unused { name, default: None, why: Why::Published(instead) }
+}
+
+const fn of(name: &'static str, feature: Feature) -> Unused {
+    Unused { name, default: None, why: Why::Feature(feature) }
 }
 
 const INFORMATION: &str = "it is only information";
-const NO_EVENTS: &str = "domain events are not published";
-const ORDINARY: &str = "every step runs once, as an ordinary step";
 
 pub(crate) const TEMPLATE: &[Unused] = &[
-    unused("domain_events", NO_EVENTS),
-    unused("environments", "every environment has the same settings"),
-    unused("lifecycle", "a task has no time limit; each step has `timeout_seconds`"),
+    unused("domain_events", "each step lists the events that it publishes"),
+    of("environments", Feature::Environments),
     unused("loaded_from", INFORMATION),
     unused("system_dependencies", INFORMATION),
     unused("task_handler", "only steps have handlers"),
 ];
 
 pub(crate) const STEP: &[Unused] = &[
-    unused("batch_config", "the step is not split into batches"),
+    of("batch_config", Feature::Batches),
     unused("composition", "the step runs the handler that `handler.callable` names"),
+    of("concurrency", Feature::Concurrency),
     unused("lifecycle", "use `retry` and `timeout_seconds`"),
-    unused("publishes_events", NO_EVENTS),
+    of("map", Feature::Maps),
+    of("publishes_events", Feature::Events),
+    of("rate", Feature::Rate),
     unused("result_schema", "results are not checked"),
     unused("system_dependency", INFORMATION),
-    Unused { name: "step_type", default: Some("standard"), instead: ORDINARY },
-    Unused { name: "type", default: Some("standard"), instead: ORDINARY },
+    of("task", Feature::ChildTasks),
+    of("wait", Feature::Waits),
+    of("when", Feature::Conditions),
 ];
 
+/// Inside `lifecycle`.
+pub(crate) const LIFECYCLE: &[Unused] = &[
+    of("auto_dlq_on_timeout", Feature::Staleness),
+    of("auto_fail_on_timeout", Feature::Staleness),
+    of("max_duration_minutes", Feature::TimeLimits),
+    of("max_steps_in_process_minutes", Feature::Staleness),
+    of("max_waiting_for_dependencies_minutes", Feature::Staleness),
+    of("max_waiting_for_retry_minutes", Feature::Staleness),
+    of("staleness_action", Feature::TimeLimits),
+];
+
+pub(crate) const EVENT: &[Unused] = &[unused("publisher", "events have one publisher, the engine")];
+
 pub(crate) const HANDLER: &[Unused] = &[
-    Unused { name: "method", default: Some("call"), instead: "`callable` alone selects the handler" },
+    Unused { name: "method", default: Some("call"), why: Why::Published("`callable` alone selects the handler") },
     unused("resolver", "`callable` alone selects the handler"),
 ];
 

@@ -4,6 +4,9 @@ use semver::Version;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
+use crate::flow::{
+    BatchConfig, ChildTask, Concurrency, Condition, Environment, Event, Lifecycle, MapConfig, Rate, StepType, Wait,
+};
 use crate::graph::Graph;
 
 /// A workflow: its steps and the order in which they run.
@@ -31,9 +34,15 @@ pub struct TaskTemplate {
     pub input_schema: Option<Value>,
     /// The steps in the order of the file, which numbers them from 0.
     pub steps: Vec<StepTemplate>,
-    /// All other fields of the file, as written.
+    /// All other fields of the file, as written. This includes the fields that are decoded below.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
+    /// The time limits of a task, if the template has `lifecycle`.
+    #[serde(skip)]
+    pub lifecycle: Option<Lifecycle>,
+    /// The settings of single environments.
+    #[serde(skip)]
+    pub environments: Vec<Environment>,
     #[serde(skip)]
     pub(crate) graph: Graph,
 }
@@ -54,6 +63,27 @@ impl TaskTemplate {
     pub fn levels(&self) -> Vec<Vec<u16>> {
         self.graph.levels()
     }
+
+    /// Returns the steps as they are in an environment. Without settings for it, they are the steps as written.
+    pub fn steps_in(&self, environment: &str) -> Vec<StepTemplate> {
+        let mut steps = self.steps.clone();
+        let settings = self.environments.iter().find(|settings| settings.name == environment);
+        for change in settings.into_iter().flat_map(|settings| &settings.steps) {
+            let numbers = change.step.map_or(0..steps.len(), |step| usize::from(step)..usize::from(step) + 1);
+            for step in steps.get_mut(numbers).into_iter().flatten() {
+                if let Some(seconds) = change.timeout_seconds {
+                    step.timeout_seconds = seconds;
+                }
+                if let Some(retry) = &change.retry {
+                    step.retry = retry.clone();
+                }
+                if let Value::Object(fields) = &mut step.handler.initialization {
+                    fields.extend(change.initialization.clone());
+                }
+            }
+        }
+        steps
+    }
 }
 
 /// One step of a template.
@@ -72,9 +102,36 @@ pub struct StepTemplate {
     pub retry: RetryPolicy,
     /// How long each attempt may take, in seconds.
     pub timeout_seconds: u32,
-    /// All other fields of the step, as written.
+    /// All other fields of the step, as written. This includes the fields that are decoded below.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
+    /// The type of the step.
+    #[serde(skip)]
+    pub step_type: StepType,
+    /// The conditions under which the step runs. All must hold.
+    #[serde(skip)]
+    pub when: Vec<Condition>,
+    /// How the step runs as batches.
+    #[serde(skip)]
+    pub batch_config: Option<BatchConfig>,
+    /// Makes the step run once for each element of a list.
+    #[serde(skip)]
+    pub map: Option<MapConfig>,
+    /// What the step waits for after its dependencies.
+    #[serde(skip)]
+    pub wait: Option<Wait>,
+    /// How many steps run at once.
+    #[serde(skip)]
+    pub concurrency: Option<Concurrency>,
+    /// How many steps start in a time.
+    #[serde(skip)]
+    pub rate: Option<Rate>,
+    /// The task that runs for the step.
+    #[serde(skip)]
+    pub task: Option<ChildTask>,
+    /// The domain events that the step publishes.
+    #[serde(skip)]
+    pub events: Vec<Event>,
 }
 
 impl StepTemplate {

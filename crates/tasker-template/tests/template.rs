@@ -182,11 +182,16 @@ steps:
     retry: { retryable: false, limit: 0 }
   - name: split
     type: batchable
-    batch_config: { batch_size: 10 }
+    batch_config: { batch_size: 10, worker_template: part }
     depends_on: [approve]
     handler: { callable: Approvals::Split }
     result_schema: { type: object }
     publishes_events: [{ name: split.done }]
+  - name: part
+    type: batch_worker
+    batch_config: { worker_template: part }
+    depends_on: [split]
+    handler: { callable: Approvals::Part }
 ";
     let template = accepted(source).template;
     assert_eq!(template.steps[0].retry.limit, 2);
@@ -201,7 +206,6 @@ steps:
             "5: task_handler: has no effect: only steps have handlers",
             "6: system_dependencies: has no effect: it is only information",
             "8: environments: has no effect: every environment has the same settings",
-            "11: lifecycle: has no effect: a task has no time limit; each step has `timeout_seconds`",
             "14: steps[0].type: has no effect: every step runs once, as an ordinary step",
             "16: steps[0].handler.method: has no effect: `callable` alone selects the handler",
             "16: steps[0].handler.resolver: has no effect: `callable` alone selects the handler",
@@ -212,6 +216,8 @@ steps:
             "26: steps[2].batch_config: has no effect: the step is not split into batches",
             "29: steps[2].result_schema: has no effect: results are not checked",
             "30: steps[2].publishes_events: has no effect: domain events are not published",
+            "32: steps[3].type: has no effect: every step runs once, as an ordinary step",
+            "33: steps[3].batch_config: has no effect: the step is not split into batches",
         ]
     );
 }

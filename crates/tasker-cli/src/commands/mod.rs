@@ -5,8 +5,10 @@ pub(crate) mod config;
 pub(crate) mod database;
 pub(crate) mod demo;
 pub(crate) mod dev;
+pub(crate) mod dlq;
 pub(crate) mod namespace;
 pub(crate) mod new;
+pub(crate) mod schedule;
 pub(crate) mod step;
 pub(crate) mod system;
 pub(crate) mod task;
@@ -28,6 +30,11 @@ pub(crate) struct Operator {
 }
 
 impl Operator {
+    /// Only the actor is known.
+    fn of(actor: Option<String>) -> Self {
+        Self { reason: None, actor }
+    }
+
     fn action(self) -> OperatorAction {
         let user = || std::env::var("USER").ok().filter(|user| !user.is_empty());
         OperatorAction { actor: self.actor.or_else(user), reason: self.reason }

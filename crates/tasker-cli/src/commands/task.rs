@@ -6,7 +6,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use humantime::parse_duration;
 use serde_json::Value;
-use tasker_api::{CreateTask, ListTasks, StepDetail, TaskDetail, TaskState, TaskSummary};
+use tasker_api::{CreateTask, ForkTask, ListTasks, OperatorAction, StepDetail, TaskDetail, TaskState, TaskSummary};
 use tasker_client::OrchestrationApiClient;
 use tasker_runtime::shutdown;
 use uuid::Uuid;
@@ -77,6 +77,17 @@ pub(crate) enum Command {
         /// The task's id.
         #[arg(long)]
         id: Uuid,
+        #[command(flatten)]
+        operator: Operator,
+    },
+    /// Run a task again from a step, as a new task with the results of the steps that do not depend on it.
+    Fork {
+        /// The task's id.
+        #[arg(long)]
+        id: Uuid,
+        /// The step from which the task runs again.
+        #[arg(long)]
+        step: String,
         #[command(flatten)]
         operator: Operator,
     },
@@ -164,6 +175,10 @@ impl Command {
             Self::Cancel { id, operator } => acted(context, &client.cancel_task(id, &operator.action()).await?),
             Self::Fail { id, operator } => acted(context, &client.fail_task(id, &operator.action()).await?),
             Self::Retry { id, operator } => acted(context, &client.retry_task(id, &operator.action()).await?),
+            Self::Fork { id, step, operator } => {
+                let OperatorAction { actor, reason } = operator.action();
+                acted(context, &client.fork_task(id, &ForkTask { step, actor, reason }).await?)
+            }
         }
     }
 }

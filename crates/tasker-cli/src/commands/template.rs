@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use tasker_api::{TemplateOutcome, TemplateSummary};
 use tasker_client::OrchestrationApiClient;
-use tasker_template::{Finding, Parsed, TaskTemplate, TemplateErrors, parse};
+use tasker_template::{Finding, Parsed, StepType, TaskTemplate, TemplateErrors, parse};
 
 use crate::context::Context;
 use crate::failure::Failure;
@@ -222,6 +222,12 @@ fn show(template: &TaskTemplate) -> Result<(), Failure> {
 /// Prints the steps of each level, or the graph for Graphviz.
 fn draw(context: &Context, template: &TaskTemplate, dot: bool) -> Result<(), Failure> {
     let name = |step: u16| template.steps[usize::from(step)].name.as_str();
+    let step_type = |step: u16| template.steps[usize::from(step)].step_type;
+    // A standard step needs no label.
+    let label = |step: u16| match step_type(step) {
+        StepType::Standard => name(step).to_owned(),
+        other => format!("{} ({})", name(step), other.as_str()),
+    };
     let dependencies =
         |step: u16| template.dependencies_of(usize::from(step)).iter().map(|step| name(*step)).collect::<Vec<_>>();
     if context.json {
@@ -231,7 +237,10 @@ fn draw(context: &Context, template: &TaskTemplate, dot: bool) -> Result<(), Fai
             .map(|level| {
                 let steps = level.iter();
                 steps
-                    .map(|step| serde_json::json!({"name": name(*step), "dependencies": dependencies(*step)}))
+                    .map(|step| {
+                        let (name, step_type) = (name(*step), step_type(*step));
+                        serde_json::json!({"name": name, "type": step_type, "dependencies": dependencies(*step)})
+                    })
                     .collect()
             })
             .collect();
@@ -240,7 +249,14 @@ fn draw(context: &Context, template: &TaskTemplate, dot: bool) -> Result<(), Fai
     if dot {
         let mut text = format!("digraph {:?} {{\n  rankdir = LR;\n  node [shape = box];\n", template.name);
         for step in template.levels().concat() {
-            text.push_str(&format!("  {:?};\n", name(step)));
+            let shape = match step_type(step) {
+                StepType::Standard => "",
+                StepType::Decision => " [shape = diamond]",
+                StepType::DeferredConvergence => " [shape = invtriangle]",
+                StepType::Batchable => " [shape = trapezium]",
+                StepType::BatchWorker => " [shape = box3d]",
+            };
+            text.push_str(&format!("  {:?}{shape};\n", name(step)));
             for dependency in dependencies(step) {
                 text.push_str(&format!("  {dependency:?} -> {:?};\n", name(step)));
             }
@@ -249,12 +265,12 @@ fn draw(context: &Context, template: &TaskTemplate, dot: bool) -> Result<(), Fai
     }
     let mut text = format!("{}/{} {}", template.namespace_name, template.name, template.version);
     for (number, level) in template.levels().iter().enumerate() {
-        let width = level.iter().map(|step| name(*step).chars().count()).max().unwrap_or(0);
+        let width = level.iter().map(|step| label(*step).chars().count()).max().unwrap_or(0);
         for (place, step) in level.iter().enumerate() {
-            let label = if place == 0 { (number + 1).to_string() } else { String::new() };
+            let row = if place == 0 { (number + 1).to_string() } else { String::new() };
             let waits_for = dependencies(*step).join(", ");
             let arrow = if waits_for.is_empty() { "" } else { " <- " };
-            text.push_str(&format!("\n{label:>4}  {:width$}{arrow}{waits_for}", name(*step)));
+            text.push_str(&format!("\n{row:>4}  {:width$}{arrow}{waits_for}", label(*step)));
         }
     }
     output::print(text.lines().map(|line| output::clean(line.trim_end())).collect::<Vec<_>>().join("\n"))

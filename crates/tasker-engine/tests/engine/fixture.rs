@@ -1,8 +1,10 @@
 //! The fixture of the tests: a database, a clock that the test sets, and helpers for common calls.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use chrono::{DateTime, Utc};
 use local_postgres::LocalPostgres;
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -19,17 +21,31 @@ pub(crate) const NAMESPACE: &str = "test";
 pub(crate) struct Fixture {
     pub(crate) engine: Engine,
     pub(crate) pool: PgPool,
-    _postgres: LocalPostgres,
+    postgres: Arc<LocalPostgres>,
 }
 
 impl Fixture {
     /// Starts and migrates the database. The clock shows midnight.
     pub(crate) async fn new() -> Result<Self> {
-        let postgres = database().await?;
-        let pool = pool_options().max_connections(1).connect(&postgres.url()).await?;
-        let fixture = Self { engine: Engine::new(pool.clone()), pool, _postgres: postgres };
+        let fixture = Self::connect(Arc::new(database().await?)).await?;
         sqlx::query("select set_config('tasker.now', '2030-01-01 00:00:00+00', false)").execute(&fixture.pool).await?;
         Ok(fixture)
+    }
+
+    async fn connect(postgres: Arc<LocalPostgres>) -> Result<Self> {
+        let pool = pool_options().max_connections(1).connect(&postgres.url()).await?;
+        Ok(Self { engine: Engine::new(pool.clone()), pool, postgres })
+    }
+
+    /// Another session on the same database, as another server has. Its clock is not set.
+    pub(crate) async fn another_session(&self) -> Result<Self> {
+        Self::connect(Arc::clone(&self.postgres)).await
+    }
+
+    /// Sets the clock of the session.
+    pub(crate) async fn set_clock(&self, time: DateTime<Utc>) -> Result<()> {
+        sqlx::query("select set_config('tasker.now', $1, false)").bind(time.to_rfc3339()).execute(&self.pool).await?;
+        Ok(())
     }
 
     /// Advances the clock.
@@ -93,6 +109,14 @@ impl Fixture {
     /// Records results, and claims up to `take` steps that become ready.
     pub(crate) async fn complete(&self, worker: &str, take: u32, results: &[StepResult]) -> Result<Completion> {
         Ok(self.engine.complete_steps(worker, &[NAMESPACE.to_owned()], take, LEASE, results).await?)
+    }
+
+    /// Returns the values of a query that has one column.
+    pub(crate) async fn values<T>(&self, query: &'static str) -> Result<Vec<T>>
+    where
+        T: Send + Unpin + for<'r> sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>,
+    {
+        Ok(sqlx::query_scalar(query).fetch_all(&self.pool).await?)
     }
 
     /// Returns the single value of a query.

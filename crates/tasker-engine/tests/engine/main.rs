@@ -2,10 +2,13 @@
 
 mod claims;
 mod constraints;
+mod dead_letters;
 mod fixture;
+mod operate;
 mod plans;
 mod queue;
 mod retention;
 mod retries;
+mod schedules;
 #[path = "../support/mod.rs"]
 mod support;

@@ -2,11 +2,14 @@
 
 pub(crate) mod access;
 pub(crate) mod bodies;
+mod dead_letters;
 mod error;
 mod extract;
+mod namespaces;
 mod observe;
 mod openapi;
 mod origin;
+mod schedules;
 pub(crate) mod state;
 mod system;
 mod tasks;
@@ -46,12 +49,19 @@ fn routes() -> OpenApiRouter<Arc<State>> {
         .routes(routes!(tasks::cancel))
         .routes(routes!(tasks::fail))
         .routes(routes!(tasks::retry))
+        .routes(routes!(tasks::fork))
         .routes(routes!(tasks::retry_step))
         .routes(routes!(tasks::resolve_step))
         .routes(routes!(templates::apply, templates::list))
         .routes(routes!(templates::get))
+        .routes(routes!(schedules::list))
+        .routes(routes!(schedules::put, schedules::get, schedules::delete))
+        .routes(routes!(schedules::trigger))
+        .routes(routes!(dead_letters::list, dead_letters::open))
+        .routes(routes!(dead_letters::get, dead_letters::patch))
         .routes(routes!(workers::list))
-        .routes(routes!(system::namespaces))
+        .routes(routes!(namespaces::list))
+        .routes(routes!(namespaces::patch))
         .routes(routes!(system::info))
         .routes(routes!(system::health))
         .routes(routes!(system::live))

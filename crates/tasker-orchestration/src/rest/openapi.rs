@@ -5,20 +5,29 @@ use std::collections::BTreeMap;
 use axum::http::Method;
 use tasker_api::PROBLEM_CONTENT_TYPE;
 use tasker_api::limits::{
-    DEFAULT_PAGE, MAX_ACTOR_CHARS, MAX_IDEMPOTENCY_KEY_CHARS, MAX_NAME_CHARS, MAX_NAMESPACE_CHARS, MAX_PAGE,
-    MAX_PRIORITY, MAX_REASON_CHARS, MAX_VERSION_CHARS,
+    DEFAULT_PAGE, MAX_ACTOR_CHARS, MAX_CATCH_UP_SECONDS, MAX_CRON_CHARS, MAX_IDEMPOTENCY_KEY_CHARS, MAX_NAME_CHARS,
+    MAX_NAMESPACE_CHARS, MAX_NOTES_CHARS, MAX_PAGE, MAX_PRIORITY, MAX_REASON_CHARS, MAX_VERSION_CHARS,
 };
 use utoipa::openapi::path::{Operation, Parameter, PathItem};
 use utoipa::openapi::{Content, OpenApi, Ref, RefOr, Required, Response, Schema};
 
 /// The shortest and longest texts in requests, in characters: schema, field, and the two limits.
-const TEXTS: [(&str, &str, usize, usize); 8] = [
+const TEXTS: [(&str, &str, usize, usize); 17] = [
     ("CreateTask", "namespace", 1, MAX_NAMESPACE_CHARS),
     ("CreateTask", "name", 1, MAX_NAME_CHARS),
     ("CreateTask", "version", 1, MAX_VERSION_CHARS),
     ("CreateTask", "idempotency_key", 1, MAX_IDEMPOTENCY_KEY_CHARS),
+    ("ForkTask", "actor", 0, MAX_ACTOR_CHARS),
+    ("ForkTask", "reason", 0, MAX_REASON_CHARS),
+    ("OpenDeadLetter", "resolution_notes", 0, MAX_NOTES_CHARS),
+    ("PatchDeadLetter", "resolution_notes", 0, MAX_NOTES_CHARS),
+    ("PatchDeadLetter", "resolved_by", 0, MAX_ACTOR_CHARS),
     ("OperatorAction", "actor", 0, MAX_ACTOR_CHARS),
     ("OperatorAction", "reason", 0, MAX_REASON_CHARS),
+    ("PutSchedule", "namespace", 1, MAX_NAMESPACE_CHARS),
+    ("PutSchedule", "template", 1, MAX_NAME_CHARS),
+    ("PutSchedule", "version", 1, MAX_VERSION_CHARS),
+    ("PutSchedule", "cron", 1, MAX_CRON_CHARS),
     ("ResolveStep", "actor", 0, MAX_ACTOR_CHARS),
     ("ResolveStep", "reason", 0, MAX_REASON_CHARS),
 ];
@@ -47,7 +56,7 @@ pub(super) fn complete(document: &mut OpenApi) {
     for (path, item) in &mut document.paths.paths {
         for (method, operation) in operations(item) {
             if path.starts_with("/v1/") || path == "/metrics" {
-                add_errors(operation, method == Method::POST);
+                add_errors(operation, matches!(method, Method::POST | Method::PUT | Method::PATCH));
             }
             if path.starts_with("/health") {
                 operation.security = Some(Vec::new());
@@ -71,15 +80,27 @@ pub(super) fn complete(document: &mut OpenApi) {
             field.max_length = Some(max);
         }
     }
-    if let Some(priority) = field_of(&mut schemas.schemas, "CreateTask", "priority") {
-        priority.minimum = Some(0.into());
-        priority.maximum = Some(i64::from(MAX_PRIORITY).into());
+    for (schema, field, max) in [
+        ("CreateTask", "priority", i64::from(MAX_PRIORITY)),
+        ("PutSchedule", "priority", i64::from(MAX_PRIORITY)),
+        ("PutSchedule", "catch_up_seconds", i64::from(MAX_CATCH_UP_SECONDS)),
+    ] {
+        if let Some(field) = field_of(&mut schemas.schemas, schema, field) {
+            field.minimum = Some(0.into());
+            field.maximum = Some(max.into());
+        }
     }
 }
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = (Method, &mut Operation)> {
     let get = item.get.iter_mut().map(|operation| (Method::GET, operation));
-    get.chain(item.post.iter_mut().map(|operation| (Method::POST, operation)))
+    let changes = [
+        (Method::POST, &mut item.post),
+        (Method::PUT, &mut item.put),
+        (Method::PATCH, &mut item.patch),
+        (Method::DELETE, &mut item.delete),
+    ];
+    get.chain(changes.into_iter().filter_map(|(method, operation)| Some((method, operation.as_mut()?))))
 }
 
 fn add_errors(operation: &mut Operation, body: bool) {

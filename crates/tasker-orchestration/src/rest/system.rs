@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use tasker_api::{Health, HealthCheck, NamespaceList, SystemInfo};
+use tasker_api::{Health, HealthCheck, SystemInfo};
 
 use super::access::Principal;
 use super::error::ApiError;
@@ -15,17 +15,6 @@ use super::state;
 
 /// How long the database may take to respond to a check.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// Lists the namespaces and their queues.
-#[utoipa::path(get, path = "/v1/namespaces", responses((status = 200, body = NamespaceList)))]
-pub(super) async fn namespaces(
-    State(state): State<Arc<state::State>>,
-    Extension(principal): Extension<Arc<Principal>>,
-) -> Result<Json<NamespaceList>, ApiError> {
-    let mut namespaces = state.engine.list_namespaces().await?;
-    namespaces.retain(|namespace| principal.covers(&namespace.namespace));
-    Ok(Json(NamespaceList { namespaces }))
-}
 
 /// Shows the versions of Tasker, its schema, PostgreSQL and PGMQ.
 #[utoipa::path(get, path = "/v1/system/info", responses((status = 200, body = SystemInfo)))]

@@ -13,8 +13,8 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tasker_api::limits::{DEFAULT_PAGE, MAX_PAGE, stored_bytes};
 use tasker_api::{
-    CreateTask, FieldError, ListTasks, OperatorAction, Problem, ResolveStep, StepList, TaskDetail, TaskList, TaskState,
-    TaskSummary, TransitionList,
+    CreateTask, FieldError, ForkTask, ListTasks, OperatorAction, Problem, ResolveStep, StepList, TaskDetail, TaskList,
+    TaskState, TaskSummary, TransitionList,
 };
 use tasker_engine::{CreateOutcome, NewTask, Operation, OperationOutcome, TaskFilter};
 use utoipa::{IntoParams, ToSchema};
@@ -51,21 +51,31 @@ pub(super) async fn create(
     JsonBody(request): JsonBody<CreateTask>,
 ) -> Result<Response, ApiError> {
     request.check()?;
-    principal.require_namespace(&request.namespace)?;
     let wait = query.duration(&state)?;
     if wait.is_some() {
         principal.require_read()?;
     }
-    let idempotency = request.idempotency_key.clone().map(|key| (key, digest(&request)));
+    create_from(&state, &principal, &request, wait).await
+}
+
+/// Creates a task from a request that is within the limits. With `wait`, the response shows the task when it is at rest.
+pub(super) async fn create_from(
+    state: &state::State,
+    principal: &Principal,
+    request: &CreateTask,
+    wait: Option<Duration>,
+) -> Result<Response, ApiError> {
+    principal.require_namespace(&request.namespace)?;
+    let idempotency = request.idempotency_key.clone().map(|key| (key, digest(request)));
     let version = request.version.as_deref();
-    let CreateTask { namespace, name, context, priority, tags, .. } = &request;
+    let CreateTask { namespace, name, context, priority, tags, .. } = request;
     let context = Value::Object(context.clone());
     let (bytes, limit) = (stored_bytes(&context), state.settings.max_body_bytes);
     if bytes > limit {
         return Err(ApiError::too_large(format!("the context has {bytes} bytes of JSON; the limit is {limit}")));
     }
     for _ in 0..MAX_LOOKS {
-        let template = find_template(&state, namespace, name, version).await?;
+        let template = find_template(state, namespace, name, version).await?;
         check_context(&template, &context)?;
         let task_id = Uuid::now_v7();
         let task = NewTask {
@@ -84,18 +94,18 @@ pub(super) async fn create(
                 state.writability.written();
                 state.metrics.created(&TemplateLabels { namespace: namespace.clone(), template: name.clone() });
                 let Some((wait, waiter)) = waiter else {
-                    let summary = created(&template, task_id, created_at, &request);
+                    let summary = created(&template, task_id, created_at, request);
                     return Ok((StatusCode::CREATED, location(task_id), Json(summary)).into_response());
                 };
-                let task = until_rest(&state, task_id, waiter, wait).await?;
+                let task = until_rest(state, task_id, waiter, wait).await?;
                 let status = if task.summary.status.is_at_rest() { StatusCode::CREATED } else { StatusCode::ACCEPTED };
                 return Ok((status, location(task_id), Json(task)).into_response());
             }
             CreateOutcome::Existing(existing) => {
                 let Some(wait) = wait else {
-                    return Ok((StatusCode::OK, Json(summary(&state, existing).await?)).into_response());
+                    return Ok((StatusCode::OK, Json(summary(state, existing).await?)).into_response());
                 };
-                let task = get_at_rest(&state, existing, wait).await?;
+                let task = get_at_rest(state, existing, wait).await?;
                 let status = if task.summary.status.is_at_rest() { StatusCode::OK } else { StatusCode::ACCEPTED };
                 return Ok((status, location(existing), Json(task)).into_response());
             }
@@ -147,7 +157,7 @@ fn created(template: &CheckedTemplate, task_id: Uuid, created_at: DateTime<Utc>,
     }
 }
 
-fn check_context(template: &CheckedTemplate, context: &Value) -> Result<(), ApiError> {
+pub(super) fn check_context(template: &CheckedTemplate, context: &Value) -> Result<(), ApiError> {
     let Some(validator) = &template.validator else { return Ok(()) };
     validator.validate(context).map_err(|errors| {
         let errors: Vec<FieldError> = errors
@@ -172,7 +182,7 @@ fn digest(request: &CreateTask) -> Vec<u8> {
     Sha256::digest(asked.to_string().as_bytes()).to_vec()
 }
 
-async fn find_template(
+pub(super) async fn find_template(
     state: &state::State,
     namespace: &str,
     name: &str,
@@ -413,6 +423,32 @@ pub(super) async fn resolve_step(
     .await
 }
 
+/// Runs a task again from a step, as a new task. It has the input of the task, and the results of all steps that do not
+/// depend on that step. The old task does not change.
+#[utoipa::path(post, path = "/v1/tasks/{task_uuid}/fork", params(("task_uuid" = Uuid, Path)), request_body = ForkTask,
+    responses(
+        (status = 201, body = TaskSummary, description = "The new task is stored", headers(("Location" = String))),
+        (status = 404, body = Problem)))]
+pub(super) async fn fork(
+    State(state): State<Arc<state::State>>,
+    Extension(principal): Extension<Arc<Principal>>,
+    TaskId(task_id): TaskId,
+    JsonBody(body): JsonBody<ForkTask>,
+) -> Result<Response, ApiError> {
+    let ForkTask { step, actor, reason } = body;
+    OperatorAction { actor: actor.clone(), reason: reason.clone() }.check()?;
+    require_visible(&state, &principal, task_id).await?;
+    let fork_id = Uuid::now_v7();
+    let actor = principal.actor(actor.as_deref());
+    match state.engine.fork_task(task_id, &step, fork_id, actor.as_deref(), reason.as_deref()).await? {
+        OperationOutcome::Done => state.writability.written(),
+        OperationOutcome::NotFound | OperationOutcome::WrongState(_) => return Err(no_such_task(task_id)),
+        OperationOutcome::NoStep => return Err(no_such_step(task_id)),
+    }
+    let fork = summary(&state, fork_id).await?;
+    Ok((StatusCode::CREATED, location(fork_id), Json(fork)).into_response())
+}
+
 async fn operate(
     state: &state::State,
     principal: &Principal,
@@ -431,10 +467,7 @@ async fn operate(
             Ok(Json(summary(state, task_id).await?))
         }
         OperationOutcome::NotFound => Err(no_such_task(task_id)),
-        OperationOutcome::NoStep => Err(ApiError::not_found(
-            "step",
-            format!("task {task_id} has no step of this name; GET /v1/tasks/{task_id}/steps lists them"),
-        )),
+        OperationOutcome::NoStep => Err(no_such_step(task_id)),
         OperationOutcome::WrongState(found) => Err(ApiError::conflict(
             "wrong-state",
             "The current state does not allow this",
@@ -462,14 +495,23 @@ async fn summary(state: &state::State, task_id: Uuid) -> Result<TaskSummary, Api
 }
 
 /// Refuses a task of a namespace that the principal may not use, as if there were no such task.
-async fn require_visible(state: &state::State, principal: &Principal, task_id: Uuid) -> Result<(), ApiError> {
+pub(super) async fn require_visible(
+    state: &state::State,
+    principal: &Principal,
+    task_id: Uuid,
+) -> Result<(), ApiError> {
     if principal.is_restricted() && !principal.covers(&summary(state, task_id).await?.namespace) {
         return Err(no_such_task(task_id));
     }
     Ok(())
 }
 
-fn no_such_task(task_id: Uuid) -> ApiError {
+fn no_such_step(task_id: Uuid) -> ApiError {
+    let detail = format!("task {task_id} has no step of this name; GET /v1/tasks/{task_id}/steps lists them");
+    ApiError::not_found("step", detail)
+}
+
+pub(super) fn no_such_task(task_id: Uuid) -> ApiError {
     ApiError::not_found("task", format!("there is no task {task_id}"))
 }
 

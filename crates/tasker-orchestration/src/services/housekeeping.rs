@@ -1,4 +1,5 @@
-//! Deletes finished tasks and rejected messages that are older than the settings allow.
+//! Deletes finished tasks and rejected messages that are older than the settings allow. A namespace can have its own age
+//! for tasks.
 //!
 //! Every server tries, and the database lets one of them delete at a time. Batches are small, with pauses in
 //! between, so that they do not slow down other work.
@@ -17,6 +18,7 @@ use super::writability::Writability;
 const INTERVAL: Duration = Duration::from_secs(60);
 /// Tasks or messages of one transaction, which takes some milliseconds.
 const BATCH: u32 = 500;
+const DAY: Duration = Duration::from_secs(24 * 3600);
 /// The pause between two batches. It is much longer than a batch takes.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -49,8 +51,13 @@ impl Housekeeping {
     }
 
     async fn sweep(&self) -> sqlx::Result<()> {
-        if let Some(age) = self.retention.finished_tasks() {
-            for namespace in self.engine.list_namespaces().await? {
+        for namespace in self.engine.list_namespaces().await? {
+            let age = match namespace.finished_tasks_days {
+                None => self.retention.finished_tasks(),
+                Some(0) => None,
+                Some(days) => Some(DAY * days),
+            };
+            if let Some(age) = age {
                 self.delete_tasks(&namespace.namespace, age).await?;
             }
         }

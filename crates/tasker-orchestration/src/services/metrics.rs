@@ -55,6 +55,14 @@ struct DeletedLabels {
     table: &'static str,
 }
 
+/// Labels of a handled time of a schedule.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct ScheduleLabels {
+    pub(crate) namespace: String,
+    /// `created`, `skipped`, `missed` or `failed`.
+    pub(crate) outcome: &'static str,
+}
+
 /// The metrics of the server.
 #[derive(Debug)]
 pub(crate) struct Metrics {
@@ -62,6 +70,7 @@ pub(crate) struct Metrics {
     requests: Family<RequestLabels, Histogram>,
     created: Family<TemplateLabels, Counter>,
     deleted: Family<DeletedLabels, Counter>,
+    fired: Family<ScheduleLabels, Counter>,
     refused: Family<RefusedLabels, Counter>,
 }
 
@@ -80,13 +89,15 @@ impl Metrics {
         registry.register("tasks_created", "Tasks created by this server", created.clone());
         let deleted = Family::default();
         registry.register("rows_deleted", "Old rows deleted by this server", deleted.clone());
+        let fired = Family::default();
+        registry.register("schedules_fired", "Times of schedules handled by this server", fired.clone());
         let refused = Family::default();
         registry.register(
             "requests_refused",
             "Requests without a valid key or token (unauthenticated), or for something that it does not allow (forbidden)",
             refused.clone(),
         );
-        Self { registry, requests, created, deleted, refused }
+        Self { registry, requests, created, deleted, fired, refused }
     }
 
     pub(crate) fn request(&self, labels: &RequestLabels, took: Duration) {
@@ -99,6 +110,10 @@ impl Metrics {
 
     pub(crate) fn deleted(&self, table: &'static str, rows: i64) {
         self.deleted.get_or_create(&DeletedLabels { table }).inc_by(u64::try_from(rows).unwrap_or(0));
+    }
+
+    pub(crate) fn fired(&self, labels: &ScheduleLabels) {
+        self.fired.get_or_create(labels).inc();
     }
 
     /// Counts a refused request; `reason` is `unauthenticated` or `forbidden`.

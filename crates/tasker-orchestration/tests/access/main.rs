@@ -3,9 +3,11 @@
 mod actors;
 mod http;
 mod namespaces;
+mod operate;
 mod refusals;
 mod requests;
 mod roles;
+mod schedules;
 mod server;
 mod signer;
 mod startup;

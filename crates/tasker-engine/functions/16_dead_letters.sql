@@ -1,0 +1,47 @@
+-- Investigations of tasks that do not go on by themselves.
+
+-- A UUIDv7 for a time, so that entries sort by the time at which they were opened.
+create or replace function tasker.uuid_at(p_at timestamptz) returns uuid
+language sql volatile
+return (lpad(to_hex((extract(epoch from p_at) * 1000)::bigint), 12, '0') || '7'
+    || substr(replace(gen_random_uuid()::text, '-', ''), 14))::uuid;
+
+-- Opens an investigation of each task that has none open. Returns how many.
+create or replace function tasker.open_dead_letters(p_task_ids uuid[], p_reason text, p_notes text default null)
+returns integer
+language plpgsql as $$
+declare
+    v_now timestamptz := tasker.now();
+    v_opened integer;
+begin
+    insert into tasker.dead_letters (
+        entry_id, task_id, namespace, reason, original_state, status, notes, created_at, updated_at)
+    select tasker.uuid_at(v_now), t.task_id, t.namespace, p_reason, t.state, 'pending', p_notes, v_now, v_now
+    from tasker.tasks t where t.task_id = any (p_task_ids)
+    order by t.task_id
+    on conflict (task_id) where status = 'pending' do nothing;
+    get diagnostics v_opened = row_count;
+    return v_opened;
+end
+$$;
+
+-- Opens investigations of tasks that are blocked by failures, up to `p_limit`. A task whose investigation was closed
+-- gets a new one when it is blocked again. Returns how many.
+create or replace function tasker.open_blocked_dead_letters(p_limit integer) returns integer
+language plpgsql as $$
+begin
+    return tasker.open_dead_letters(array(
+        select t.task_id
+        from tasker.namespaces n
+        join tasker.tasks t on t.namespace = n.namespace and t.state = 'blocked_by_failures'
+        left join lateral (
+            select e.status, e.resolved_at from tasker.dead_letters e
+            where e.task_id = t.task_id order by e.entry_id desc limit 1
+        ) e on true
+        where e.status is null
+           or e.status <> 'pending' and e.resolved_at < (
+               select max(r.at) from tasker.transitions r
+               where r.task_id = t.task_id and r.step_no is null and r.to_state = 'blocked_by_failures')
+        limit p_limit), 'max_retries_exceeded');
+end
+$$;
