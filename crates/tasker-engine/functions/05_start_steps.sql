@@ -106,7 +106,13 @@ begin
     --    keep the order of locks.
     for v_round in 1..10 loop
         v_read := '{}';
-        for v_namespace, v_look_back in select * from unnest(p_namespaces, p_look_back) loop
+        for v_namespace, v_look_back in
+            select u.namespace, u.look_back
+            from unnest(p_namespaces, p_look_back) with ordinality u(namespace, look_back, nth)
+            where not exists (
+                select from tasker.namespaces n where n.namespace = u.namespace and n.paused_at is not null)
+            order by u.nth
+        loop
             exit when cardinality(v_read) >= p_limit;
             execute format(
                 'select tasker_queues.%I($1, $2, $3, $4, $5)', tasker.queue_function('read', v_namespace))

@@ -35,6 +35,10 @@ returns table (task_id uuid, step_no smallint, msg_id bigint)
 language plpgsql as $$
 #variable_conflict use_column
 declare
+    -- The namespaces whose steps may be handed to the worker.
+    v_open text[] := array(
+        select u.name from unnest(p_namespaces) u(name)
+        where not exists (select from tasker.namespaces n where n.namespace = u.name and n.paused_at is not null));
     v_resting uuid[];
     v_namespaces text[];
     v_ready_tasks uuid[];
@@ -64,7 +68,7 @@ begin
             select d.*, d.ready and p_take >= sum(d.ready::integer) over (order by d.task_id, d.step_no) as handed
             from (
                 select e.task_id, e.step_no, e.namespace, e.priority, w.pending_dependencies - e.n as left_over,
-                       w.pending_dependencies = e.n and e.namespace = any (p_namespaces) as ready
+                       w.pending_dependencies = e.n and e.namespace = any (v_open) as ready
                 from (
                     select c.task_id, dep.step_no, c.namespace, c.priority, count(*)::smallint as n
                     from changed c

@@ -48,7 +48,8 @@ begin
     into t
     from (
         select tt.template_id, tt.namespace, tt.context, tt.state, tt.priority, ts.dependents[1] as next,
-               p_take > 0 and tt.namespace = any (p_namespaces) as hand
+               p_take > 0 and tt.namespace = any (p_namespaces) and not exists (
+                   select from tasker.namespaces n where n.namespace = tt.namespace and n.paused_at is not null) as hand
         from tasker.tasks tt
         join tasker.template_steps ts on ts.template_id = tt.template_id and ts.step_no = r.step_no
         where tt.task_id = r.task_id and r.outcome = 'completed' and cardinality(ts.dependents) <= 1

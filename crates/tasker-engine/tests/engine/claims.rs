@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use serde_json::json;
-use tasker_api::{StepState, TaskState};
+use tasker_api::{PatchNamespace, StepState, TaskState};
 use tasker_engine::database::pool_options;
 use tasker_engine::{Engine, Operation, OperationOutcome, StepOutcome, StepResult};
 
@@ -168,5 +168,29 @@ async fn steps_are_handed_to_a_session_with_any_search_path() -> Result<()> {
         let results: Vec<_> = handed.iter().map(completed).collect();
         assert_eq!(engine.complete_steps("w", &namespaces, 1, LEASE, &results).await?.refused, []);
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn no_step_of_a_paused_namespace_starts() -> Result<()> {
+    let fixture = Fixture::new().await?;
+    let template = fixture.store_template(NAMESPACE, json!([step("a", &[]), step("b", &["a"])])).await?;
+    let pause = async |paused| {
+        let change = PatchNamespace { paused: Some(paused), finished_tasks_days: None };
+        fixture.engine.set_namespace(NAMESPACE, &change).await
+    };
+    for _ in 0..3 {
+        fixture.create_task(template).await?;
+    }
+    let results: Vec<_> = fixture.claim("w", 10).await?.iter().map(completed).collect();
+    pause(true).await?;
+    // One result alone and two together: neither hands over the next step.
+    for batch in [&results[..1], &results[1..]] {
+        let completion = fixture.complete("w", 10, batch).await?;
+        assert!(completion.refused.is_empty() && completion.handed.is_empty(), "{completion:?}");
+    }
+    assert_eq!(fixture.claim("w", 10).await?, []);
+    pause(false).await?;
+    assert_eq!(fixture.claim("w", 10).await?.len(), 3);
     Ok(())
 }
