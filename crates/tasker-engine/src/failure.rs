@@ -1,10 +1,12 @@
 //! Classifies failed calls of the engine. No other place reads SQLSTATEs.
 
+use sqlx::postgres::{PgDatabaseError, PgSeverity};
+
 /// The class of a failed call. Nothing was written, unless the connection broke during the commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
-    /// The database cannot be reached, is starting or stopping, or has no connections or memory left. The same call may
-    /// succeed later.
+    /// The database cannot be reached, is starting or stopping, has ended the session, or has no connections or memory
+    /// left. The same call may succeed later.
     Unavailable,
     /// The database can be read but not written: a standby, a read-only database, or a full disk.
     NotWritable,
@@ -19,7 +21,15 @@ impl Failure {
     /// (<https://www.postgresql.org/docs/current/errcodes-appendix.html>), and every other error by its kind.
     pub fn of(error: &sqlx::Error) -> Self {
         match error {
-            sqlx::Error::Database(database) => database.code().map_or(Self::Bug, |code| Self::of_sqlstate(&code)),
+            sqlx::Error::Database(database) => {
+                let class = database.code().map_or(Self::Bug, |code| Self::of_sqlstate(&code));
+                let severity = database.try_downcast_ref::<PgDatabaseError>().map(PgDatabaseError::severity);
+                match (class, severity) {
+                    // PostgreSQL has ended the session: for example, it cannot start one while its disk is full.
+                    (Self::Bug, Some(PgSeverity::Fatal | PgSeverity::Panic)) => Self::Unavailable,
+                    (class, _) => class,
+                }
+            }
             sqlx::Error::Io(_)
             | sqlx::Error::Tls(_)
             | sqlx::Error::PoolTimedOut

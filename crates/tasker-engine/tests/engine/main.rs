@@ -3,6 +3,7 @@
 mod claims;
 mod constraints;
 mod dead_letters;
+mod failures;
 mod fixture;
 mod operate;
 mod plans;
