@@ -38,7 +38,7 @@ statements! {
             order by l.entry_id desc limit $5) e
         join tasker.tasks t using (task_id) join tasker.task_templates tt using (template_id)
         order by e.entry_id desc");
-    OPEN_DEAD_LETTER = "select tasker.open_dead_letters(array[$1], 'manual_dlq', $2)";
+    OPEN_DEAD_LETTER = "select tasker.open_dead_letters(array[$1::uuid], 'manual_dlq', $2)";
     OPEN_OF_TASK = "select entry_id from tasker.dead_letters where task_id = $1 and status = 'pending'";
     OPEN_BLOCKED_DEAD_LETTERS = "select tasker.open_blocked_dead_letters($1)";
     PATCH_DEAD_LETTER = "update tasker.dead_letters e

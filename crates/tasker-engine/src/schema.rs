@@ -7,12 +7,14 @@
 //! first. Programs of the release before keep running, and can be restarted, until they are replaced.
 
 use std::sync::LazyLock;
+use std::time::{Duration, Instant};
 
 use semver::Version;
 use sha2::{Digest, Sha256};
 use sqlx::migrate::Migrator;
 use sqlx::{AssertSqlSafe, FromRow, PgPool};
 use tasker_api::VERSION;
+use tokio::time::sleep;
 
 use crate::database::DatabaseError;
 use crate::message::{message, migration_message};
@@ -51,8 +53,15 @@ const FUNCTIONS: &[&str] = &[
     include_str!("../functions/90_release_0_1.sql"),
 ];
 
-/// Removes what only functions of earlier releases need, after they have been replaced.
-const RETIRED: &str = "drop index if exists tasker.tasks_idempotency_key";
+/// Whether there is something that only functions of earlier releases need.
+const HAS_RETIRED: &str = "select to_regclass('tasker.tasks_idempotency_key') is not null";
+/// Removes it.
+const DROP_RETIRED: &str = "drop index if exists tasker.tasks_idempotency_key";
+/// The transactions that are running in this database, without this one.
+const RUNNING: &str = "select l.virtualtransaction from pg_locks l join pg_stat_activity a on a.pid = l.pid
+    where l.locktype = 'virtualxid' and l.granted and a.datname = current_database() and l.pid <> pg_backend_pid()";
+/// How long a migration waits for calls of functions that it has replaced.
+const REPLACED_CALLS_LIMIT: Duration = Duration::from_secs(30);
 
 /// The last migration of release 0.1.
 const RELEASE_0_1: i64 = 12;
@@ -130,8 +139,33 @@ pub async fn migrate(pool: &PgPool) -> Result<(), MigrateError> {
     let pgmq = pgmq_notify::install(pool).await?;
     MIGRATIONS.run(pool).await?;
     install_functions(pool).await?;
-    sqlx::raw_sql(RETIRED).execute(pool).await?;
+    retire(pool).await?;
     tracing::info!(?pgmq, schema = known, "the database is migrated");
+    Ok(())
+}
+
+/// Removes what only replaced functions need, when the calls that still run them have ended. If a transaction stays open,
+/// the next migration removes it.
+async fn retire(pool: &PgPool) -> sqlx::Result<()> {
+    if !sqlx::query_scalar::<_, bool>(HAS_RETIRED).fetch_one(pool).await? {
+        return Ok(());
+    }
+    let replaced: Vec<String> = sqlx::query_scalar(RUNNING).fetch_all(pool).await?;
+    let deadline = Instant::now() + REPLACED_CALLS_LIMIT;
+    loop {
+        let running: Vec<String> = sqlx::query_scalar(RUNNING).fetch_all(pool).await?;
+        if !running.iter().any(|transaction| replaced.contains(transaction)) {
+            break;
+        }
+        if Instant::now() > deadline {
+            tracing::warn!(
+                "a transaction stays open; run the migration again when it has ended, to finish the upgrade"
+            );
+            return Ok(());
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+    sqlx::raw_sql(DROP_RETIRED).execute(pool).await?;
     Ok(())
 }
 

@@ -111,8 +111,12 @@ impl Server {
             writability: Arc::clone(&state.writability),
             retention: settings.retention.clone(),
         };
-        let scheduler =
-            Scheduler { engine, metrics: Arc::clone(&state.metrics), writability: Arc::clone(&state.writability) };
+        let scheduler = Scheduler {
+            engine,
+            metrics: Arc::clone(&state.metrics),
+            writability: Arc::clone(&state.writability),
+            outage: Arc::clone(&state.outage),
+        };
         // One connection more than the pool has listens for notifications.
         let database_connections =
             usize::try_from(settings.database.max_connections).unwrap_or(usize::MAX).saturating_add(1);
@@ -142,8 +146,9 @@ impl Server {
         let waiters = tokio::spawn(waiters.run(state.engine.clone(), outage, ending.clone()));
         let ended = ending.clone();
         let housekeeping = tokio::spawn(async move { ended.run_until_cancelled(housekeeping.run()).await });
-        let (ended, engine) = (ending.clone(), state.engine.clone());
-        let deadlines = tokio::spawn(async move { ended.run_until_cancelled(deadlines::run(engine)).await });
+        let (ended, engine, late_outage) = (ending.clone(), state.engine.clone(), Arc::clone(&state.outage));
+        let deadlines =
+            tokio::spawn(async move { ended.run_until_cancelled(deadlines::run(engine, late_outage)).await });
         let ended = ending.clone();
         let scheduler = tokio::spawn(async move { ended.run_until_cancelled(scheduler.run()).await });
         let serve = http::serve(listener, app, rest::too_many_connections, limits, ending.clone());

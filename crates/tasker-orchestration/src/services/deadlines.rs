@@ -3,10 +3,13 @@
 //!
 //! Every server tries. Each task is handled once.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tasker_engine::{Engine, Failure};
 use tokio::time::{MissedTickBehavior, interval};
+
+use super::outage::Outage;
 
 /// How often to look. Time limits are given in minutes. Without templates that have one, a look reads one index page.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -14,28 +17,31 @@ const INTERVAL: Duration = Duration::from_secs(10);
 const BATCH: u32 = 100;
 
 /// Looks after tasks. Never returns.
-pub(crate) async fn run(engine: Engine) {
+pub(crate) async fn run(engine: Engine, outage: Arc<Outage>) {
     let mut looks = interval(INTERVAL);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         looks.tick().await;
-        if let Err(error) = engine.open_blocked_dead_letters(BATCH).await
-            && Failure::of(&error) != Failure::NotWritable
-        {
-            tracing::warn!(%error, "cannot open investigations of blocked tasks; the next attempt is in ten seconds");
-        }
-        loop {
-            match engine.end_late_tasks(BATCH).await {
-                Ok(tasks) if tasks.is_empty() => break,
-                Ok(tasks) => tracing::info!(?tasks, "cancelled tasks that took longer than max_duration_minutes"),
-                Err(error) => {
-                    // Health checks report a database that cannot be written.
-                    if Failure::of(&error) != Failure::NotWritable {
-                        tracing::warn!(%error, "cannot look for late tasks; the next attempt is in ten seconds");
-                    }
-                    break;
+        if let Err(error) = look(&engine).await {
+            match Failure::of(&error) {
+                // Health checks report a database that cannot be written.
+                Failure::NotWritable => {}
+                Failure::Unavailable => outage.failed(&error.to_string()),
+                Failure::BadData | Failure::Bug => {
+                    tracing::warn!(%error, "cannot look after late and blocked tasks; the next attempt is in ten seconds");
                 }
             }
         }
+    }
+}
+
+async fn look(engine: &Engine) -> sqlx::Result<()> {
+    engine.open_blocked_dead_letters(BATCH).await?;
+    loop {
+        let tasks = engine.end_late_tasks(BATCH).await?;
+        if tasks.is_empty() {
+            return Ok(());
+        }
+        tracing::info!(?tasks, "cancelled tasks that took longer than max_duration_minutes");
     }
 }

@@ -9,7 +9,7 @@ use tasker_engine::{Engine, Failure, FiredOutcome, FiredSchedule};
 use tokio::time::sleep;
 
 use super::metrics::{ScheduleLabels, TemplateLabels};
-use super::{metrics::Metrics, writability::Writability};
+use super::{metrics::Metrics, outage::Outage, writability::Writability};
 
 /// The longest sleep. A schedule that another server stores is found after this time.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
@@ -22,6 +22,7 @@ pub(crate) struct Scheduler {
     pub(crate) engine: Engine,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) writability: Arc<Writability>,
+    pub(crate) outage: Arc<Outage>,
 }
 
 impl Scheduler {
@@ -35,10 +36,11 @@ impl Scheduler {
                     sleep(pause).await;
                 }
                 Err(error) => {
-                    if Failure::of(&error) == Failure::NotWritable {
-                        self.writability.refused(&error.to_string());
-                    } else if !failing {
-                        tracing::warn!(%error, "cannot create the tasks of schedules; tries every second");
+                    match Failure::of(&error) {
+                        Failure::NotWritable => self.writability.refused(&error.to_string()),
+                        Failure::Unavailable => self.outage.failed(&error.to_string()),
+                        _ if failing => {}
+                        _ => tracing::warn!(%error, "cannot create the tasks of schedules; tries every second"),
                     }
                     failing = true;
                     sleep(LONGEST_SLEEP).await;
