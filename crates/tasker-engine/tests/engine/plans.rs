@@ -135,6 +135,25 @@ async fn rows_read_by_a_batch_do_not_grow_with_history() -> Result<()> {
         );
     }
 
+    // Searches, counts and missing handlers read a bounded number of rows, whatever they find.
+    let blocked = Some(vec![tasker_api::TaskState::BlockedByFailures]);
+    for filter in [
+        tasker_engine::TaskFilter { template: Some("t".to_owned()), states: blocked, ..Default::default() },
+        tasker_engine::TaskFilter { value: Some((String::new(), "none".to_owned())), ..Default::default() },
+        tasker_engine::TaskFilter { text: Some("none".to_owned()), ..Default::default() },
+    ] {
+        sqlx::query("begin").execute(&fixture.pool).await?;
+        let before = rows_read(&mut *fixture.pool.acquire().await?).await?;
+        fixture.engine.list_tasks(&filter, 50).await?;
+        fixture.engine.count_tasks(None, 1_000).await?;
+        fixture.engine.unserved_handlers(None, 1_000).await?;
+        fixture.engine.newer_tasks(None, uuid::Uuid::nil(), 100).await?;
+        let after = rows_read(&mut *fixture.pool.acquire().await?).await?;
+        sqlx::query("commit").execute(&fixture.pool).await?;
+        assert_eq!(after.0, before.0, "{filter:?} scanned a table");
+        assert!(after.1 - before.1 < 40_000, "{filter:?} fetched {} rows", after.1 - before.1);
+    }
+
     // Retention: first with no task old enough, then with every task.
     for (age, rows, deleted) in [("1 day", 500 * 3, 0), ("-1 day", 500 * 20, 500)] {
         let mut transaction = fixture.pool.begin().await?;
