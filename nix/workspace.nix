@@ -17,6 +17,8 @@ let
   sources = fileset.unions [
     crates
     ../config
+    ../deploy/monitoring/alerts.yaml
+    ../deploy/monitoring/dashboard.json
     ../docs/limits.md
     ../starters
   ];

@@ -39,6 +39,7 @@ pub fn tasker_cli() -> ExitCode {
 async fn dispatch(command: Command, context: context::Context) -> Result<(), Failure> {
     match command {
         Command::Task(command) => command.run(&context).await,
+        Command::Bulk(command) => command.run(&context).await,
         Command::Step(command) => command.run(&context).await,
         Command::Template(command) => command.run(&context).await,
         Command::Dlq(command) => command.run(&context).await,

@@ -11,11 +11,13 @@
 //! `tasker-chaos`, which must not trust the engine.
 
 mod arguments;
+mod bulk;
 mod cron;
 pub mod database;
 mod dead_letters;
 mod failure;
 mod message;
+mod observe;
 mod operate;
 mod queues;
 mod retention;
@@ -28,15 +30,17 @@ mod tasks;
 mod templates;
 mod workers;
 
+pub use bulk::{NewBulkJob, StoredBulkJob};
 pub use cron::{Cron, CronError};
 pub use failure::Failure;
 pub use message::message;
+pub use observe::{StepFacts, WatchedStep, WatchedTask};
 pub use operate::{Operation, OperationOutcome};
 pub use retention::DeletedTasks;
 pub use schedules::{FiredOutcome, FiredSchedule, PutOutcome};
 pub use schema::{MigrateError, migrate, schema_version};
 pub use steps::{ClaimedStep, Completion, StepOutcome, StepRef, StepResult};
-pub use tasks::{CreateOutcome, NewTask, TaskFilter};
+pub use tasks::{CreateOutcome, NewTask, Rerun, TaskFilter, TaskPage};
 pub use templates::{ApplyOutcome, StoredTemplate};
 pub use workers::WorkerHeartbeat;
 

@@ -21,12 +21,15 @@ mod tests {
     use sqlx::{Executor, SqlSafeStr};
 
     use crate::{
-        dead_letters, migrate, operate, queues, retention, schedules, steps, system, tasks, templates, workers,
+        bulk, dead_letters, migrate, observe, operate, queues, retention, schedules, steps, system, tasks, templates,
+        workers,
     };
 
     #[tokio::test]
     async fn every_statement_can_be_prepared() {
         let modules = [
+            bulk::STATEMENTS,
+            observe::STATEMENTS,
             dead_letters::STATEMENTS,
             operate::STATEMENTS,
             queues::STATEMENTS,

@@ -17,11 +17,14 @@ use crate::rest;
 use crate::rest::access::{Access, AccessError};
 use crate::rest::bodies::Bodies;
 use crate::rest::state::State;
+use crate::services::bulk::BulkJobs;
 use crate::services::creator::Creator;
 use crate::services::deadlines;
 use crate::services::housekeeping::Housekeeping;
+use crate::services::live::Live;
 use crate::services::metrics::Metrics;
 use crate::services::scheduler::Scheduler;
+use crate::services::stats::Statistics;
 use crate::services::templates::Templates;
 
 /// Why a server did not start.
@@ -98,6 +101,9 @@ impl Server {
             settings: settings.orchestration.clone(),
             templates: Templates::default(),
             waiters: Arc::default(),
+            live: Arc::new(Live::new(engine.clone())),
+            bulk: Arc::new(BulkJobs::new(engine.clone())),
+            stats: Arc::new(Statistics::new(engine.clone())),
             metrics: Arc::new(Metrics::new()),
             writability: Arc::default(),
             outage: Arc::default(),
@@ -144,6 +150,10 @@ impl Server {
         let ending = state.shutdown.clone();
         let (waiters, outage) = (Arc::clone(&state.waiters), Arc::clone(&state.outage));
         let waiters = tokio::spawn(waiters.run(state.engine.clone(), outage, ending.clone()));
+        let (ended, live) = (ending.clone(), Arc::clone(&state.live));
+        let live = tokio::spawn(async move { ended.run_until_cancelled(live.run()).await });
+        let (ended, bulk) = (ending.clone(), Arc::clone(&state.bulk));
+        let bulk = tokio::spawn(async move { ended.run_until_cancelled(bulk.run()).await });
         let ended = ending.clone();
         let housekeeping = tokio::spawn(async move { ended.run_until_cancelled(housekeeping.run()).await });
         let (ended, engine, late_outage) = (ending.clone(), state.engine.clone(), Arc::clone(&state.outage));
@@ -163,6 +173,8 @@ impl Server {
         }
         // The token has stopped them.
         let _ = waiters.await;
+        let _ = live.await;
+        let _ = bulk.await;
         let _ = housekeeping.await;
         let _ = scheduler.await;
         let _ = deadlines.await;

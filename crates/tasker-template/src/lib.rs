@@ -80,6 +80,7 @@ mod finding;
 mod flow;
 mod graph;
 mod input;
+mod layout;
 mod published;
 mod scalar;
 mod template;

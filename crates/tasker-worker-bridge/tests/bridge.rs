@@ -74,6 +74,7 @@ impl Fixture {
                 priority: 0,
                 tags: None,
                 idempotency: None,
+                values: Vec::new(),
             };
             engine.create_tasks(std::slice::from_ref(&task)).await.unwrap();
             task.task_id
@@ -81,7 +82,7 @@ impl Fixture {
     }
 
     fn task(&self, task_id: Uuid) -> TaskDetail {
-        self.runtime.block_on(Engine::new(self.pool.clone()).get_task(task_id)).unwrap().unwrap()
+        self.runtime.block_on(Engine::new(self.pool.clone()).get_task(task_id, true)).unwrap().unwrap()
     }
 
     fn cancel(&self, task_id: Uuid) {

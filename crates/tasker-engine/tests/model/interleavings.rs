@@ -162,6 +162,7 @@ impl Replay {
                 priority: request.priority,
                 tags: None,
                 idempotency: request.key.map(|(key, hash)| (format!("{} {key}", self.template), vec![hash])),
+                values: Vec::new(),
             })
             .collect();
         if self.both_ways {

@@ -2,15 +2,21 @@
 
 pub(crate) mod access;
 pub(crate) mod bodies;
+mod bulk;
+mod conditions;
+mod console;
 mod dead_letters;
 mod error;
+mod events;
 mod extract;
+mod inspect;
 mod namespaces;
 mod observe;
 mod openapi;
 mod origin;
 mod schedules;
 pub(crate) mod state;
+mod stats;
 mod system;
 mod tasks;
 mod templates;
@@ -46,6 +52,9 @@ fn routes() -> OpenApiRouter<Arc<State>> {
         .routes(routes!(tasks::get))
         .routes(routes!(tasks::steps))
         .routes(routes!(tasks::transitions))
+        .routes(routes!(inspect::attempts))
+        .routes(routes!(inspect::step))
+        .routes(routes!(tasks::rerun))
         .routes(routes!(tasks::cancel))
         .routes(routes!(tasks::fail))
         .routes(routes!(tasks::retry))
@@ -54,14 +63,21 @@ fn routes() -> OpenApiRouter<Arc<State>> {
         .routes(routes!(tasks::resolve_step))
         .routes(routes!(templates::apply, templates::list))
         .routes(routes!(templates::get))
+        .routes(routes!(templates::layout))
         .routes(routes!(schedules::list))
         .routes(routes!(schedules::put, schedules::get, schedules::delete))
         .routes(routes!(schedules::trigger))
         .routes(routes!(dead_letters::list, dead_letters::open))
         .routes(routes!(dead_letters::get, dead_letters::patch))
+        .routes(routes!(bulk::create, bulk::list))
+        .routes(routes!(bulk::get))
+        .routes(routes!(bulk::stop))
         .routes(routes!(workers::list))
+        .routes(routes!(stats::stats))
+        .routes(routes!(events::events))
         .routes(routes!(namespaces::list))
         .routes(routes!(namespaces::patch))
+        .routes(routes!(system::whoami))
         .routes(routes!(system::info))
         .routes(routes!(system::health))
         .routes(routes!(system::live))
@@ -92,6 +108,7 @@ pub(crate) fn router(state: Arc<State>) -> serde_json::Result<Router> {
     let document = Bytes::from(serde_json::to_vec(&document)?);
     let origins =
         Arc::new(Origins { allowed_hosts: state.settings.allowed_hosts.clone(), keys: !state.access.is_open() });
+    let router = if state.settings.console { console::add(router) } else { router };
     Ok(router
         .route(
             "/openapi.json",
@@ -106,6 +123,16 @@ pub(crate) fn router(state: Arc<State>) -> serde_json::Result<Router> {
         .layer(CatchPanicLayer::custom(|_| ApiError::internal().into_response()))
         .layer(middleware::from_fn_with_state(Arc::clone(&state), observe::observe))
         .with_state(state))
+}
+
+/// Removes the entry beyond a page, if there is one, and returns the last entry of the page.
+fn last_of_page<T>(entries: &mut Vec<T>, limit: Option<u32>) -> Option<&T> {
+    let size = usize::try_from(limit?).unwrap_or(usize::MAX);
+    if entries.len() <= size {
+        return None;
+    }
+    entries.truncate(size);
+    entries.last()
 }
 
 /// The response to all requests but health checks while every connection is in use.

@@ -12,7 +12,7 @@ use utoipa::openapi::path::{Operation, Parameter, PathItem};
 use utoipa::openapi::{Content, OpenApi, Ref, RefOr, Required, Response, Schema};
 
 /// The shortest and longest texts in requests, in characters: schema, field, and the two limits.
-const TEXTS: [(&str, &str, usize, usize); 17] = [
+const TEXTS: [(&str, &str, usize, usize); 23] = [
     ("CreateTask", "namespace", 1, MAX_NAMESPACE_CHARS),
     ("CreateTask", "name", 1, MAX_NAME_CHARS),
     ("CreateTask", "version", 1, MAX_VERSION_CHARS),
@@ -30,6 +30,12 @@ const TEXTS: [(&str, &str, usize, usize); 17] = [
     ("PutSchedule", "cron", 1, MAX_CRON_CHARS),
     ("ResolveStep", "actor", 0, MAX_ACTOR_CHARS),
     ("ResolveStep", "reason", 0, MAX_REASON_CHARS),
+    ("RerunTask", "version", 1, MAX_VERSION_CHARS),
+    ("RerunTask", "idempotency_key", 1, MAX_IDEMPOTENCY_KEY_CHARS),
+    ("RerunTask", "actor", 0, MAX_ACTOR_CHARS),
+    ("RerunTask", "reason", 0, MAX_REASON_CHARS),
+    ("CreateBulkJob", "actor", 0, MAX_ACTOR_CHARS),
+    ("CreateBulkJob", "reason", 0, MAX_REASON_CHARS),
 ];
 
 /// Errors that every route below `/v1` can respond with.
@@ -82,6 +88,7 @@ pub(super) fn complete(document: &mut OpenApi) {
     }
     for (schema, field, max) in [
         ("CreateTask", "priority", i64::from(MAX_PRIORITY)),
+        ("RerunTask", "priority", i64::from(MAX_PRIORITY)),
         ("PutSchedule", "priority", i64::from(MAX_PRIORITY)),
         ("PutSchedule", "catch_up_seconds", i64::from(MAX_CATCH_UP_SECONDS)),
     ] {

@@ -7,7 +7,7 @@
 //!   here. So if the server has no keys, it responds only to its own names.
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, header, uri::Authority};
+use axum::http::{HeaderMap, HeaderName, Method, header, uri::Authority};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tasker_runtime::http::is_local_name;
@@ -52,7 +52,12 @@ impl Origins {
                 host.host()
             )));
         }
-        if text(headers, &SEC_FETCH_SITE)?.is_some_and(|site| site.eq_ignore_ascii_case("cross-site")) {
+        // A link on another site may open the console. The page itself holds no data.
+        let opens_console = request.method() == Method::GET && request.uri().path() == "/";
+        if text(headers, &SEC_FETCH_SITE)?
+            .filter(|_| !opens_console)
+            .is_some_and(|site| site.eq_ignore_ascii_case("cross-site"))
+        {
             return Err(ApiError::cross_site("a browser sent this request for a page of another web site"));
         }
         match text(headers, &header::ORIGIN)? {

@@ -129,7 +129,7 @@ pub(super) async fn trigger(
         priority: Some(schedule.priority),
         tags: schedule.tags,
     };
-    tasks::create_from(&state, &principal, &request, None).await
+    tasks::create_from(&state, &principal, &request, None, None).await
 }
 
 /// The schedule, unless it belongs to a namespace that the caller may not use.

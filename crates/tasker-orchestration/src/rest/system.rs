@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use tasker_api::{Health, HealthCheck, SystemInfo};
+use tasker_api::{Health, HealthCheck, SystemInfo, Whoami};
 
 use super::access::Principal;
 use super::error::ApiError;
@@ -15,6 +15,20 @@ use super::state;
 
 /// How long the database may take to respond to a check.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Shows whose key or token the request carries, and what it allows. Any valid key or token may ask.
+#[utoipa::path(get, path = "/v1/whoami", responses((status = 200, body = Whoami)))]
+pub(super) async fn whoami(
+    State(state): State<Arc<state::State>>,
+    Extension(principal): Extension<Arc<Principal>>,
+) -> Json<Whoami> {
+    Json(Whoami {
+        name: principal.name().map(str::to_owned),
+        scopes: principal.scopes().iter().map(|scope| scope.as_str().to_owned()).collect(),
+        namespaces: principal.namespaces().map(<[String]>::to_vec),
+        keys: !state.access.is_open(),
+    })
+}
 
 /// Shows the versions of Tasker, its schema, PostgreSQL and PGMQ.
 #[utoipa::path(get, path = "/v1/system/info", responses((status = 200, body = SystemInfo)))]
@@ -66,6 +80,8 @@ pub(super) async fn metrics(
     Extension(principal): Extension<Arc<Principal>>,
 ) -> Result<Response, ApiError> {
     principal.require_every_namespace("metrics")?;
+    let stats = state.stats.get().await.map(|everything| everything.of(None)).ok();
+    state.metrics.show(stats.as_ref());
     let text = state.metrics.encode().map_err(|_| ApiError::internal())?;
     Ok(([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response())
 }

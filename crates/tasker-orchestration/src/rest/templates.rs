@@ -4,18 +4,21 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::http::{HeaderName, header};
 use axum::{Extension, Json};
 use serde::Deserialize;
-use tasker_api::{AppliedTemplate, FieldError, Problem, TemplateDetail, TemplateList, TemplateOutcome};
+use tasker_api::{
+    AppliedTemplate, FieldError, ListTemplates, Problem, TemplateDetail, TemplateLayout, TemplateList, TemplateOutcome,
+};
 use tasker_engine::ApplyOutcome;
 use tasker_template::Finding;
 use utoipa::IntoParams;
 
 use super::access::Principal;
+use super::conditions::{cursor, optional_page_size};
 use super::error::ApiError;
 use super::extract::{InPath, QueryString, YamlBody};
 use super::state;
-use super::workers::OfNamespace;
 
 fn field_errors(findings: &[Finding]) -> Vec<FieldError> {
     findings
@@ -81,19 +84,27 @@ pub(super) async fn apply(
     ))
 }
 
-/// Lists all versions of all templates.
-#[utoipa::path(get, path = "/v1/templates", params(OfNamespace), responses((status = 200, body = TemplateList)))]
+/// Lists versions of templates.
+#[utoipa::path(get, path = "/v1/templates", params(ListTemplates),
+    responses((status = 200, body = TemplateList), (status = 400, body = Problem)))]
 pub(super) async fn list(
     State(state): State<Arc<state::State>>,
     Extension(principal): Extension<Arc<Principal>>,
-    QueryString(query): QueryString<OfNamespace>,
+    QueryString(query): QueryString<ListTemplates>,
 ) -> Result<Json<TemplateList>, ApiError> {
     if let Some(namespace) = &query.namespace {
         principal.require_namespace(namespace)?;
     }
-    let mut templates = state.engine.list_templates(query.namespace.as_deref()).await?;
+    let limit = optional_page_size(query.limit)?;
+    // Versions are few and never change, so a page begins at a number.
+    let skip: u32 = cursor(query.cursor.as_deref())?.unwrap_or(0);
+    let (namespace, name) = (query.namespace.as_deref(), query.name.as_deref());
+    let more = limit.map(|limit| limit.saturating_add(1));
+    let mut templates = state.engine.list_templates(namespace, name, skip, more).await?;
+    let more = super::last_of_page(&mut templates, limit).is_some();
+    let next_cursor = limit.filter(|_| more).map(|limit| skip.saturating_add(limit).to_string());
     templates.retain(|template| principal.covers(&template.namespace));
-    Ok(Json(TemplateList { templates }))
+    Ok(Json(TemplateList { templates, next_cursor }))
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -120,6 +131,33 @@ pub(super) async fn get(
         Some(template) => Ok(Json(template)),
         None => Err(not_found(&namespace, &name, version)),
     }
+}
+
+/// Shows where each step of a template's graph is drawn. The layout of a version never changes.
+#[utoipa::path(get, path = "/v1/templates/{namespace}/{name}/layout",
+    params(("namespace" = String, Path), ("name" = String, Path), OfVersion),
+    responses((status = 200, body = TemplateLayout), (status = 404, body = Problem)))]
+pub(super) async fn layout(
+    State(state): State<Arc<state::State>>,
+    Extension(principal): Extension<Arc<Principal>>,
+    InPath((namespace, name)): InPath<(String, String)>,
+    QueryString(query): QueryString<OfVersion>,
+) -> Result<([(HeaderName, &'static str); 1], Json<TemplateLayout>), ApiError> {
+    principal.require_namespace(&namespace)?;
+    let version = query.version.as_deref();
+    let template = state.engine.get_template(&namespace, &name, version).await?;
+    let template = template.ok_or_else(|| not_found(&namespace, &name, version))?;
+    let definition = template.definition.to_string();
+    let drawn = tokio::task::spawn_blocking(move || {
+        tasker_template::parse(&definition, None).map(|parsed| parsed.template.layout())
+    });
+    let graph = drawn.await.map_err(|_| ApiError::internal())?.map_err(|error| {
+        tracing::error!(%error, namespace, name, "a stored template is invalid");
+        ApiError::internal()
+    })?;
+    let tasker_api::TemplateSummary { namespace, name, version: found, .. } = template.summary;
+    let cached = if version.is_some() { "private, max-age=31536000, immutable" } else { "no-cache" };
+    Ok(([(header::CACHE_CONTROL, cached)], Json(TemplateLayout { namespace, name, version: found, graph })))
 }
 
 /// 404: no such template.

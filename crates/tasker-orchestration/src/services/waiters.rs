@@ -85,7 +85,7 @@ impl Waiters {
             task_ids.filter(|task_id| waiting.contains_key(task_id)).collect()
         };
         for task_ids in wanted.chunks(MAX_TASKS) {
-            for task in engine.get_tasks(task_ids).await? {
+            for task in engine.get_tasks(task_ids, true).await? {
                 if let Some(sender) = self.waiting.lock().get(&task.summary.task_uuid)
                     && task.summary.status.is_at_rest()
                 {
