@@ -1,0 +1,121 @@
+// The graph of a template or a task, as SVG. The server lays it out. Each node is a link.
+
+import { useEffect, useRef } from "preact/hooks";
+import { count, stateName } from "../format";
+import type { LayoutEdge, LayoutNode, TemplateLayout } from "../planned";
+import { look } from "./state";
+
+const NODE = { width: 188, height: 42 };
+const GAP = { x: 52, y: 14 };
+const MARGIN = 14;
+/** As many characters of the fixed-width font fit into a node. */
+const FITS = 21;
+
+const x = (column: number): number => MARGIN + column * (NODE.width + GAP.x);
+const y = (row: number): number => MARGIN + row * (NODE.height + GAP.y);
+
+/** From the most to the least urgent: a node of several steps shows the most urgent state. */
+const URGENCY = ["failed", "waiting_for_retry", "in_progress", "enqueued", "pending", "cancelled", "resolved_manually", "completed"];
+
+type Props = {
+  layout: TemplateLayout;
+  label: string;
+  /** The state of a step. Without it, the graph shows a template. */
+  stateOf?: (step: string) => string | undefined;
+  /** The address of a node. */
+  href: (node: LayoutNode) => string;
+  /** The step that is shown beside the graph. */
+  selected?: string | undefined;
+};
+
+export function Graph({ layout, label, stateOf, href, selected }: Props) {
+  const box = useRef<HTMLDivElement>(null);
+  const width = x(layout.columns) - GAP.x + MARGIN;
+  const height = y(layout.rows) - GAP.y + MARGIN;
+  const nodes = new Map(layout.nodes.map((node) => [node.id, node]));
+  useEffect(() => {
+    box.current?.querySelector("a[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
+  }, [selected]);
+  return (
+    <div class="graph" ref={box} tabIndex={0} role="region" aria-label={label}>
+      <svg width={width} height={height} viewBox={`0 0 ${width} ${height}`}>
+        <g class="edges" aria-hidden="true">
+          {layout.edges.map((edge) => (
+            <Edge key={`${edge.from} ${edge.to}`} edge={edge} nodes={nodes} done={isDone(nodes.get(edge.from), stateOf)} />
+          ))}
+        </g>
+        {layout.nodes.map((node) => (
+          <Node key={node.id} node={node} stateOf={stateOf} href={href(node)} selected={selected !== undefined && node.steps.includes(selected)} />
+        ))}
+      </svg>
+    </div>
+  );
+}
+
+const isDone = (node: LayoutNode | undefined, stateOf: Props["stateOf"]): boolean =>
+  Boolean(stateOf && node?.steps.every((step) => ["completed", "resolved_manually"].includes(stateOf(step) ?? "")));
+
+function Edge({ edge, nodes, done }: { edge: LayoutEdge; nodes: Map<number, LayoutNode>; done: boolean }) {
+  const [from, to] = [nodes.get(edge.from), nodes.get(edge.to)];
+  if (!from || !to) return null;
+  const middle = NODE.height / 2;
+  let [px, py] = [x(from.column) + NODE.width, y(from.row) + middle];
+  let path = `M${px} ${py}`;
+  const curveTo = (nx: number, ny: number): void => {
+    const bend = (px + nx) / 2;
+    path += `C${bend} ${py} ${bend} ${ny} ${nx} ${ny}`;
+    [px, py] = [nx, ny];
+  };
+  for (const bend of edge.bends) {
+    const by = y(bend.row) + middle;
+    curveTo(x(bend.column), by);
+    px += NODE.width;
+    path += `H${px}`;
+  }
+  curveTo(x(to.column) - 5, y(to.row) + middle);
+  // The arrow's head.
+  path += `m-4 -4l5 4l-5 4`;
+  return <path class={done ? "done" : ""} d={path} />;
+}
+
+const cut = (text: string, room: number): string => (text.length > room ? `${text.slice(0, room - 1)}…` : text);
+
+type NodeProps = { node: LayoutNode; stateOf: Props["stateOf"]; href: string; selected: boolean };
+
+function Node({ node, stateOf, href, selected }: NodeProps) {
+  const [first = ""] = node.steps;
+  const several = node.steps.length > 1;
+  const states = stateOf ? node.steps.map((step) => stateOf(step) ?? "pending") : [];
+  const state = URGENCY.find((each) => states.includes(each));
+  const completed = states.filter((each) => each === "completed" || each === "resolved_manually").length;
+  const second = !state
+    ? node.callable
+    : several
+      ? `${count(completed)} of ${count(node.steps.length)} completed`
+      : stateName(state);
+  const name = several ? `${first} …` : first;
+  const title = [several ? `${node.steps.length} steps like ${first}` : first, state && stateName(state), node.callable].filter(Boolean).join(" · ");
+  const size = several ? `×${count(node.steps.length)}` : "";
+  return (
+    <g transform={`translate(${x(node.column)} ${y(node.row)})`}>
+    <a
+      href={href}
+      class={`node ${state ? look(state).tone : "plain"} ${several ? "several" : ""}`}
+      aria-current={selected ? "true" : undefined}
+      aria-label={`${title}${several && state ? `, ${second}` : ""}`}
+    >
+      <title>{title}</title>
+      {several && <rect class="behind" x="4" y="4" width={NODE.width} height={NODE.height} rx="6" />}
+      <rect class="box" width={NODE.width} height={NODE.height} rx="6" />
+      {state && (
+        <svg class="sign" x="11" y="14" width="14" height="14" viewBox="0 0 12 12">
+          <path d={look(state).sign} />
+        </svg>
+      )}
+      <text class="name" x={state ? 34 : 12} y="18">{cut(name, FITS - (state ? 1 : 0) - size.length)}</text>
+      <text class="second" x={state ? 34 : 12} y="33">{cut(second, state ? 25 : 28)}</text>
+      {size && <text class="size" x={NODE.width - 10} y="18">{size}</text>}
+    </a>
+    </g>
+  );
+}

@@ -1,0 +1,39 @@
+// The search field: a task's id, an idempotency key, a tag or a searchable value, all exact.
+
+import { useState } from "preact/hooks";
+import type { TaskList } from "../api-types";
+import { get } from "../http";
+import { go, link, taskLink } from "../route";
+
+export function Search() {
+  const [text, setText] = useState("");
+  const search = async (): Promise<void> => {
+    const q = text.trim();
+    if (q === "") return;
+    const found = await get<TaskList>("/v1/tasks", { query: { q, limit: 2 } }).catch(() => undefined);
+    const [only, another] = found?.tasks ?? [];
+    go(only && !another ? taskLink(only.task_uuid) : link(["tasks"], { q }));
+    setText("");
+  };
+  return (
+    <form
+      role="search"
+      onSubmit={(event) => {
+        event.preventDefault();
+        void search();
+      }}
+    >
+      <input
+        type="search"
+        aria-label="Search for a task by id, idempotency key, tag or value"
+        placeholder="Id, key, tag or value"
+        title="A task's id, its idempotency key, a tag such as vip or customer=acme, or a searchable value"
+        value={text}
+        onInput={(event) => {
+          setText(event.currentTarget.value);
+        }}
+      />
+      <kbd aria-hidden="true">/</kbd>
+    </form>
+  );
+}
