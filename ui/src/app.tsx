@@ -138,7 +138,7 @@ function Page({ route: { path } }: { route: Route }) {
 }
 
 const CONNECTION = {
-  idle: ["off", "No live changes here"],
+  idle: ["off", ""],
   connecting: ["warn", "Connecting…"],
   live: ["good", "Live"],
   lost: ["bad", "Connection lost. Trying again…"],
@@ -150,7 +150,7 @@ function Footer({ help }: { help: () => void }) {
   const [tone, text] = CONNECTION[liveState.value];
   return (
     <footer>
-      <p class={`connection ${tone}`} role="status">
+      <p class={`connection ${tone}`} role="status" hidden={text === ""}>
         {text}
       </p>
       <label>

@@ -35,6 +35,9 @@ export function shortTime(time: string): string {
   return day.slice(0, 4) === today?.slice(0, 4) ? `${day.slice(5)} ${short}` : `${day} ${short.slice(0, 5)}`;
 }
 
+/** The time of the day with milliseconds. */
+export const exactTime = (time: string): string => fullTime(time).slice(11, 23);
+
 /** A duration in milliseconds, with two units at most. */
 export function duration(ms: number): string {
   if (ms < 0) return "0 ms";
@@ -63,9 +66,10 @@ export function between(start: string | null | undefined, end: string | null | u
 
 /** How long ago, or in how long. */
 export function relative(time: string): string {
-  const ms = now.value - Date.parse(time);
-  if (Math.abs(ms) < 1000) return "now";
-  return ms > 0 ? `${duration(Math.floor(ms / 1000) * 1000)} ago` : `in ${duration(Math.ceil(-ms / 1000) * 1000)}`;
+  const seconds = Math.round((now.value - Date.parse(time)) / 1000);
+  if (seconds === 0) return "now";
+  const size = Math.abs(seconds) < 60 ? `${Math.abs(seconds)} s` : duration(Math.abs(seconds) * 1000);
+  return seconds > 0 ? `${size} ago` : `in ${size}`;
 }
 
 const integers = new Intl.NumberFormat("en-US");

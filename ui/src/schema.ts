@@ -17,13 +17,24 @@ export type Schema = {
   maximum?: number;
   minLength?: number;
   maxLength?: number;
+  minItems?: number;
   pattern?: string;
   format?: string;
 };
 
-export type Kind = "object" | "list" | "choice" | "text" | "integer" | "number" | "yes-no" | "json";
+export type Kind = "object" | "list" | "choice" | "text" | "integer" | "number" | "text-or-number" | "yes-no" | "json";
 
 const NOT_SHOWN = ["$ref", "oneOf", "anyOf", "allOf", "if", "not", "patternProperties", "prefixItems", "const"];
+
+const SCALARS = ["string", "integer", "number"];
+const NUMBER = /^\s*-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?\s*$/;
+const INTEGER = /^\s*-?(0|[1-9]\d*)\s*$/;
+
+/** The parts of an object, the required ones first. The stored order of the others is lost. */
+export function partsOf({ properties = {}, required = [] }: Schema): [string, Schema][] {
+  const rank = (name: string): number => (required.includes(name) ? required.indexOf(name) : required.length);
+  return Object.entries(properties).sort(([a], [b]) => rank(a) - rank(b));
+}
 
 /** The kind of field for a schema. */
 export function kindOf(schema: Schema | undefined): Kind {
@@ -31,7 +42,7 @@ export function kindOf(schema: Schema | undefined): Kind {
   if (Array.isArray(schema.enum)) return "choice";
   const types = Array.isArray(schema.type) ? schema.type : [schema.type];
   const named = types.filter((type) => type !== "null");
-  if (named.length > 1) return "json";
+  if (named.length > 1) return named.every((type) => SCALARS.includes(type ?? "")) ? "text-or-number" : "json";
   switch (named[0]) {
     case "object":
       return isObject(schema.properties) ? "object" : "json";
@@ -62,7 +73,9 @@ export function draftOf(schema: Schema | undefined, value: unknown = schema?.def
       return Object.fromEntries(fields);
     }
     case "list":
-      return Array.isArray(value) ? value.map((item) => draftOf(schema?.items, item)) : [];
+      return Array.isArray(value)
+        ? value.map((item) => draftOf(schema?.items, item))
+        : Array.from({ length: Math.min(schema?.minItems ?? 0, 10) }, () => draftOf(schema?.items));
     case "choice": {
       const index = schema?.enum?.findIndex((choice) => pretty(choice) === pretty(value)) ?? -1;
       return index < 0 ? "" : String(index);
@@ -112,11 +125,14 @@ export function valueOf(schema: Schema | undefined, draft: Draft, required: bool
       return text;
     case "choice":
       return schema?.enum?.[Number(text)];
+    case "text-or-number":
+      if (!NUMBER.test(text)) return text;
+      break;
     case "yes-no":
       return text === "true";
     case "integer":
     case "number":
-      if (!(kind === "integer" ? /^\s*-?\d+\s*$/ : /^\s*-?\d+(\.\d+)?([eE][+-]?\d+)?\s*$/).test(text)) {
+      if (!(kind === "integer" ? INTEGER : NUMBER).test(text)) {
         fail(kind === "integer" ? "This must be a whole number." : "This must be a number.");
         return undefined;
       }

@@ -189,7 +189,7 @@ function Blocked({ stats }: { stats: Stats }) {
                     <Text>{`${task.namespace}/${task.name}`}</Text>
                   </a>
                   <span class="faint">{plural(task.failed_steps, "failed step")}</span>
-                  <Time at={task.created_at} ago />
+                  <Time at={task.created_at} as="ago" />
                 </li>
               ))}
             </ul>
@@ -304,7 +304,7 @@ function Namespaces({ stats }: { stats: Stats }) {
                       </td>
                     );
                   })}
-                  <td class="number">{queue ? countUpTo(queue.ready, stats.count_limit) : "–"}</td>
+                  <td class="number">{queue?.ready ? countUpTo(queue.ready, stats.count_limit) : <span class="faint">0</span>}</td>
                   <td class="number">{queue && queue.oldest_ready_seconds !== null ? duration(queue.oldest_ready_seconds * 1000) : <span class="faint">–</span>}</td>
                 </tr>
               );

@@ -7,7 +7,7 @@ import { type ApiError, get, v1 } from "../http";
 import { Card, Copy, Empty, Failure, Loaded, Meter, PageHead, Text, Time, useTitle } from "../parts/basic";
 import { Graph } from "../parts/graph";
 import { Json } from "../parts/json";
-import { Sign, State } from "../parts/state";
+import { look, Sign, State } from "../parts/state";
 import { StepPanel } from "../parts/step-panel";
 import { Tags } from "../parts/tags";
 import { TaskActions } from "../parts/task-actions";
@@ -115,6 +115,7 @@ function Task({ task, round, gone, reload, error }: TaskProps) {
               <span class="mono id">{task.task_uuid}</span>
             </>
           }
+          beside={<Copy text={task.task_uuid} label="Copy" />}
         >
           <TaskActions task={task} changed={reload} />
         </PageHead>
@@ -158,13 +159,12 @@ function Facts({ task }: { task: TaskDetail }) {
         </>,
       )}
       {fact("Created", <Time at={task.created_at} />)}
-      {fact("Waited", task.started_at ? between(task.created_at, task.started_at) : isFinal(task.status) ? "–" : between(task.created_at, null))}
-      {fact("Took", task.started_at ? between(task.started_at, task.completed_at) : "–")}
+      {fact("Waited", task.started_at ? between(task.created_at, task.started_at) : between(task.created_at, task.completed_at))}
+      {task.started_at && fact(task.completed_at ? "Took" : "Since the start", between(task.started_at, task.completed_at))}
       {task.priority !== 0 && fact("Priority", task.priority)}
       {task.idempotency_key && fact("Idempotency key", <span class="mono"><Text>{task.idempotency_key}</Text></span>)}
-      {task.rerun_of && fact("Rerun of", <a class="mono" href={taskLink(task.rerun_of)}>{task.rerun_of.slice(-12)}</a>)}
+      {task.rerun_of && fact("Rerun of", <a class="mono" href={taskLink(task.rerun_of)}>{task.rerun_of.slice(-8)}</a>)}
       {fact("Tags", <Tags task={task} />)}
-      {fact("Id", <Copy text={task.task_uuid} label="Copy" />)}
     </dl>
   );
 }
@@ -195,7 +195,7 @@ function Waiting({ task, round }: { task: TaskDetail; round: number }) {
       <ul>
         {kept.map((step) => (
           <li key={step.name}>
-            <Sign state={step.status} />
+            <span class={look(step.status).tone}><Sign state={step.status} /></span>
             <div>
               <a href={linkHere({ step: step.name })}><Text>{step.name}</Text></a>{" "}
               {step.waiting.length === 0 ? "does not wait." : step.waiting.map(({ reason, message, until }) => (
@@ -273,8 +273,8 @@ function Steps({ task, selected }: { task: TaskDetail; selected: string | undefi
               <th scope="col">Step</th>
               <th scope="col">State</th>
               <th scope="col" class="number">Attempts</th>
-              <th scope="col">Waits for</th>
-              <th scope="col">Worker</th>
+              <th scope="col" class="extra">Waits for</th>
+              <th scope="col" class="extra">Worker</th>
               <th scope="col">Started</th>
               <th scope="col" class="number">Took</th>
             </tr>
@@ -301,13 +301,13 @@ function StepRow({ step, selected }: { step: StepDetail; selected: boolean }) {
       </th>
       <td><State state={step.status} /></td>
       <td class="number">{step.attempts} of {step.max_attempts}</td>
-      <td class="faint">
+      <td class="faint extra">
         {dependencies.slice(0, DEPENDENCIES).map((name, index) => (
           <span key={name}>{index > 0 && ", "}<Text>{name}</Text></span>
         ))}
         {dependencies.length > DEPENDENCIES && ` and ${dependencies.length - DEPENDENCIES} more`}
       </td>
-      <td class="faint"><Text>{step.worker_id ?? ""}</Text></td>
+      <td class="faint extra"><Text>{step.worker_id ?? ""}</Text></td>
       <td><Time at={step.started_at} /></td>
       <td class="number">
         {step.started_at && (step.completed_at ?? step.status === "in_progress") ? between(step.started_at, step.completed_at) : <span class="faint">–</span>}
@@ -363,7 +363,7 @@ function History({ task, round }: { task: TaskDetail; round: number }) {
           <tbody>
             {transitions.map((change) => (
               <tr key={change.id}>
-                <td><Time at={change.at} /></td>
+                <td><Time at={change.at} as="exact" /></td>
                 <td>{change.step ? <a href={linkHere({ step: change.step })} data-row><Text>{change.step}</Text></a> : <span class="faint">the task</span>}</td>
                 <td><State state={change.to} /></td>
                 <td class="number">{change.attempt ?? ""}</td>

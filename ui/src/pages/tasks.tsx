@@ -130,9 +130,11 @@ function List({ page: { tasks, next_cursor }, filter, first, fresh, reload, upda
   return (
     <>
       <div class="toolbar">
-        <p class="faint" aria-live="polite">
-          {tasks.length === 0 ? "No task" : plural(tasks.length, "task")} on this page
-        </p>
+        {operates && tasks.length > 0 ? (
+          <BulkBar choice={chosen} setChoice={setChosen} filter={filter} shown={tasks} done={reload} />
+        ) : (
+          <p class="faint">{plural(tasks.length, "task")}</p>
+        )}
         {fresh > 0 && (
           <button type="button" class="fresh" onClick={reload}>
             {fresh >= PAGE ? `${PAGE}+` : count(fresh)} new
@@ -141,7 +143,6 @@ function List({ page: { tasks, next_cursor }, filter, first, fresh, reload, upda
         <span class="space" />
         <Columns columns={columns} />
       </div>
-      {operates && tasks.length > 0 && <BulkBar choice={chosen} setChoice={setChosen} filter={filter} shown={tasks} done={reload} />}
       {tasks.length === 0 ? (
         <NoTasks filter={filter} more={Boolean(next_cursor)} />
       ) : (
@@ -224,7 +225,7 @@ function Row({ task, columns, choice }: RowProps) {
         <a href={taskLink(task.task_uuid)} data-row>
           <Text>{name}</Text>
         </a>
-        <span class="faint mono" title={task.task_uuid}>{task.task_uuid.slice(-12)}</span>
+        <span class="faint mono" title={task.task_uuid}>{task.task_uuid.slice(-8)}</span>
       </th>
       <td><State state={task.status} /></td>
       <td class="progress">

@@ -8,6 +8,7 @@ import { Graph } from "../parts/graph";
 import { Json } from "../parts/json";
 import { StartForm } from "../parts/start-form";
 import { State } from "../parts/state";
+import { Tags } from "../parts/tags";
 import type { Schema } from "../schema";
 import type { TemplateLayout } from "../planned";
 import { useLive, useResource, useThrottle } from "../resource";
@@ -163,17 +164,34 @@ function Recent({ namespace, name }: { namespace: string; name: string }) {
     <Card title="Recent tasks" note={<a href={link(["tasks"], { namespace, template: name })}>All</a>}>
       {list.error && <Failure error={list.error} retry={list.reload} />}
       {list.data?.tasks.length === 0 && <p class="faint">None of the newest tasks uses this template.</p>}
-      <ul class="lines">
-        {list.data?.tasks.map((task) => (
-          <li key={task.task_uuid}>
-            <a class="mono" href={taskLink(task.task_uuid)} data-row>{task.task_uuid.slice(-12)}</a>
-            <State state={task.status} />
-            <span class="faint">{task.version}</span>
-            <span class="faint">{between(task.started_at ?? task.created_at, task.completed_at)}</span>
-            <Time at={task.created_at} ago />
-          </li>
-        ))}
-      </ul>
+      {list.data && list.data.tasks.length > 0 && (
+        <div class="scroll">
+          <table>
+            <thead>
+              <tr>
+                <th scope="col">Task</th>
+                <th scope="col">State</th>
+                <th scope="col">Version</th>
+                <th scope="col">Tags</th>
+                <th scope="col">Created</th>
+                <th scope="col" class="number">Took</th>
+              </tr>
+            </thead>
+            <tbody>
+              {list.data.tasks.map((task) => (
+                <tr key={task.task_uuid}>
+                  <th scope="row"><a class="mono" href={taskLink(task.task_uuid)} data-row>{task.task_uuid.slice(-8)}</a></th>
+                  <td><State state={task.status} /></td>
+                  <td><code>{task.version}</code></td>
+                  <td><Tags task={task} /></td>
+                  <td><Time at={task.created_at} /></td>
+                  <td class="number">{task.started_at && between(task.started_at, task.completed_at)}</td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
+      )}
     </Card>
   );
 }

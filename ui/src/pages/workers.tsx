@@ -65,7 +65,7 @@ function Table({ workers }: { workers: WorkerSummary[] }) {
               </td>
               <td class="number">{rate(worker.completed_per_second ?? 0)}</td>
               <td class={`number ${worker.failed_per_second ? "bad-text" : ""}`}>{rate(worker.failed_per_second ?? 0)}</td>
-              <td><Time at={worker.last_heartbeat_at} ago /></td>
+              <td><Time at={worker.last_heartbeat_at} as="ago" /></td>
               <td><code>{worker.version}</code></td>
             </tr>
           ))}

@@ -2,7 +2,7 @@
 
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { fullTime, relative, shortTime } from "../format";
+import { exactTime, fullTime, relative, shortTime } from "../format";
 import type { ApiError } from "../http";
 import type { Resource } from "../resource";
 
@@ -12,22 +12,27 @@ type Children = { children?: ComponentChildren };
 export const Text = ({ children }: { children: string }) => <bdi>{children}</bdi>;
 
 /** A moment: short, with the full time as its title. */
-export function Time({ at, ago = false }: { at: string | null | undefined; ago?: boolean }) {
+export function Time({ at, as = "short" }: { at: string | null | undefined; as?: "short" | "ago" | "exact" }) {
   if (!at) return <span class="faint">–</span>;
   return (
-    <time dateTime={at} title={ago ? fullTime(at) : `${fullTime(at)}, ${relative(at)}`}>
-      {ago ? relative(at) : shortTime(at)}
+    <time dateTime={at} title={as === "ago" ? fullTime(at) : `${fullTime(at)}, ${relative(at)}`}>
+      {as === "ago" ? relative(at) : as === "exact" ? exactTime(at) : shortTime(at)}
     </time>
   );
 }
 
+type HeadProps = Children & { title: ComponentChildren; above?: ComponentChildren; beside?: ComponentChildren };
+
 /** The title of a page, with actions to its right. It gets the focus when the page opens. */
-export function PageHead({ title, children, above }: Children & { title: ComponentChildren; above?: ComponentChildren }) {
+export function PageHead({ title, children, above, beside }: HeadProps) {
   return (
     <header class="page-head">
       <div class="page-title">
         {above && <p class="above">{above}</p>}
-        <h1 tabIndex={-1}>{title}</h1>
+        <div class="row">
+          <h1 tabIndex={-1}>{title}</h1>
+          {beside}
+        </div>
       </div>
       {children && <div class="actions">{children}</div>}
     </header>

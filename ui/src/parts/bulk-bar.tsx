@@ -34,7 +34,7 @@ export function BulkBar({ choice, setChoice, filter, shown, done }: Props) {
   return (
     <div class={`bulk ${size > 0 ? "on" : ""}`}>
       {size === 0 ? (
-        <p class="faint">Select tasks to retry, cancel or fail them.</p>
+        <p class="faint">{plural(shown.length, "task")} on this page. Select some to retry, cancel or fail them.</p>
       ) : (
         <p aria-live="polite">{choice.all ? "All tasks that match the filter" : plural(size, "task") + " selected"}</p>
       )}
@@ -49,7 +49,6 @@ export function BulkBar({ choice, setChoice, filter, shown, done }: Props) {
           Select all that match
         </button>
       )}
-      <span class="space" />
       {size > 0 && (
         <>
           {VERBS.map(({ verb: each, label, danger }) => (
@@ -157,7 +156,7 @@ function JobDialog({ verb, filter, close }: { verb: Verb; filter: Filter; close:
                 {preview.examples.map((task) => (
                   <li key={task.task_uuid}>
                     <Text>{`${task.namespace}/${task.name}`}</Text>
-                    <span class="faint mono">{task.task_uuid.slice(-12)}</span>
+                    <span class="faint mono">{task.task_uuid.slice(-8)}</span>
                     <State state={task.status} />
                   </li>
                 ))}
@@ -217,7 +216,7 @@ function EachDialog({ verb, ids, close, done }: { verb: Verb; ids: string[]; clo
             <p>The server refused {plural(refused.length, "task")}:</p>
             <ul>
               {refused.map(([id, message]) => (
-                <li key={id}><span class="mono">{id.slice(-12)}</span> {message}</li>
+                <li key={id}><span class="mono">{id.slice(-8)}</span> {message}</li>
               ))}
             </ul>
           </div>

@@ -1,8 +1,9 @@
 // The graph of a template or a task, as SVG. The server lays it out. Each node is a link.
 
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect } from "preact/hooks";
 import { count, stateName } from "../format";
 import type { LayoutEdge, LayoutNode, TemplateLayout } from "../planned";
+import { useWidth } from "./basic";
 import { look } from "./state";
 
 const NODE = { width: 188, height: 42 };
@@ -10,6 +11,9 @@ const GAP = { x: 52, y: 14 };
 const MARGIN = 14;
 /** As many characters of the fixed-width font fit into a node. */
 const FITS = 21;
+
+/** The smallest scale at which the text is still easy to read. */
+const SMALLEST = 0.72;
 
 const x = (column: number): number => MARGIN + column * (NODE.width + GAP.x);
 const y = (row: number): number => MARGIN + row * (NODE.height + GAP.y);
@@ -29,16 +33,18 @@ type Props = {
 };
 
 export function Graph({ layout, label, stateOf, href, selected }: Props) {
-  const box = useRef<HTMLDivElement>(null);
+  const { ref: box, width: room } = useWidth();
   const width = x(layout.columns) - GAP.x + MARGIN;
   const height = y(layout.rows) - GAP.y + MARGIN;
+  // A graph that is slightly too wide becomes smaller. A larger one scrolls.
+  const scale = room > 0 && room < width && room > width * SMALLEST ? room / width : 1;
   const nodes = new Map(layout.nodes.map((node) => [node.id, node]));
   useEffect(() => {
     box.current?.querySelector("a[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
   }, [selected]);
   return (
     <div class="graph" ref={box} tabIndex={0} role="region" aria-label={label}>
-      <svg width={width} height={height} viewBox={`0 0 ${width} ${height}`}>
+      <svg width={width * scale} height={height * scale} viewBox={`0 0 ${width} ${height}`}>
         <g class="edges" aria-hidden="true">
           {layout.edges.map((edge) => (
             <Edge key={`${edge.from} ${edge.to}`} edge={edge} nodes={nodes} done={isDone(nodes.get(edge.from), stateOf)} />

@@ -26,7 +26,7 @@ export function Search() {
       <input
         type="search"
         aria-label="Search for a task by id, idempotency key, tag or value"
-        placeholder="Id, key, tag or value"
+        placeholder="Search tasks"
         title="A task's id, its idempotency key, a tag such as vip or customer=acme, or a searchable value"
         value={text}
         onInput={(event) => {

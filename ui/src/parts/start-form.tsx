@@ -6,7 +6,7 @@ import { ApiError, curl, request } from "../http";
 import { isObject, parseInput, pretty } from "../json";
 import type { TaskSummary } from "../planned";
 import { go, taskLink } from "../route";
-import { type Draft, draftOf, kindOf, pointerTo, type Schema, valueOf, type Wrong } from "../schema";
+import { type Draft, draftOf, kindOf, partsOf, pointerTo, type Schema, valueOf, type Wrong } from "../schema";
 import { Copy, Failure, Text } from "./basic";
 
 type Props = { namespace: string; name: string; version: string; schema: Schema | undefined };
@@ -186,7 +186,7 @@ function Field(props: FieldProps) {
   switch (kindOf(schema)) {
     case "object": {
       const parts = typeof draft === "object" && !Array.isArray(draft) ? draft : {};
-      const fields = Object.entries(schema.properties ?? {}).map(([part, inner]) => (
+      const fields = partsOf(schema).map(([part, inner]) => (
         <Field
           key={part}
           schema={inner}
@@ -289,6 +289,7 @@ function Leaf({ schema, name, draft, set, required, pointer, wrong }: FieldProps
     },
   };
   const hint = schema.examples?.[0] ?? range(schema);
+  const note = [schema.description, schema.pattern && `It must match ${schema.pattern}`].filter(Boolean).join(". ");
   const placeholder = hint === undefined ? undefined : typeof hint === "string" ? hint : pretty(hint);
   return (
     <div class="field">
@@ -303,18 +304,18 @@ function Leaf({ schema, name, draft, set, required, pointer, wrong }: FieldProps
       ) : kind === "json" ? (
         <textarea {...common} class="code" rows={4} spellcheck={false} placeholder={placeholder ?? "JSON"} />
       ) : (
-        <input {...common} type="text" autocomplete="off" placeholder={placeholder} inputMode={kind === "text" ? "text" : kind === "integer" ? "numeric" : "decimal"} />
+        <input {...common} type="text" autocomplete="off" placeholder={placeholder} inputMode={kind === "integer" ? "numeric" : kind === "number" ? "decimal" : "text"} />
       )}
-      {schema.description && <p class="faint"><Text>{schema.description}</Text></p>}
+      {note && <p class="faint"><Text>{note}</Text></p>}
       <Wrongs id={`${id}-wrong`} messages={messages} />
     </div>
   );
 }
 
-/** The range of a number, or the pattern of a text. */
-function range({ minimum, maximum, pattern, format }: Schema): string | undefined {
+/** The range of a number, or the format of a text. */
+function range({ minimum, maximum, format }: Schema): string | undefined {
   if (minimum !== undefined && maximum !== undefined) return `${minimum} to ${maximum}`;
   if (minimum !== undefined) return `at least ${minimum}`;
   if (maximum !== undefined) return `at most ${maximum}`;
-  return format ?? pattern;
+  return format;
 }

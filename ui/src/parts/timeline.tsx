@@ -85,8 +85,8 @@ function Bar({ attempt, at, end }: { attempt: Attempt; at: (time: number) => num
     <g class={`bar ${look(state).tone}`}>
       <title>{`${describe(attempt)}\n${fullTime(attempt.started_at)}`}</title>
       <rect x={left} y={top} width={width} height={BAR} rx="3" />
-      {width > 18 && (
-        <svg class="sign" x={left + 3} y={top + 2} width="10" height="10" viewBox="0 0 12 12">
+      {(width > 18 || state !== "completed") && (
+        <svg class="sign" x={width > 18 ? left + 4 : left + width + 4} y={top + 2} width="10" height="10" viewBox="0 0 12 12">
           <path d={look(state).sign} />
         </svg>
       )}
