@@ -3,15 +3,18 @@
 
 mod check;
 pub mod json;
+mod layout;
 pub mod limits;
 mod position;
 mod problem;
 mod system;
 mod tasks;
 mod templates;
+mod whoami;
 mod workers;
 
 pub use check::RequestError;
+pub use layout::{GraphLayout, LayoutEdge, LayoutNode, Place, TemplateLayout};
 pub use position::line_and_column;
 pub use problem::{FieldError, PROBLEM_CONTENT_TYPE, Problem};
 pub use system::{Health, HealthCheck, HealthStatus, NamespaceList, NamespaceSummary, PgmqInfo, SystemInfo};
@@ -20,6 +23,7 @@ pub use tasks::{
     TaskState, TaskSummary, Transition, TransitionList, UnknownState,
 };
 pub use templates::{AppliedTemplate, TemplateDetail, TemplateList, TemplateOutcome, TemplateSummary};
+pub use whoami::Whoami;
 pub use workers::{WorkerList, WorkerState, WorkerStatus, WorkerSummary};
 
 /// The version of Tasker, as every binary and API reports it.

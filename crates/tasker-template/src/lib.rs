@@ -70,6 +70,7 @@ mod fields;
 mod finding;
 mod graph;
 mod input;
+mod layout;
 mod published;
 mod scalar;
 mod template;

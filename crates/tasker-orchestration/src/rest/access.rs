@@ -26,7 +26,7 @@ pub(crate) use self::principal::Principal;
 use self::refusal::{Refusals, Source};
 pub use self::token::BadKey;
 use self::token::Verifier;
-use super::state;
+use super::{console, state};
 
 /// The header that may carry a key instead of `Authorization: Bearer`.
 const KEY_HEADER: &str = "x-api-key";
@@ -109,14 +109,26 @@ impl Access {
     }
 }
 
-/// Returns the scope that a request needs, or none if everyone may send it. Every other path needs a scope, even one
-/// that does not exist.
-fn needed_scope(method: &Method, path: &str) -> Option<Scope> {
+/// What a request needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Needed {
+    /// Nothing: everyone may send it.
+    Nothing,
+    /// Any valid key or token.
+    Credential,
+    /// A key or token with this scope.
+    Scope(Scope),
+}
+
+/// Returns what a request needs. Every unknown path needs a scope.
+fn needed(method: &Method, path: &str) -> Needed {
     match (method.as_str(), path) {
-        ("GET" | "HEAD", "/health" | "/health/live" | "/health/ready" | "/openapi.json") => None,
-        ("GET" | "HEAD", _) => Some(Scope::Read),
-        ("POST", "/v1/tasks") => Some(Scope::Submit),
-        _ => Some(Scope::Operate),
+        ("GET" | "HEAD", "/health" | "/health/live" | "/health/ready" | "/openapi.json") => Needed::Nothing,
+        ("GET" | "HEAD", path) if console::is_file(path) => Needed::Nothing,
+        ("GET" | "HEAD", "/v1/whoami") => Needed::Credential,
+        ("GET" | "HEAD", _) => Needed::Scope(Scope::Read),
+        ("POST", "/v1/tasks") => Needed::Scope(Scope::Submit),
+        _ => Needed::Scope(Scope::Operate),
     }
 }
 
@@ -134,7 +146,11 @@ fn credential(headers: &HeaderMap) -> Result<Option<&str>, &'static str> {
 
 /// Passes a request on, with its [`Principal`], if the sender may make it. Else refuses it.
 pub(super) async fn guard(State(state): State<Arc<state::State>>, mut request: Request, next: Next) -> Response {
-    let Some(needed) = needed_scope(request.method(), request.uri().path()) else { return next.run(request).await };
+    let needed = match needed(request.method(), request.uri().path()) {
+        Needed::Nothing => return next.run(request).await,
+        Needed::Credential => None,
+        Needed::Scope(scope) => Some(scope),
+    };
     let refusals = &state.access.refusals;
     let source = Source::of(&request);
     let principal = match state.access.authenticate(request.headers()) {
@@ -153,11 +169,12 @@ pub(super) async fn guard(State(state): State<Arc<state::State>>, mut request: R
             return refusal::unauthenticated(reason);
         }
     };
-    let response = if principal.has_scope(needed) {
-        request.extensions_mut().insert(Arc::clone(&principal));
-        next.run(request).await
-    } else {
-        refusal::missing_scope(needed)
+    let response = match needed.filter(|scope| !principal.has_scope(*scope)) {
+        None => {
+            request.extensions_mut().insert(Arc::clone(&principal));
+            next.run(request).await
+        }
+        Some(missing) => refusal::missing_scope(missing),
     };
     // Handlers refuse requests for namespaces that the principal may not use.
     if response.status() == StatusCode::FORBIDDEN {

@@ -1,6 +1,7 @@
 //! The REST API, with one file for each resource.
 
 pub(crate) mod access;
+mod console;
 mod error;
 mod extract;
 mod observe;
@@ -49,7 +50,9 @@ fn routes() -> OpenApiRouter<Arc<State>> {
         .routes(routes!(tasks::resolve_step))
         .routes(routes!(templates::apply, templates::list))
         .routes(routes!(templates::get))
+        .routes(routes!(templates::layout))
         .routes(routes!(workers::list))
+        .routes(routes!(system::whoami))
         .routes(routes!(system::namespaces))
         .routes(routes!(system::info))
         .routes(routes!(system::health))
@@ -77,6 +80,7 @@ pub(crate) fn router(state: Arc<State>) -> serde_json::Result<Router> {
     let document = Bytes::from(serde_json::to_vec(&openapi())?);
     let origins =
         Arc::new(Origins { allowed_hosts: state.settings.allowed_hosts.clone(), keys: !state.access.is_open() });
+    let router = if state.settings.console { console::add(router) } else { router };
     Ok(router
         .route(
             "/openapi.json",

@@ -9,7 +9,7 @@
 use std::net::IpAddr;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, header, uri::Authority};
+use axum::http::{HeaderMap, HeaderName, Method, header, uri::Authority};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -53,7 +53,9 @@ impl Origins {
                 host.host()
             )));
         }
-        if text(headers, &SEC_FETCH_SITE)?.is_some_and(|site| site.eq_ignore_ascii_case("cross-site")) {
+        // A link on another site may open the console. The page itself holds no data.
+        let opens_console = request.method() == Method::GET && request.uri().path() == "/";
+        if text(headers, &SEC_FETCH_SITE)?.filter(|_| !opens_console).is_some_and(|site| site.eq_ignore_ascii_case("cross-site")) {
             return Err(ApiError::cross_site("a browser sent this request for a page of another web site"));
         }
         match text(headers, &header::ORIGIN)? {

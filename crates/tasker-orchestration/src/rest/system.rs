@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use tasker_api::{Health, HealthCheck, NamespaceList, SystemInfo};
+use tasker_api::{Health, HealthCheck, NamespaceList, SystemInfo, Whoami};
 
 use super::access::Principal;
 use super::error::ApiError;
@@ -15,6 +15,20 @@ use super::state;
 
 /// How long the database may take to respond to a check.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Shows whose key or token the request carries, and what it allows. Any valid key or token may ask.
+#[utoipa::path(get, path = "/v1/whoami", responses((status = 200, body = Whoami)))]
+pub(super) async fn whoami(
+    State(state): State<Arc<state::State>>,
+    Extension(principal): Extension<Arc<Principal>>,
+) -> Json<Whoami> {
+    Json(Whoami {
+        name: principal.name().map(str::to_owned),
+        scopes: principal.scopes().iter().map(|scope| scope.as_str().to_owned()).collect(),
+        namespaces: principal.namespaces().map(<[String]>::to_vec),
+        keys: !state.access.is_open(),
+    })
+}
 
 /// Lists the namespaces and their queues.
 #[utoipa::path(get, path = "/v1/namespaces", responses((status = 200, body = NamespaceList)))]

@@ -6,7 +6,10 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 use serde::Deserialize;
-use tasker_api::{AppliedTemplate, FieldError, Problem, TemplateDetail, TemplateList, TemplateOutcome};
+use axum::http::{HeaderName, header};
+use tasker_api::{
+    AppliedTemplate, FieldError, Problem, TemplateDetail, TemplateLayout, TemplateList, TemplateOutcome,
+};
 use tasker_engine::ApplyOutcome;
 use tasker_template::Finding;
 use utoipa::IntoParams;
@@ -120,6 +123,33 @@ pub(super) async fn get(
         Some(template) => Ok(Json(template)),
         None => Err(not_found(&namespace, &name, version)),
     }
+}
+
+/// Shows where each step of a template's graph is drawn. The layout of a version never changes.
+#[utoipa::path(get, path = "/v1/templates/{namespace}/{name}/layout",
+    params(("namespace" = String, Path), ("name" = String, Path), OfVersion),
+    responses((status = 200, body = TemplateLayout), (status = 404, body = Problem)))]
+pub(super) async fn layout(
+    State(state): State<Arc<state::State>>,
+    Extension(principal): Extension<Arc<Principal>>,
+    InPath((namespace, name)): InPath<(String, String)>,
+    QueryString(query): QueryString<OfVersion>,
+) -> Result<([(HeaderName, &'static str); 1], Json<TemplateLayout>), ApiError> {
+    principal.require_namespace(&namespace)?;
+    let version = query.version.as_deref();
+    let template = state.engine.get_template(&namespace, &name, version).await?;
+    let template = template.ok_or_else(|| not_found(&namespace, &name, version))?;
+    let definition = template.definition.to_string();
+    let drawn = tokio::task::spawn_blocking(move || {
+        tasker_template::parse(&definition, None).map(|parsed| parsed.template.layout())
+    });
+    let graph = drawn.await.map_err(|_| ApiError::internal())?.map_err(|error| {
+        tracing::error!(%error, namespace, name, "a stored template is invalid");
+        ApiError::internal()
+    })?;
+    let tasker_api::TemplateSummary { namespace, name, version: found, .. } = template.summary;
+    let cached = if version.is_some() { "private, max-age=31536000, immutable" } else { "no-cache" };
+    Ok(([(header::CACHE_CONTROL, cached)], Json(TemplateLayout { namespace, name, version: found, graph })))
 }
 
 /// 404: no such template.

@@ -51,6 +51,17 @@ pub enum Scope {
     Operate,
 }
 
+impl Scope {
+    /// The name in settings, tokens and responses.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Submit => "submit",
+            Self::Operate => "operate",
+        }
+    }
+}
+
 /// An API key: what its holder may do, and where its text or its digest is.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -111,6 +111,8 @@ pub struct Orchestration {
     pub idle_timeout_ms: u64,
     /// How long requests may take to finish at shutdown, in milliseconds.
     pub shutdown_timeout_ms: u64,
+    /// Whether the server offers the web console at `/`.
+    pub console: bool,
     /// Who may use the API.
     pub access: Access,
 }
@@ -128,6 +130,7 @@ impl Default for Orchestration {
             body_timeout_ms: 30_000,
             idle_timeout_ms: 120_000,
             shutdown_timeout_ms: 10_000,
+            console: true,
             access: Access::default(),
         }
     }

@@ -43,6 +43,16 @@ impl Principal {
         self.name.as_deref()
     }
 
+    /// The scopes of this caller.
+    pub(crate) fn scopes(&self) -> &[Scope] {
+        &self.scopes
+    }
+
+    /// The namespaces that this caller may use. None: every namespace.
+    pub(crate) fn namespaces(&self) -> Option<&[String]> {
+        self.namespaces.as_deref()
+    }
+
     pub(super) fn has_scope(&self, scope: Scope) -> bool {
         self.scopes.contains(&scope)
     }
