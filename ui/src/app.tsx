@@ -91,7 +91,7 @@ function Frame() {
             }}
           />
         </aside>
-        <main>
+        <main id="content">
           {may("read") ? (
             <Page key={place} route={route.value} />
           ) : (

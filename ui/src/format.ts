@@ -84,6 +84,12 @@ export const plural = (value: number, noun: string): string => `${count(value)} 
 /** A rate per second. */
 export const rate = (value: number): string => (value === 0 ? "0" : value < 10 ? value.toFixed(1) : count(Math.round(value)));
 
+/** A text that fits into so many characters. */
+export function cut(text: string, room: number): string {
+  const characters = [...text];
+  return characters.length > room ? `${characters.slice(0, room - 1).join("")}…` : text;
+}
+
 /** The name of a state as people read it. */
 export function stateName(state: string): string {
   const text = state.replaceAll("_", " ");

@@ -91,7 +91,7 @@ function verbOf(verb: Verb) {
 function Reason({ reason, setReason }: { reason: string; setReason: (reason: string) => void }) {
   return (
     <label>
-      Reason <span class="faint">(the history of each task keeps it)</span>
+      <span>Reason <span class="faint">(the history of each task keeps it)</span></span>
       <input
         name="reason"
         required

@@ -85,7 +85,7 @@ export function ActionDialog({ action, close, done, children }: ActionProps) {
         {children}
         {takesReason && (
           <label>
-            Reason <span class="faint">(the history keeps it)</span>
+            <span>Reason <span class="faint">(the history keeps it)</span></span>
             <input
               name="reason"
               maxLength={1000}

@@ -1,7 +1,7 @@
 // The graph of a template or a task, as SVG. The server lays it out. Each node is a link.
 
 import { useEffect } from "preact/hooks";
-import { count, stateName } from "../format";
+import { count, cut, stateName } from "../format";
 import type { LayoutEdge, LayoutNode, TemplateLayout } from "../planned";
 import { useWidth } from "./basic";
 import { look } from "./state";
@@ -84,7 +84,6 @@ function Edge({ edge, nodes, done }: { edge: LayoutEdge; nodes: Map<number, Layo
   return <path class={done ? "done" : ""} d={path} />;
 }
 
-const cut = (text: string, room: number): string => (text.length > room ? `${text.slice(0, room - 1)}…` : text);
 
 type NodeProps = { node: LayoutNode; stateOf: Props["stateOf"]; href: string; selected: boolean };
 
@@ -108,7 +107,6 @@ function Node({ node, stateOf, href, selected }: NodeProps) {
       href={href}
       class={`node ${state ? look(state).tone : "plain"} ${several ? "several" : ""}`}
       aria-current={selected ? "true" : undefined}
-      aria-label={`${title}${several && state ? `, ${second}` : ""}`}
     >
       <title>{title}</title>
       {several && <rect class="behind" x="4" y="4" width={NODE.width} height={NODE.height} rx="6" />}

@@ -101,7 +101,7 @@ export function StartForm({ namespace, name, version, schema }: Props) {
       )}
       {asJson ? (
         <label>
-          Input <span class="faint">(a JSON object)</span>
+          <span>Input <span class="faint">(a JSON object)</span></span>
           <textarea
             name="context"
             class="code"

@@ -164,7 +164,7 @@ function StepActions({ task, step, changed }: { task: TaskDetail; step: StepDeta
           done={changed}
         >
           <label>
-            Result <span class="faint">(any JSON)</span>
+            <span>Result <span class="faint">(any JSON)</span></span>
             <textarea
               name="result"
               class="code"

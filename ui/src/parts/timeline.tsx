@@ -1,6 +1,6 @@
 // The timeline of a task: every attempt of every step, with the time between them.
 
-import { duration, fullTime, now, stateName } from "../format";
+import { cut, duration, fullTime, now, stateName } from "../format";
 import type { Attempt } from "../planned";
 import { linkHere } from "../route";
 import { useWidth } from "./basic";
@@ -63,7 +63,7 @@ export function Timeline({ attempts, steps, from, to, selected }: Props) {
               <a class={`row-link ${step === selected ? "on" : ""}`} href={linkHere({ step })} data-row>
                 <rect class="stripe" width={width} height={ROW} />
                 <text class="name" x="6" y={ROW / 2 + 4}>
-                  {step.length > characters ? `${step.slice(0, characters - 1)}…` : step}
+                  {cut(step, characters)}
                 </text>
                 {byStep.get(step)?.map((attempt) => <Bar key={`${attempt.attempt} ${attempt.started_at}`} attempt={attempt} at={at} end={end} />)}
               </a>
