@@ -86,7 +86,7 @@ export const rate = (value: number): string => (value === 0 ? "0" : value < 10 ?
 
 /** A text that fits into so many characters. */
 export function cut(text: string, room: number): string {
-  const characters = [...text];
+  const characters = Array.from(text);
   return characters.length > room ? `${characters.slice(0, room - 1).join("")}…` : text;
 }
 

@@ -13,7 +13,8 @@ import { fileURLToPath } from "node:url";
 import AxeBuilder from "@axe-core/playwright";
 import { chromium } from "playwright-core";
 
-const BIN = process.env.TASKER_BIN_DIR ?? fileURLToPath(new URL("../../target/debug", import.meta.url));
+const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+const BIN = process.env.TASKER_BIN_DIR ?? join(process.env.CARGO_TARGET_DIR ?? join(ROOT, "target"), "debug");
 /** How long anything may take: far longer than it does unless the test fails. */
 export const DEADLINE = 30_000;
 
@@ -146,8 +147,9 @@ export class Stack {
 }
 
 function browserPath() {
-  const known = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
-  return known.find((path) => path && existsSync(path)) ?? assert.fail("there is no Chromium: install it, or set CHROMIUM to its path");
+  const folders = (process.env.PATH ?? "").split(":");
+  const known = ["chromium", "chromium-browser", "google-chrome"].flatMap((name) => folders.map((folder) => join(folder, name)));
+  return process.env.CHROMIUM ?? known.find(existsSync) ?? assert.fail("there is no Chromium: install it, or set CHROMIUM to its path");
 }
 
 export const launch = () => chromium.launch({ executablePath: browserPath() });
