@@ -43,7 +43,10 @@ async function seed(api) {
     customer: { id: 4711, email: "ada@example.com" },
     items: [{ sku: "TEA-250", quantity: 2, unit_price_cents: 1250 }],
     payment: { method, token: "tok_demo" },
-    shipping: { address: { street: "1 Analytical Way", city: "London", postal_code: "N1 9GU", country: "GB" }, method: "standard" },
+    shipping: {
+      address: { street: "1 Analytical Way", city: "London", postal_code: "N1 9GU", country: "GB" },
+      method: "standard",
+    },
   });
   const step = (name, callable, initialization, ...dependencies) => ({
     name,
@@ -51,14 +54,18 @@ async function seed(api) {
     dependencies,
     retry: { limit: 3, backoff: "fixed", backoff_base_ms: 300, max_backoff_ms: 300 },
   });
-  await api.template("nightly_report", [
-    step("collect_orders", "sleep", { ms: 700 }),
-    step("collect_refunds", "fail_times", { failures: 2 }),
-    step("reconcile", "sleep", { ms: 400 }, "collect_orders", "collect_refunds"),
-    step("charge_fees", "permanent", {}, "reconcile"),
-    step("render_pdf", "sleep", { ms: 500 }, "reconcile"),
-    step("mail", "echo", {}, "render_pdf", "charge_fees"),
-  ], { description: "Collects figures, charges the fees, and mails a report" });
+  await api.template(
+    "nightly_report",
+    [
+      step("collect_orders", "sleep", { ms: 700 }),
+      step("collect_refunds", "fail_times", { failures: 2 }),
+      step("reconcile", "sleep", { ms: 400 }, "collect_orders", "collect_refunds"),
+      step("charge_fees", "permanent", {}, "reconcile"),
+      step("render_pdf", "sleep", { ms: 500 }, "reconcile"),
+      step("mail", "echo", {}, "render_pdf", "charge_fees"),
+    ],
+    { description: "Collects figures, charges the fees, and mails a report" },
+  );
   await api.template("import", [
     step("list_files", "echo", {}),
     ...Array.from({ length: 12 }, (_, index) => step(`load_${index + 1}`, "sleep", { ms: 600_000 }, "list_files")),
@@ -69,7 +76,12 @@ async function seed(api) {
   for (let index = 0; index < 24; index++) {
     const tags = { customer: customers[index % 4], channel: index % 3 ? "web" : "shop" };
     const method = index % 8 === 5 ? "declined_card" : "credit_card";
-    last = await api.post("/v1/tasks", { namespace: "order_fulfillment", name: "business_workflow", context: order(method), tags });
+    last = await api.post("/v1/tasks", {
+      namespace: "order_fulfillment",
+      name: "business_workflow",
+      context: order(method),
+      tags,
+    });
   }
   for (let index = 0; index < 3; index++) {
     await api.post("/v1/tasks", { namespace: "mixed_dag_workflow", name: "complex_dag", context: { even_number: 6 } });
@@ -77,6 +89,9 @@ async function seed(api) {
   await api.task("import", { bucket: "figures" }, { tags: { customer: "globex" }, priority: 5 });
   const report = await api.task("nightly_report", { day: "2026-11-24" }, { tags: { customer: "acme" } });
   await api.rest(report.task_uuid);
-  await until("all orders are at rest", async () => (await api.get("/v1/tasks?namespace=order_fulfillment&status=in_progress")).tasks.length === 0);
+  await until(
+    "all orders are at rest",
+    async () => (await api.get("/v1/tasks?namespace=order_fulfillment&status=in_progress")).tasks.length === 0,
+  );
   return { order: last.task_uuid, report: report.task_uuid };
 }

@@ -15,13 +15,19 @@ export function typesOf(document) {
 }
 
 function comment({ description }, indent) {
-  return description ? `${indent}/** ${description.replaceAll("*/", "*∕").replaceAll("\n", `\n${indent} * `)} */\n` : "";
+  return description
+    ? `${indent}/** ${description.replaceAll("*/", "*∕").replaceAll("\n", `\n${indent} * `)} */\n`
+    : "";
 }
 
 function type(schema, indent) {
   if (schema.$ref) return schema.$ref.split("/").pop();
   if (schema.enum) return schema.enum.map((value) => JSON.stringify(value)).join(" | ");
-  for (const [key, sign] of [["allOf", " & "], ["oneOf", " | "], ["anyOf", " | "]]) {
+  for (const [key, sign] of [
+    ["allOf", " & "],
+    ["oneOf", " | "],
+    ["anyOf", " | "],
+  ]) {
     if (schema[key]) return schema[key].map((part) => type(part, indent)).join(sign);
   }
   const kinds = [schema.type ?? "unknown"].flat();

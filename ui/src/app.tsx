@@ -80,7 +80,11 @@ function Frame() {
           <Search />
           <nav aria-label="Pages">
             {PAGES.map(([name, title]) => (
-              <a key={name} href={link(name ? [name] : [])} aria-current={(path[0] ?? "") === name ? "page" : undefined}>
+              <a
+                key={name}
+                href={link(name ? [name] : [])}
+                aria-current={(path[0] ?? "") === name ? "page" : undefined}
+              >
                 {title}
               </a>
             ))}

@@ -17,7 +17,8 @@ export function fullTime(time: string): string {
   const date = new Date(time);
   if (zone.value === "utc") return `${date.toISOString().slice(0, 23).replace("T", " ")} UTC`;
   const minutes = -date.getTimezoneOffset();
-  const offset = `${minutes < 0 ? "−" : "+"}${pad(Math.floor(Math.abs(minutes) / 60))}:${pad(Math.abs(minutes) % 60)}`;
+  const size = Math.abs(minutes);
+  const offset = `${minutes < 0 ? "−" : "+"}${pad(Math.floor(size / 60))}:${pad(size % 60)}`;
   const day = `${date.getFullYear()}-${pad(date.getMonth() + 1)}-${pad(date.getDate())}`;
   return `${day} ${clock(date)}.${pad(date.getMilliseconds(), 3)} ${offset}`;
 }
@@ -82,7 +83,8 @@ export const countUpTo = (value: number, limit: number): string =>
 export const plural = (value: number, noun: string): string => `${count(value)} ${noun}${value === 1 ? "" : "s"}`;
 
 /** A rate per second. */
-export const rate = (value: number): string => (value === 0 ? "0" : value < 10 ? value.toFixed(1) : count(Math.round(value)));
+export const rate = (value: number): string =>
+  value === 0 ? "0" : value < 10 ? value.toFixed(1) : count(Math.round(value));
 
 /** A text that fits into so many characters. */
 export function cut(text: string, room: number): string {
@@ -97,5 +99,9 @@ export function stateName(state: string): string {
 }
 
 export function bytes(size: number): string {
-  return size < 1024 ? `${size} B` : size < 1024 * 1024 ? `${(size / 1024).toFixed(1)} KiB` : `${(size / 1048576).toFixed(1)} MiB`;
+  return size < 1024
+    ? `${size} B`
+    : size < 1024 * 1024
+      ? `${(size / 1024).toFixed(1)} KiB`
+      : `${(size / 1048576).toFixed(1)} MiB`;
 }

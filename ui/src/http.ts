@@ -99,6 +99,7 @@ export function curl(method: string, path: string, body?: unknown): string {
   const quote = (text: string): string => `'${text.replaceAll("'", `'\\''`)}'`;
   const lines = [`curl --request ${method} ${quote(location.origin + path)}`];
   if (key.value !== null) lines.push(`--header "Authorization: Bearer $TASKER_API_KEY"`);
-  if (body !== undefined) lines.push(`--header 'Content-Type: application/json'`, `--data ${quote(JSON.stringify(body))}`);
+  if (body !== undefined)
+    lines.push(`--header 'Content-Type: application/json'`, `--data ${quote(JSON.stringify(body))}`);
   return lines.join(" \\\n  ");
 }

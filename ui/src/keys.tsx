@@ -16,7 +16,13 @@ const KEYS: [string, string][] = [
 export function installKeys(help: () => void): () => void {
   const onKey = (event: KeyboardEvent): void => {
     const target = event.target instanceof Element ? event.target : document.body;
-    if (event.ctrlKey || event.metaKey || event.altKey || target.closest("input:not([type=checkbox]), textarea, select, dialog")) return;
+    if (
+      event.ctrlKey ||
+      event.metaKey ||
+      event.altKey ||
+      target.closest("input:not([type=checkbox]), textarea, select, dialog")
+    )
+      return;
     switch (event.key) {
       case "/":
         document.querySelector<HTMLInputElement>("input[type=search]")?.focus();

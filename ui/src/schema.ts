@@ -69,7 +69,9 @@ export function draftOf(schema: Schema | undefined, value: unknown = schema?.def
   switch (kindOf(schema)) {
     case "object": {
       const given = isObject(value) ? value : {};
-      const fields = Object.entries(schema?.properties ?? {}).map(([name, part]) => [name, draftOf(part, given[name] ?? part.default)] as const);
+      const fields = Object.entries(schema?.properties ?? {}).map(
+        ([name, part]) => [name, draftOf(part, given[name] ?? part.default)] as const,
+      );
       return Object.fromEntries(fields);
     }
     case "list":
@@ -97,7 +99,13 @@ export const pointerTo = (pointer: string, part: string | number): string =>
  * The value of a draft. Fields that are empty and not required are left out: the value is undefined. What cannot be
  * read is added to `wrong`.
  */
-export function valueOf(schema: Schema | undefined, draft: Draft, required: boolean, wrong: Wrong[], pointer = ""): unknown {
+export function valueOf(
+  schema: Schema | undefined,
+  draft: Draft,
+  required: boolean,
+  wrong: Wrong[],
+  pointer = "",
+): unknown {
   const fail = (message: string): void => {
     wrong.push({ pointer, message });
   };

@@ -6,7 +6,13 @@ import { randomBytes } from "node:crypto";
 import { after, before, test } from "node:test";
 import { launch, open, settled, Stack, step, tabTo, until } from "./support.mjs";
 
-const SCOPES = { reader: ["read"], submitter: ["read", "submit"], operator: ["read", "operate"], blind: ["submit"], all: ["read", "submit", "operate"] };
+const SCOPES = {
+  reader: ["read"],
+  submitter: ["read", "submit"],
+  operator: ["read", "operate"],
+  blind: ["submit"],
+  all: ["read", "submit", "operate"],
+};
 const keys = Object.entries(SCOPES).map(([name, scopes]) => ({ name, scopes, key: randomBytes(24).toString("hex") }));
 const keyOf = (name) => keys.find((key) => key.name === name).key;
 const REFUSED = /status of (401|404|409|422)/;
@@ -106,7 +112,9 @@ test("a journey by keyboard alone: log in, find, retry, resolve, cancel, log out
 
   // The actor is the key, and the history has the reasons.
   const { transitions } = await stack.api.get(`/v1/tasks/${id}/transitions`);
-  const acts = transitions.filter(({ actor }) => actor?.startsWith("key:")).map(({ actor, reason }) => `${actor}: ${reason}`);
+  const acts = transitions
+    .filter(({ actor }) => actor?.startsWith("key:"))
+    .map(({ actor, reason }) => `${actor}: ${reason}`);
   assert.ok(acts.includes("key:all: the bank is back") && acts.includes("key:all: paid by hand"), acts.join("\n"));
 
   // The key was never in an address or in permanent storage.
@@ -130,7 +138,11 @@ test("each scope sees its actions, and no other", async () => {
     const buttons = await page.locator("main button").allInnerTexts();
     assert.deepEqual(buttons.filter((text) => !text.startsWith("Copy")).sort(), [...expected].sort(), name);
     await page.show("#/templates/faults/scopes");
-    assert.equal(await page.getByRole("link", { name: "Start a task" }).count(), expected.includes("Run again…") ? 1 : 0, name);
+    assert.equal(
+      await page.getByRole("link", { name: "Start a task" }).count(),
+      expected.includes("Run again…") ? 1 : 0,
+      name,
+    );
     await page.show("#/tasks");
     const boxes = await page.locator("tbody input[type=checkbox]").count();
     assert.equal(boxes > 0, expected.includes("Cancel"), name);
@@ -180,7 +192,10 @@ test("all tasks that match are retried by one job, with a preview and a reason",
   await page.axe();
   for (const id of ids) {
     const { transitions } = await stack.api.get(`/v1/tasks/${id}/transitions`);
-    assert.ok(transitions.some(({ reason }) => reason === "a fix was deployed"), id);
+    assert.ok(
+      transitions.some(({ reason }) => reason === "a fix was deployed"),
+      id,
+    );
   }
   page.verify();
   await page.context().close();
@@ -194,7 +209,10 @@ test("selected tasks are cancelled one by one, and the refused ones are named", 
   await page.getByText("2 tasks selected").waitFor();
   await stack.api.post(`/v1/tasks/${ids[0]}/cancel`);
   await page.getByRole("button", { name: "Cancel", exact: true }).click();
-  await page.getByRole("dialog").getByLabel(/Reason/).fill("not needed");
+  await page
+    .getByRole("dialog")
+    .getByLabel(/Reason/)
+    .fill("not needed");
   await page.getByRole("dialog").getByRole("button", { name: "Cancel" }).click();
   await page.getByText("The server refused 1 task:").waitFor();
   assert.equal((await stack.api.get(`/v1/tasks/${ids[1]}`)).status, "cancelled");
@@ -208,8 +226,16 @@ test("a form made from the schema starts a task, and shows what is wrong", async
       type: "object",
       required: ["customer", "lines"],
       properties: {
-        customer: { type: "object", required: ["email"], properties: { email: { type: "string", pattern: "^[^@]+@[^@]+$" } } },
-        lines: { type: "array", minItems: 1, items: { type: "object", required: ["count"], properties: { count: { type: "integer", minimum: 1 } } } },
+        customer: {
+          type: "object",
+          required: ["email"],
+          properties: { email: { type: "string", pattern: "^[^@]+@[^@]+$" } },
+        },
+        lines: {
+          type: "array",
+          minItems: 1,
+          items: { type: "object", required: ["count"], properties: { count: { type: "integer", minimum: 1 } } },
+        },
         speed: { enum: ["standard", "express"] },
         gift: { type: "boolean" },
       },
@@ -227,12 +253,20 @@ test("a form made from the schema starts a task, and shows what is wrong", async
   await page.getByLabel("Tags").fill("customer=acme");
   await page.getByRole("button", { name: "Start the task" }).click();
   // The server knows the pattern. The message is at the field.
-  await page.locator(".field", { has: page.getByLabel("email") }).getByRole("alert").waitFor();
+  await page
+    .locator(".field", { has: page.getByLabel("email") })
+    .getByRole("alert")
+    .waitFor();
   await page.getByLabel("email").fill("ada@example.com");
   await page.getByRole("button", { name: "Start the task" }).click();
   await page.waitForURL((url) => url.hash.startsWith("#/tasks/"));
   const task = await stack.api.rest(new URL(page.url()).hash.split("/").pop());
-  assert.deepEqual(task.context, { customer: { email: "ada@example.com" }, lines: [{ count: 3 }], speed: "express", gift: true });
+  assert.deepEqual(task.context, {
+    customer: { email: "ada@example.com" },
+    lines: [{ count: 3 }],
+    speed: "express",
+    gift: true,
+  });
   assert.deepEqual(task.tags, { customer: "acme" });
   page.verify();
   await page.context().close();
@@ -247,7 +281,10 @@ test("a task runs again with an edited input, and knows its origin", async () =>
   await page.getByRole("button", { name: "Start the new task" }).click();
   await page.getByRole("dialog").getByText("This is not JSON").waitFor();
   await page.getByRole("dialog").getByLabel("Input").fill('{"amount": 8}');
-  await page.getByRole("dialog").getByLabel(/Reason/).fill("with the right amount");
+  await page
+    .getByRole("dialog")
+    .getByLabel(/Reason/)
+    .fill("with the right amount");
   await page.getByRole("button", { name: "Start the new task" }).click();
   await page.waitForURL((url) => url.hash.startsWith("#/tasks/") && !url.hash.includes(id));
   await settled(page);

@@ -36,7 +36,11 @@ test("a change is on the page in 400 ms (median), and always within a second", a
     const begun = Date.now();
     await resolve(stack.api, id, `step_${index}`);
     // In the page, so that the test's own polling costs nothing.
-    await page.waitForFunction((done) => document.querySelector(".facts")?.textContent.includes(`${done} of `), index + 1, { polling: "raf" });
+    await page.waitForFunction(
+      (done) => document.querySelector(".facts")?.textContent.includes(`${done} of `),
+      index + 1,
+      { polling: "raf" },
+    );
     times.push(Date.now() - begun);
   }
   times.sort((a, b) => a - b);
@@ -73,7 +77,8 @@ test("new tasks are announced, and no row jumps", async () => {
   await stack.api.task("news");
   const page = await open(browser, stack.url);
   await page.show("#/tasks?namespace=faults&template=news");
-  const rows = () => page.locator("tbody [data-row]").evaluateAll((links) => links.map((link) => link.getAttribute("href")));
+  const rows = () =>
+    page.locator("tbody [data-row]").evaluateAll((links) => links.map((link) => link.getAttribute("href")));
   const shown = await rows();
   assert.equal(shown.length, 1);
   const created = [];

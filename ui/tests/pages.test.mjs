@@ -35,15 +35,27 @@ async function addresses() {
     type: "object",
     required: ["order", "lines"],
     properties: {
-      order: { type: "object", required: ["id"], properties: { id: { type: ["integer", "string"] }, note: { type: "string" } } },
-      lines: { type: "array", minItems: 1, items: { type: "object", properties: { sku: { type: "string" }, count: { type: "integer", minimum: 1 } } } },
+      order: {
+        type: "object",
+        required: ["id"],
+        properties: { id: { type: ["integer", "string"] }, note: { type: "string" } },
+      },
+      lines: {
+        type: "array",
+        minItems: 1,
+        items: { type: "object", properties: { sku: { type: "string" }, count: { type: "integer", minimum: 1 } } },
+      },
       kind: { enum: ["standard", "express"] },
       gift: { type: "boolean" },
       rest: { oneOf: [{ type: "string" }, { type: "object" }] },
     },
   };
   await api.template("pages", steps, { description: "All kinds of steps", input_schema: schema });
-  const { task_uuid: id } = await api.task("pages", { order: { id: 1 }, lines: [{ sku: "TEA", count: 2 }] }, { tags: { customer: "acme" }, priority: 3 });
+  const { task_uuid: id } = await api.task(
+    "pages",
+    { order: { id: 1 }, lines: [{ sku: "TEA", count: 2 }] },
+    { tags: { customer: "acme" }, priority: 3 },
+  );
   await api.template("declined", [step("decline", "permanent")]);
   const { task_uuid: blocked } = await api.task("declined", {}, { tags: ["vip"] });
   await api.rest(blocked);
@@ -116,20 +128,39 @@ test("hostile names, errors and results are only text", async () => {
   const backwards = "\u202egnihtyreve esrever\u202d";
   const { api } = stack;
   const names = [script, backwards, `"'><svg onload=alert(1)>`, "a/b?c#d&e=f%20", "x".repeat(128)];
-  await api.template("hostile", names.map((name) => step(name, name === backwards ? "permanent" : "echo")), { description: image });
-  const { task_uuid: id } = await api.task("hostile", { image, script, backwards, big: "y".repeat(900_000) }, { tags: { [script]: image }, idempotency_key: image });
+  await api.template(
+    "hostile",
+    names.map((name) => step(name, name === backwards ? "permanent" : "echo")),
+    { description: image },
+  );
+  const { task_uuid: id } = await api.task(
+    "hostile",
+    { image, script, backwards, big: "y".repeat(900_000) },
+    { tags: { [script]: image }, idempotency_key: image },
+  );
   await api.rest(id);
   const page = await open(browser, stack.url);
   for (const name of names) {
     await page.show(`#/tasks/${id}?step=${encodeURIComponent(name)}`);
     await page.getByRole("complementary", { name: `Step ${name}` }).waitFor();
   }
-  for (const address of ["#/", "#/tasks", `#/tasks?tag=${encodeURIComponent(`${script}=${image}`)}`, `#/tasks/${id}?tab=timeline`, `#/tasks/${id}?tab=history`, "#/templates", "#/templates/faults/hostile"]) {
+  for (const address of [
+    "#/",
+    "#/tasks",
+    `#/tasks?tag=${encodeURIComponent(`${script}=${image}`)}`,
+    `#/tasks/${id}?tab=timeline`,
+    `#/tasks/${id}?tab=history`,
+    "#/templates",
+    "#/templates/faults/hostile",
+  ]) {
     await page.show(address);
   }
   // The links of the graph lead to the steps, whatever they are called.
   await page.show(`#/tasks/${id}`);
-  await page.getByRole("region", { name: "Graph of the task" }).getByRole("link", { name: /a\/b\?c#d/ }).click();
+  await page
+    .getByRole("region", { name: "Graph of the task" })
+    .getByRole("link", { name: /a\/b\?c#d/ })
+    .click();
   await page.getByRole("complementary", { name: "Step a/b?c#d&e=f%20" }).waitFor();
   // A large value is cut off until the user asks for it.
   await page.show(`#/tasks/${id}?tab=input`);
@@ -169,7 +200,12 @@ test("a graph of 1,000 steps is drawn within 200 ms", async () => {
   const width = 50;
   const steps = Array.from({ length: 1000 }, (_, index) => {
     const above = index - width;
-    return step(`step_${index}`, "echo", {}, above < 0 ? [] : [`step_${above}`, ...(index % 7 === 0 && above > 0 ? [`step_${above - 1}`] : [])]);
+    return step(
+      `step_${index}`,
+      "echo",
+      {},
+      above < 0 ? [] : [`step_${above}`, ...(index % 7 === 0 && above > 0 ? [`step_${above - 1}`] : [])],
+    );
   });
   await stack.api.template("large", steps);
   const page = await open(browser, stack.url);

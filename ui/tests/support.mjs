@@ -79,7 +79,13 @@ export class Api {
   /** Stores a template of the namespace `faults`. The steps have a quick retry policy unless they name one. */
   async template(name, steps, more = {}) {
     const retry = { limit: 2, backoff: "fixed", backoff_base_ms: 50, max_backoff_ms: 50 };
-    const template = { name, namespace_name: "faults", version: "1.0.0", steps: steps.map((step) => ({ retry, ...step })), ...more };
+    const template = {
+      name,
+      namespace_name: "faults",
+      version: "1.0.0",
+      steps: steps.map((step) => ({ retry, ...step })),
+      ...more,
+    };
     return this.request("POST", "/v1/templates", JSON.stringify(template), "application/yaml");
   }
 
@@ -88,7 +94,10 @@ export class Api {
   /** Waits until a task is at rest, and returns it. */
   async rest(id) {
     const task = await this.get(`/v1/tasks/${id}?wait=30s`);
-    assert.ok(["completed", "failed", "cancelled", "blocked_by_failures"].includes(task.status), `${id} is ${task.status}`);
+    assert.ok(
+      ["completed", "failed", "cancelled", "blocked_by_failures"].includes(task.status),
+      `${id} is ${task.status}`,
+    );
     return task;
   }
 }
@@ -125,16 +134,25 @@ export class Stack {
     const settings = join(this.folder, `server-${port}.toml`);
     const lines = keys.map(({ name, key, scopes }) => {
       const file = join(this.folder, `key-${name}`);
-      return [file, key, `[[orchestration.access.keys]]\nname = "${name}"\nscopes = ${JSON.stringify(scopes)}\nkey_file = "${file}"\n`];
+      return [
+        file,
+        key,
+        `[[orchestration.access.keys]]\nname = "${name}"\nscopes = ${JSON.stringify(scopes)}\nkey_file = "${file}"\n`,
+      ];
     });
     for (const [file, key] of lines) await writeFile(file, key);
     await writeFile(settings, lines.map(([, , line]) => line).join("\n"));
-    const child = start("tasker-server", ["--config", settings, "--host", "127.0.0.1", "--port", String(port)], { DATABASE_URL: this.database });
+    const child = start("tasker-server", ["--config", settings, "--host", "127.0.0.1", "--port", String(port)], {
+      DATABASE_URL: this.database,
+    });
     this.servers.push(child);
     const url = `http://127.0.0.1:${port}`;
     await until("the server is healthy", async () => {
       assert.equal(child.exitCode, null, child.errors);
-      return fetch(`${url}/health`).then(({ ok }) => ok, () => false);
+      return fetch(`${url}/health`).then(
+        ({ ok }) => ok,
+        () => false,
+      );
     });
     return { url, port, kill: () => stop(child, "SIGKILL"), api: (key) => new Api(url, key) };
   }
@@ -148,8 +166,14 @@ export class Stack {
 
 function browserPath() {
   const folders = (process.env.PATH ?? "").split(":");
-  const known = ["chromium", "chromium-browser", "google-chrome"].flatMap((name) => folders.map((folder) => join(folder, name)));
-  return process.env.CHROMIUM ?? known.find(existsSync) ?? assert.fail("there is no Chromium: install it, or set CHROMIUM to its path");
+  const known = ["chromium", "chromium-browser", "google-chrome"].flatMap((name) =>
+    folders.map((folder) => join(folder, name)),
+  );
+  return (
+    process.env.CHROMIUM ??
+    known.find(existsSync) ??
+    assert.fail("there is no Chromium: install it, or set CHROMIUM to its path")
+  );
 }
 
 export const launch = () => chromium.launch({ executablePath: browserPath() });
@@ -160,11 +184,16 @@ export const launch = () => chromium.launch({ executablePath: browserPath() });
  * `expected` matches texts of the console that the test provokes.
  */
 export async function open(browser, url, { scheme = "light", key, expected, width = 1360, height = 850 } = {}) {
-  const context = await browser.newContext({ colorScheme: scheme, viewport: { width, height }, reducedMotion: "reduce" });
+  const context = await browser.newContext({
+    colorScheme: scheme,
+    viewport: { width, height },
+    reducedMotion: "reduce",
+  });
   const page = await context.newPage();
   const wrong = [];
   page.on("console", (message) => {
-    if (["error", "warning"].includes(message.type()) && !expected?.test(message.text())) wrong.push(`console: ${message.text()}`);
+    if (["error", "warning"].includes(message.type()) && !expected?.test(message.text()))
+      wrong.push(`console: ${message.text()}`);
   });
   page.on("pageerror", (error) => wrong.push(`exception: ${error.message}`));
   page.on("dialog", (dialog) => {
@@ -172,7 +201,8 @@ export async function open(browser, url, { scheme = "light", key, expected, widt
     void dialog.dismiss();
   });
   page.on("request", (request) => {
-    if (!request.url().startsWith("about:") && new URL(request.url()).origin !== url) wrong.push(`foreign request: ${request.url()}`);
+    if (!request.url().startsWith("about:") && new URL(request.url()).origin !== url)
+      wrong.push(`foreign request: ${request.url()}`);
   });
   await page.exposeFunction("noteViolation", (text) => wrong.push(`policy: ${text}`));
   await page.addInitScript((stored) => {
@@ -192,7 +222,10 @@ export async function open(browser, url, { scheme = "light", key, expected, widt
   page.axe = async () => {
     const { violations } = await new AxeBuilder({ page }).analyze();
     assert.deepEqual(
-      violations.map(({ id, nodes }) => [id, nodes.slice(0, 3).map((node) => `${node.html.slice(0, 160)} ${node.failureSummary}`)]),
+      violations.map(({ id, nodes }) => [
+        id,
+        nodes.slice(0, 3).map((node) => `${node.html.slice(0, 160)} ${node.failureSummary}`),
+      ]),
       [],
     );
   };

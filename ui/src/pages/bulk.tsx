@@ -27,7 +27,9 @@ export function Bulk() {
   return (
     <>
       <PageHead title="Bulk jobs" />
-      <p class="lead">A bulk job retries, cancels or fails all tasks that match a filter. Start one in the list of tasks.</p>
+      <p class="lead">
+        A bulk job retries, cancels or fails all tasks that match a filter. Start one in the list of tasks.
+      </p>
       <Loaded from={jobs}>
         {({ jobs: list }) =>
           list.length === 0 ? (
@@ -43,11 +45,19 @@ export function Bulk() {
                     <th scope="col">State</th>
                     <th scope="col">Filter</th>
                     <th scope="col">Reason</th>
-                    <th scope="col" class="number">Done</th>
-                    <th scope="col" class="number">Skipped</th>
+                    <th scope="col" class="number">
+                      Done
+                    </th>
+                    <th scope="col" class="number">
+                      Skipped
+                    </th>
                     <th scope="col">Started</th>
-                    <th scope="col" class="number">Took</th>
-                    <th scope="col"><span class="hidden">Actions</span></th>
+                    <th scope="col" class="number">
+                      Took
+                    </th>
+                    <th scope="col">
+                      <span class="hidden">Actions</span>
+                    </th>
                   </tr>
                 </thead>
                 <tbody>
@@ -75,25 +85,47 @@ function Row({ job, changed }: { job: BulkJob; changed: () => void }) {
   return (
     <tr class={marked ? "chosen" : ""}>
       <th scope="row">
-        <a href={link(["tasks"], job.filter)} data-row>{stateName(job.action)}</a>
-        <div class="faint"><Text>{job.actor ?? ""}</Text></div>
+        <a href={link(["tasks"], job.filter)} data-row>
+          {stateName(job.action)}
+        </a>
+        <div class="faint">
+          <Text>{job.actor ?? ""}</Text>
+        </div>
       </th>
       <td>
         <State state={job.status} />
-        {job.error && <div class="bad-text"><Text>{job.error}</Text></div>}
+        {job.error && (
+          <div class="bad-text">
+            <Text>{job.error}</Text>
+          </div>
+        )}
         {error && <Failure error={error} />}
       </td>
       <td>
-        {Object.entries(job.filter).filter(([, value]) => value).map(([name, value]) => (
-          <div key={name}><span class="faint">{name}</span> <Text>{value}</Text></div>
-        ))}
+        {Object.entries(job.filter)
+          .filter(([, value]) => value)
+          .map(([name, value]) => (
+            <div key={name}>
+              <span class="faint">{name}</span> <Text>{value}</Text>
+            </div>
+          ))}
       </td>
-      <td><Text>{job.reason ?? ""}</Text></td>
+      <td>
+        <Text>{job.reason ?? ""}</Text>
+      </td>
       <td class="number">{count(job.done)}</td>
       <td class="number">{count(job.skipped)}</td>
-      <td><Time at={job.created_at} /></td>
+      <td>
+        <Time at={job.created_at} />
+      </td>
       <td class="number">{between(job.created_at, job.finished_at)}</td>
-      <td>{job.status === "running" && may("operate") && <button type="button" onClick={stop}>Stop</button>}</td>
+      <td>
+        {job.status === "running" && may("operate") && (
+          <button type="button" onClick={stop}>
+            Stop
+          </button>
+        )}
+      </td>
     </tr>
   );
 }

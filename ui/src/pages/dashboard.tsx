@@ -11,7 +11,14 @@ import type { Stats } from "../planned";
 import { type Resource, useLive, useResource } from "../resource";
 import { link, taskLink, templateLink } from "../route";
 
-export const STATES: TaskState[] = ["pending", "in_progress", "blocked_by_failures", "completed", "failed", "cancelled"];
+export const STATES: TaskState[] = [
+  "pending",
+  "in_progress",
+  "blocked_by_failures",
+  "completed",
+  "failed",
+  "cancelled",
+];
 
 /** The statistics, live. */
 export function useStats(): Resource<Stats> {
@@ -70,7 +77,10 @@ function problems(stats: Stats): Problem[] {
       key: `blocked ${namespace}`,
       text: (
         <>
-          <b>{countUpTo(blocked, stats.count_limit)}</b> {blocked === 1 ? "task of" : "tasks of"} <b><Text>{namespace}</Text></b>{" "}
+          <b>{countUpTo(blocked, stats.count_limit)}</b> {blocked === 1 ? "task of" : "tasks of"}{" "}
+          <b>
+            <Text>{namespace}</Text>
+          </b>{" "}
           {blocked === 1 ? "is" : "are"} blocked by failures and {blocked === 1 ? "waits" : "wait"} for a decision.
         </>
       ),
@@ -84,8 +94,15 @@ function problems(stats: Stats): Problem[] {
       key: `unserved ${namespace} ${callable}`,
       text: (
         <>
-          No live worker has the handler <code><Text>{callable}</Text></code>. {plural(open_tasks, "open task")} of{" "}
-          <b><Text>{namespace}</Text></b> {open_tasks === 1 ? "needs" : "need"} it.
+          No live worker has the handler{" "}
+          <code>
+            <Text>{callable}</Text>
+          </code>
+          . {plural(open_tasks, "open task")} of{" "}
+          <b>
+            <Text>{namespace}</Text>
+          </b>{" "}
+          {open_tasks === 1 ? "needs" : "need"} it.
         </>
       ),
       href: templates[0] ? templateLink(namespace, templates[0]) : link(["workers"]),
@@ -113,8 +130,12 @@ function problems(stats: Stats): Problem[] {
       key: `queue ${namespace}`,
       text: (
         <>
-          The queue of <b><Text>{namespace}</Text></b> holds {countUpTo(ready, stats.count_limit)} ready{" "}
-          {ready === 1 ? "step" : "steps"}. The oldest has waited for {duration(oldest_ready_seconds * 1000)}.
+          The queue of{" "}
+          <b>
+            <Text>{namespace}</Text>
+          </b>{" "}
+          holds {countUpTo(ready, stats.count_limit)} ready {ready === 1 ? "step" : "steps"}. The oldest has waited for{" "}
+          {duration(oldest_ready_seconds * 1000)}.
         </>
       ),
       href: link(["queues"]),
@@ -180,7 +201,9 @@ function Blocked({ stats }: { stats: Stats }) {
       <Loaded from={list}>
         {({ tasks }) =>
           tasks.length === 0 ? (
-            <Empty title="No task is blocked.">A task is blocked when steps have failed and no other step can run.</Empty>
+            <Empty title="No task is blocked.">
+              A task is blocked when steps have failed and no other step can run.
+            </Empty>
           ) : (
             <ul class="lines">
               {tasks.map((task) => (
@@ -213,7 +236,10 @@ function Throughput({ stats }: { stats: Stats }) {
         <dl class="facts">
           <div>
             <dt>Running</dt>
-            <dd>{plural(running, "worker")}{draining > 0 && `, ${count(draining)} draining`}</dd>
+            <dd>
+              {plural(running, "worker")}
+              {draining > 0 && `, ${count(draining)} draining`}
+            </dd>
           </div>
           <div>
             <dt>Slots in use</dt>
@@ -256,7 +282,9 @@ function Sparkline({ values }: { values: number[] }) {
       <svg viewBox="0 0 300 40" preserveAspectRatio="none" aria-hidden="true">
         <polyline points={points.join(" ")} />
       </svg>
-      <figcaption class="faint">Completed steps per second since you opened this page; at most {rate(Math.max(...values))}</figcaption>
+      <figcaption class="faint">
+        Completed steps per second since you opened this page; at most {rate(Math.max(...values))}
+      </figcaption>
     </figure>
   );
 }
@@ -282,10 +310,16 @@ function Namespaces({ stats }: { stats: Stats }) {
             <tr>
               <th scope="col">Namespace</th>
               {STATES.map((status) => (
-                <th key={status} scope="col" class="number">{stateName(status)}</th>
+                <th key={status} scope="col" class="number">
+                  {stateName(status)}
+                </th>
               ))}
-              <th scope="col" class="number">Ready steps</th>
-              <th scope="col" class="number">Oldest waits</th>
+              <th scope="col" class="number">
+                Ready steps
+              </th>
+              <th scope="col" class="number">
+                Oldest waits
+              </th>
             </tr>
           </thead>
           <tbody>
@@ -294,18 +328,32 @@ function Namespaces({ stats }: { stats: Stats }) {
               return (
                 <tr key={namespace}>
                   <th scope="row">
-                    <a href={link(["tasks"], { namespace })} data-row><Text>{namespace}</Text></a>
+                    <a href={link(["tasks"], { namespace })} data-row>
+                      <Text>{namespace}</Text>
+                    </a>
                   </th>
                   {STATES.map((status) => {
                     const value = counts.get(`${namespace} ${status}`) ?? 0;
                     return (
                       <td key={status} class="number">
-                        {value === 0 ? <span class="faint">0</span> : <a href={link(["tasks"], { namespace, status })}>{countUpTo(value, stats.count_limit)}</a>}
+                        {value === 0 ? (
+                          <span class="faint">0</span>
+                        ) : (
+                          <a href={link(["tasks"], { namespace, status })}>{countUpTo(value, stats.count_limit)}</a>
+                        )}
                       </td>
                     );
                   })}
-                  <td class="number">{queue?.ready ? countUpTo(queue.ready, stats.count_limit) : <span class="faint">0</span>}</td>
-                  <td class="number">{queue && queue.oldest_ready_seconds !== null ? duration(queue.oldest_ready_seconds * 1000) : <span class="faint">–</span>}</td>
+                  <td class="number">
+                    {queue?.ready ? countUpTo(queue.ready, stats.count_limit) : <span class="faint">0</span>}
+                  </td>
+                  <td class="number">
+                    {queue && queue.oldest_ready_seconds !== null ? (
+                      duration(queue.oldest_ready_seconds * 1000)
+                    ) : (
+                      <span class="faint">–</span>
+                    )}
+                  </td>
                 </tr>
               );
             })}
@@ -315,4 +363,3 @@ function Namespaces({ stats }: { stats: Stats }) {
     </Card>
   );
 }
-

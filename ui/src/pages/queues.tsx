@@ -12,8 +12,8 @@ export function Queues() {
     <>
       <PageHead title="Queues" />
       <p class="lead">
-        Each namespace has one queue. A message means that a step is ready, or that it runs or waits for its next attempt
-        and is hidden until then.
+        Each namespace has one queue. A message means that a step is ready, or that it runs or waits for its next
+        attempt and is hidden until then.
       </p>
       <Loaded from={stats}>
         {({ queues, count_limit }) =>
@@ -25,23 +25,33 @@ export function Queues() {
                 <thead>
                   <tr>
                     <th scope="col">Namespace</th>
-                    <th scope="col" class="number">Ready</th>
-                    <th scope="col" class="number">Hidden</th>
-                    <th scope="col" class="number">Oldest ready waits</th>
+                    <th scope="col" class="number">
+                      Ready
+                    </th>
+                    <th scope="col" class="number">
+                      Hidden
+                    </th>
+                    <th scope="col" class="number">
+                      Oldest ready waits
+                    </th>
                     <th scope="col">Tasks</th>
                   </tr>
                 </thead>
                 <tbody>
                   {queues.map(({ namespace, ready, hidden, oldest_ready_seconds: oldest }) => (
                     <tr key={namespace}>
-                      <th scope="row"><Text>{namespace}</Text></th>
+                      <th scope="row">
+                        <Text>{namespace}</Text>
+                      </th>
                       <td class="number">{countUpTo(ready, count_limit)}</td>
                       <td class="number">{countUpTo(hidden, count_limit)}</td>
                       <td class={`number ${oldest !== null && oldest > 60 ? "warn-text" : ""}`}>
                         {oldest === null ? <span class="faint">–</span> : duration(oldest * 1000)}
                       </td>
                       <td>
-                        <a href={link(["tasks"], { namespace, status: "in_progress,pending" })} data-row>Open tasks</a>
+                        <a href={link(["tasks"], { namespace, status: "in_progress,pending" })} data-row>
+                          Open tasks
+                        </a>
                       </td>
                     </tr>
                   ))}

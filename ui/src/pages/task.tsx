@@ -12,7 +12,16 @@ import { StepPanel } from "../parts/step-panel";
 import { Tags } from "../parts/tags";
 import { TaskActions } from "../parts/task-actions";
 import { Timeline } from "../parts/timeline";
-import type { AttemptList, StepDetail, StepEvent, StepView, TaskDetail, TaskSummary, TemplateLayout, Transition } from "../planned";
+import type {
+  AttemptList,
+  StepDetail,
+  StepEvent,
+  StepView,
+  TaskDetail,
+  TaskSummary,
+  TemplateLayout,
+  Transition,
+} from "../planned";
 import { type Resource, useLive, useResource, useThrottle } from "../resource";
 import { linkHere, route, taskLink, templateLink } from "../route";
 
@@ -41,7 +50,9 @@ function merge(detail: TaskDetail, { task, steps }: TaskEvent): TaskDetail {
 }
 
 export function TaskPage({ id }: { id: string }) {
-  const detail: Detail = useResource(`task ${id}`, (signal) => get<TaskDetail>(v1("tasks", id), { query: { results: false }, signal }));
+  const detail: Detail = useResource(`task ${id}`, (signal) =>
+    get<TaskDetail>(v1("tasks", id), { query: { results: false }, signal }),
+  );
   const [round, setRound] = useState(0);
   const [gone, setGone] = useState(false);
   const changed = useThrottle(() => {
@@ -120,12 +131,20 @@ function Task({ task, round, gone, reload, error }: TaskProps) {
           <TaskActions task={task} changed={reload} />
         </PageHead>
         {error && <Failure error={error} retry={reload} />}
-        {gone && <div class="notice warn" role="alert"><p>The server has deleted this task. The page shows its last state.</p></div>}
+        {gone && (
+          <div class="notice warn" role="alert">
+            <p>The server has deleted this task. The page shows its last state.</p>
+          </div>
+        )}
         <Facts task={task} />
         <Waiting task={task} round={round} />
         <nav class="tabs" aria-label="Parts of the task">
           {TABS.map(([name, title]) => (
-            <a key={name} href={linkHere({ tab: name === "steps" ? undefined : name, node: undefined })} aria-current={tab === name ? "page" : undefined}>
+            <a
+              key={name}
+              href={linkHere({ tab: name === "steps" ? undefined : name, node: undefined })}
+              aria-current={tab === name ? "page" : undefined}
+            >
               {title}
             </a>
           ))}
@@ -155,15 +174,36 @@ function Facts({ task }: { task: TaskDetail }) {
         <>
           {task.completed_steps} of {task.total_steps}
           {task.failed_steps > 0 && <span class="bad-text">, {task.failed_steps} failed</span>}
-          <Meter done={task.completed_steps} failed={task.failed_steps} total={task.total_steps} label="Completed steps" />
+          <Meter
+            done={task.completed_steps}
+            failed={task.failed_steps}
+            total={task.total_steps}
+            label="Completed steps"
+          />
         </>,
       )}
       {fact("Created", <Time at={task.created_at} />)}
-      {fact("Waited", task.started_at ? between(task.created_at, task.started_at) : between(task.created_at, task.completed_at))}
-      {task.started_at && fact(task.completed_at ? "Took" : "Since the start", between(task.started_at, task.completed_at))}
+      {fact(
+        "Waited",
+        task.started_at ? between(task.created_at, task.started_at) : between(task.created_at, task.completed_at),
+      )}
+      {task.started_at &&
+        fact(task.completed_at ? "Took" : "Since the start", between(task.started_at, task.completed_at))}
       {task.priority !== 0 && fact("Priority", task.priority)}
-      {task.idempotency_key && fact("Idempotency key", <span class="mono"><Text>{task.idempotency_key}</Text></span>)}
-      {task.rerun_of && fact("Rerun of", <a class="mono" href={taskLink(task.rerun_of)}>{task.rerun_of.slice(-8)}</a>)}
+      {task.idempotency_key &&
+        fact(
+          "Idempotency key",
+          <span class="mono">
+            <Text>{task.idempotency_key}</Text>
+          </span>,
+        )}
+      {task.rerun_of &&
+        fact(
+          "Rerun of",
+          <a class="mono" href={taskLink(task.rerun_of)}>
+            {task.rerun_of.slice(-8)}
+          </a>,
+        )}
       {fact("Tags", <Tags task={task} />)}
     </dl>
   );
@@ -195,14 +235,21 @@ function Waiting({ task, round }: { task: TaskDetail; round: number }) {
       <ul>
         {kept.map((step) => (
           <li key={step.name}>
-            <span class={look(step.status).tone}><Sign state={step.status} /></span>
+            <span class={look(step.status).tone}>
+              <Sign state={step.status} />
+            </span>
             <div>
-              <a href={linkHere({ step: step.name })}><Text>{step.name}</Text></a>{" "}
-              {step.waiting.length === 0 ? "does not wait." : step.waiting.map(({ reason, message, until }) => (
-                <span key={reason}>
-                  <Text>{message}</Text>{until && reason === "backoff" && <Until at={until} />}{" "}
-                </span>
-              ))}
+              <a href={linkHere({ step: step.name })}>
+                <Text>{step.name}</Text>
+              </a>{" "}
+              {step.waiting.length === 0
+                ? "does not wait."
+                : step.waiting.map(({ reason, message, until }) => (
+                    <span key={reason}>
+                      <Text>{message}</Text>
+                      {until && reason === "backoff" && <Until at={until} />}{" "}
+                    </span>
+                  ))}
               <ErrorLine error={step.error} />
             </div>
           </li>
@@ -231,7 +278,12 @@ export function ErrorLine({ error }: { error: unknown }) {
   const { kind, message } = error as { kind?: string; message?: string };
   return (
     <p class="error-line">
-      {kind && <code><Text>{kind}</Text></code>} <Text>{message ?? ""}</Text>
+      {kind && (
+        <code>
+          <Text>{kind}</Text>
+        </code>
+      )}{" "}
+      <Text>{message ?? ""}</Text>
     </p>
   );
 }
@@ -254,7 +306,9 @@ function Steps({ task, selected }: { task: TaskDetail; selected: string | undefi
             label="Graph of the task"
             stateOf={(step) => states.get(step)}
             href={({ id, steps: [first = "", ...more] }) =>
-              more.length === 0 ? linkHere({ step: first, node: undefined }) : linkHere({ node: String(id), step: undefined })
+              more.length === 0
+                ? linkHere({ step: first, node: undefined })
+                : linkHere({ node: String(id), step: undefined })
             }
             selected={selected}
           />
@@ -263,7 +317,9 @@ function Steps({ task, selected }: { task: TaskDetail; selected: string | undefi
       {group && (
         <p class="toolbar">
           <span>{plural(group.steps.length, "step")} of one node</span>
-          <a class="button" href={linkHere({ node: undefined })}>Show all steps</a>
+          <a class="button" href={linkHere({ node: undefined })}>
+            Show all steps
+          </a>
         </p>
       )}
       <div class="scroll">
@@ -272,11 +328,19 @@ function Steps({ task, selected }: { task: TaskDetail; selected: string | undefi
             <tr>
               <th scope="col">Step</th>
               <th scope="col">State</th>
-              <th scope="col" class="number">Attempts</th>
-              <th scope="col" class="extra">Waits for</th>
-              <th scope="col" class="extra">Worker</th>
+              <th scope="col" class="number">
+                Attempts
+              </th>
+              <th scope="col" class="extra">
+                Waits for
+              </th>
+              <th scope="col" class="extra">
+                Worker
+              </th>
               <th scope="col">Started</th>
-              <th scope="col" class="number">Took</th>
+              <th scope="col" class="number">
+                Took
+              </th>
             </tr>
           </thead>
           <tbody>
@@ -297,20 +361,37 @@ function StepRow({ step, selected }: { step: StepDetail; selected: boolean }) {
   return (
     <tr class={selected ? "chosen" : ""}>
       <th scope="row">
-        <a href={linkHere({ step: step.name })} data-row><Text>{step.name}</Text></a>
+        <a href={linkHere({ step: step.name })} data-row>
+          <Text>{step.name}</Text>
+        </a>
       </th>
-      <td><State state={step.status} /></td>
-      <td class="number">{step.attempts} of {step.max_attempts}</td>
+      <td>
+        <State state={step.status} />
+      </td>
+      <td class="number">
+        {step.attempts} of {step.max_attempts}
+      </td>
       <td class="faint extra">
         {dependencies.slice(0, DEPENDENCIES).map((name, index) => (
-          <span key={name}>{index > 0 && ", "}<Text>{name}</Text></span>
+          <span key={name}>
+            {index > 0 && ", "}
+            <Text>{name}</Text>
+          </span>
         ))}
         {dependencies.length > DEPENDENCIES && ` and ${dependencies.length - DEPENDENCIES} more`}
       </td>
-      <td class="faint extra"><Text>{step.worker_id ?? ""}</Text></td>
-      <td><Time at={step.started_at} /></td>
+      <td class="faint extra">
+        <Text>{step.worker_id ?? ""}</Text>
+      </td>
+      <td>
+        <Time at={step.started_at} />
+      </td>
       <td class="number">
-        {step.started_at && (step.completed_at ?? step.status === "in_progress") ? between(step.started_at, step.completed_at) : <span class="faint">–</span>}
+        {step.started_at && (step.completed_at ?? step.status === "in_progress") ? (
+          between(step.started_at, step.completed_at)
+        ) : (
+          <span class="faint">–</span>
+        )}
       </td>
     </tr>
   );
@@ -325,7 +406,11 @@ function TimelineTab({ task, round, selected }: { task: TaskDetail; round: numbe
   if (kept.attempts.length === 0) return <Empty title="No step has started yet." />;
   return (
     <Card class="flush">
-      {kept.next_cursor && <p class="notice warn">The timeline shows the first {ATTEMPTS} attempts. The panel of a step shows all of its own.</p>}
+      {kept.next_cursor && (
+        <p class="notice warn">
+          The timeline shows the first {ATTEMPTS} attempts. The panel of a step shows all of its own.
+        </p>
+      )}
       <Timeline
         attempts={kept.attempts}
         steps={task.steps.map((step) => step.name)}
@@ -341,7 +426,10 @@ function History({ task, round }: { task: TaskDetail; round: number }) {
   const [cursors, setCursors] = useState<string[]>([]);
   const cursor = cursors.at(-1);
   const list = useResource(`history ${task.task_uuid} ${cursor ?? ""} ${round}`, (signal) =>
-    get<{ transitions: Transition[]; next_cursor?: string | null }>(v1("tasks", task.task_uuid, "transitions"), { query: { limit: TRANSITIONS, cursor }, signal }),
+    get<{ transitions: Transition[]; next_cursor?: string | null }>(v1("tasks", task.task_uuid, "transitions"), {
+      query: { limit: TRANSITIONS, cursor },
+      signal,
+    }),
   );
   const kept = useKept(list.data);
   if (!kept) return <Loaded from={list}>{() => null}</Loaded>;
@@ -355,7 +443,9 @@ function History({ task, round }: { task: TaskDetail; round: number }) {
               <th scope="col">Time</th>
               <th scope="col">Step</th>
               <th scope="col">Change</th>
-              <th scope="col" class="number">Attempt</th>
+              <th scope="col" class="number">
+                Attempt
+              </th>
               <th scope="col">By</th>
               <th scope="col">Why</th>
             </tr>
@@ -363,12 +453,33 @@ function History({ task, round }: { task: TaskDetail; round: number }) {
           <tbody>
             {transitions.map((change) => (
               <tr key={change.id}>
-                <td><Time at={change.at} as="exact" /></td>
-                <td>{change.step ? <a href={linkHere({ step: change.step })} data-row><Text>{change.step}</Text></a> : <span class="faint">the task</span>}</td>
-                <td><State state={change.to} /></td>
+                <td>
+                  <Time at={change.at} as="exact" />
+                </td>
+                <td>
+                  {change.step ? (
+                    <a href={linkHere({ step: change.step })} data-row>
+                      <Text>{change.step}</Text>
+                    </a>
+                  ) : (
+                    <span class="faint">the task</span>
+                  )}
+                </td>
+                <td>
+                  <State state={change.to} />
+                </td>
                 <td class="number">{change.attempt ?? ""}</td>
-                <td><Text>{change.actor ?? ""}</Text></td>
-                <td class="reason">{change.kind && <code><Text>{change.kind}</Text></code>} <Text>{change.reason ?? ""}</Text></td>
+                <td>
+                  <Text>{change.actor ?? ""}</Text>
+                </td>
+                <td class="reason">
+                  {change.kind && (
+                    <code>
+                      <Text>{change.kind}</Text>
+                    </code>
+                  )}{" "}
+                  <Text>{change.reason ?? ""}</Text>
+                </td>
               </tr>
             ))}
           </tbody>

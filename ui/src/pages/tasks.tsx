@@ -22,7 +22,16 @@ const LOOK_MS = 1000;
 /** The named values that get columns unless the user chooses. */
 const AUTOMATIC_COLUMNS = 3;
 
-export const FILTERS = ["namespace", "status", "template", "version", "tag", "created_after", "created_before", "q"] as const;
+export const FILTERS = [
+  "namespace",
+  "status",
+  "template",
+  "version",
+  "tag",
+  "created_after",
+  "created_before",
+  "q",
+] as const;
 export type Filter = Partial<Record<(typeof FILTERS)[number], string>>;
 
 type Page = { tasks: TaskSummary[]; next_cursor?: string | null };
@@ -36,7 +45,10 @@ async function load(query: Query, signal: AbortSignal): Promise<Page> {
   let tasks: TaskSummary[] = [];
   let { cursor } = query;
   for (let scan = 1; ; scan++) {
-    const page: Page = await get<Page>("/v1/tasks", { query: { ...query, cursor, limit: PAGE - tasks.length }, signal });
+    const page: Page = await get<Page>("/v1/tasks", {
+      query: { ...query, cursor, limit: PAGE - tasks.length },
+      signal,
+    });
     tasks = [...tasks, ...page.tasks];
     cursor = page.next_cursor;
     if (!cursor || tasks.length >= PAGE || scan >= MAX_SCANS) return { tasks, next_cursor: cursor ?? null };
@@ -166,11 +178,15 @@ function List({ page: { tasks, next_cursor }, filter, first, fresh, reload, upda
                 <th scope="col">State</th>
                 <th scope="col">Steps</th>
                 {columns.shown.map((name) => (
-                  <th key={name} scope="col" class="value"><Text>{name}</Text></th>
+                  <th key={name} scope="col" class="value">
+                    <Text>{name}</Text>
+                  </th>
                 ))}
                 {columns.listed && <th scope="col">Tags</th>}
                 <th scope="col">Created</th>
-                <th scope="col" class="number">Took</th>
+                <th scope="col" class="number">
+                  Took
+                </th>
               </tr>
             </thead>
             <tbody>
@@ -198,7 +214,11 @@ function List({ page: { tasks, next_cursor }, filter, first, fresh, reload, upda
         </div>
       )}
       <nav class="pages" aria-label="Pages of the list">
-        {!first && <a class="button" href={linkHere({ cursor: undefined })}>Newest</a>}
+        {!first && (
+          <a class="button" href={linkHere({ cursor: undefined })}>
+            Newest
+          </a>
+        )}
         {next_cursor && (
           <a class="button" href={linkHere({ cursor: next_cursor })}>
             {tasks.length < PAGE ? "Search further back" : "Older"}
@@ -218,28 +238,58 @@ function Row({ task, columns, choice }: RowProps) {
     <tr class={choice?.chosen ? "chosen" : ""}>
       {choice && (
         <td class="check">
-          <input type="checkbox" aria-label={`Select ${name} ${task.task_uuid}`} checked={choice.chosen} onChange={choice.toggle} />
+          <input
+            type="checkbox"
+            aria-label={`Select ${name} ${task.task_uuid}`}
+            checked={choice.chosen}
+            onChange={choice.toggle}
+          />
         </td>
       )}
       <th scope="row" class="task">
         <a href={taskLink(task.task_uuid)} data-row>
           <Text>{name}</Text>
         </a>
-        <span class="faint mono" title={task.task_uuid}>{task.task_uuid.slice(-8)}</span>
+        <span class="faint mono" title={task.task_uuid}>
+          {task.task_uuid.slice(-8)}
+        </span>
       </th>
-      <td><State state={task.status} /></td>
+      <td>
+        <State state={task.status} />
+      </td>
       <td class="progress">
-        <span>{task.completed_steps}/{task.total_steps}</span>
-        <Meter done={task.completed_steps} failed={task.failed_steps} total={task.total_steps} label={`${task.completed_steps} of ${plural(task.total_steps, "step")} completed, ${task.failed_steps} failed`} />
+        <span>
+          {task.completed_steps}/{task.total_steps}
+        </span>
+        <Meter
+          done={task.completed_steps}
+          failed={task.failed_steps}
+          total={task.total_steps}
+          label={`${task.completed_steps} of ${plural(task.total_steps, "step")} completed, ${task.failed_steps} failed`}
+        />
       </td>
       {columns.shown.map((column) => (
         <td key={column} class="value">
           {values[column] !== undefined && <Tag tag={`${column}=${values[column]}`} shown={values[column]} />}
         </td>
       ))}
-      {columns.listed && <td>{listedTags(task).map((tag) => <Tag key={tag} tag={tag} />)}</td>}
-      <td><Time at={task.created_at} /></td>
-      <td class="number">{task.completed_at || task.status === "in_progress" ? between(task.started_at ?? task.created_at, task.completed_at) : <span class="faint">–</span>}</td>
+      {columns.listed && (
+        <td>
+          {listedTags(task).map((tag) => (
+            <Tag key={tag} tag={tag} />
+          ))}
+        </td>
+      )}
+      <td>
+        <Time at={task.created_at} />
+      </td>
+      <td class="number">
+        {task.completed_at || task.status === "in_progress" ? (
+          between(task.started_at ?? task.created_at, task.completed_at)
+        ) : (
+          <span class="faint">–</span>
+        )}
+      </td>
     </tr>
   );
 }
@@ -251,11 +301,16 @@ function useColumns(tasks: TaskSummary[]): ColumnsOf {
   const chosen = route.value.query.get("columns");
   return useMemo(() => {
     const uses = new Map<string, number>();
-    for (const task of tasks) for (const name of Object.keys(namedValues(task))) uses.set(name, (uses.get(name) ?? 0) + 1);
+    for (const task of tasks)
+      for (const name of Object.keys(namedValues(task))) uses.set(name, (uses.get(name) ?? 0) + 1);
     const named = chosen === null ? [] : chosen.split(",").filter(Boolean);
     const frequent = [...uses.keys()].sort((a, b) => (uses.get(b) ?? 0) - (uses.get(a) ?? 0) || (a < b ? -1 : 1));
     const shown = chosen === null ? frequent.slice(0, AUTOMATIC_COLUMNS).sort() : named;
-    return { known: [...new Set([...uses.keys(), ...named])].sort(), shown, listed: tasks.some((task) => listedTags(task).length > 0) };
+    return {
+      known: [...new Set([...uses.keys(), ...named])].sort(),
+      shown,
+      listed: tasks.some((task) => listedTags(task).length > 0),
+    };
   }, [tasks, chosen]);
 }
 
@@ -289,7 +344,12 @@ function Columns({ columns: { known, shown } }: { columns: ColumnsOf }) {
 }
 
 function NoTasks({ filter, more }: { filter: Filter; more: boolean }) {
-  if (more) return <Empty title="No task of this part matches.">The server has not looked at all tasks yet. Search further back.</Empty>;
+  if (more)
+    return (
+      <Empty title="No task of this part matches.">
+        The server has not looked at all tasks yet. Search further back.
+      </Empty>
+    );
   if (Object.keys(filter).length > 0) {
     return (
       <Empty title="No task matches.">

@@ -34,7 +34,9 @@ function Table({ templates }: { templates: TemplateSummary[] }) {
   // The newest version comes first.
   const groups = [...Map.groupBy(templates, ({ namespace, name }) => `${namespace}/${name}`)];
   const wanted = text.trim().toLowerCase();
-  const shown = groups.filter(([name, [newest]]) => `${name} ${newest?.description ?? ""}`.toLowerCase().includes(wanted));
+  const shown = groups.filter(([name, [newest]]) =>
+    `${name} ${newest?.description ?? ""}`.toLowerCase().includes(wanted),
+  );
   return (
     <>
       <div class="filters">
@@ -61,8 +63,12 @@ function Table({ templates }: { templates: TemplateSummary[] }) {
                 <th scope="col">Template</th>
                 <th scope="col">Description</th>
                 <th scope="col">Newest version</th>
-                <th scope="col" class="number">Versions</th>
-                <th scope="col" class="number">Steps</th>
+                <th scope="col" class="number">
+                  Versions
+                </th>
+                <th scope="col" class="number">
+                  Steps
+                </th>
                 <th scope="col">Stored</th>
                 <th scope="col">Tasks</th>
               </tr>
@@ -74,13 +80,25 @@ function Table({ templates }: { templates: TemplateSummary[] }) {
                 const { namespace, name } = newest;
                 return (
                   <tr key={key}>
-                    <th scope="row"><a href={templateLink(namespace, name)} data-row><Text>{key}</Text></a></th>
-                    <td class="reason"><Text>{newest.description ?? ""}</Text></td>
-                    <td><code>{newest.version}</code></td>
+                    <th scope="row">
+                      <a href={templateLink(namespace, name)} data-row>
+                        <Text>{key}</Text>
+                      </a>
+                    </th>
+                    <td class="reason">
+                      <Text>{newest.description ?? ""}</Text>
+                    </td>
+                    <td>
+                      <code>{newest.version}</code>
+                    </td>
                     <td class="number">{count(versions.length)}</td>
                     <td class="number">{count(newest.total_steps)}</td>
-                    <td><Time at={newest.created_at} /></td>
-                    <td><a href={link(["tasks"], { namespace, template: name })}>Tasks</a></td>
+                    <td>
+                      <Time at={newest.created_at} />
+                    </td>
+                    <td>
+                      <a href={link(["tasks"], { namespace, template: name })}>Tasks</a>
+                    </td>
                   </tr>
                 );
               })}

@@ -42,8 +42,12 @@ function Table({ workers }: { workers: WorkerSummary[] }) {
             <th scope="col">State</th>
             <th scope="col">Serves</th>
             <th scope="col">Steps</th>
-            <th scope="col" class="number">Completed/s</th>
-            <th scope="col" class="number">Failed/s</th>
+            <th scope="col" class="number">
+              Completed/s
+            </th>
+            <th scope="col" class="number">
+              Failed/s
+            </th>
             <th scope="col">Last heartbeat</th>
             <th scope="col">Version</th>
           </tr>
@@ -52,10 +56,16 @@ function Table({ workers }: { workers: WorkerSummary[] }) {
           {workers.map((worker) => (
             <tr key={worker.worker_id}>
               <th scope="row">
-                <code><Text>{worker.worker_id}</Text></code>
-                <div class="faint">on <Text>{worker.host}</Text>, since <Time at={worker.started_at} /></div>
+                <code>
+                  <Text>{worker.worker_id}</Text>
+                </code>
+                <div class="faint">
+                  on <Text>{worker.host}</Text>, since <Time at={worker.started_at} />
+                </div>
               </th>
-              <td><State state={worker.status} /></td>
+              <td>
+                <State state={worker.status} />
+              </td>
               <td>
                 <Serves worker={worker} />
               </td>
@@ -64,9 +74,15 @@ function Table({ workers }: { workers: WorkerSummary[] }) {
                 <Meter done={worker.running_steps ?? 0} total={worker.max_concurrent} label="Slots in use" />
               </td>
               <td class="number">{rate(worker.completed_per_second ?? 0)}</td>
-              <td class={`number ${worker.failed_per_second ? "bad-text" : ""}`}>{rate(worker.failed_per_second ?? 0)}</td>
-              <td><Time at={worker.last_heartbeat_at} as="ago" /></td>
-              <td><code>{worker.version}</code></td>
+              <td class={`number ${worker.failed_per_second ? "bad-text" : ""}`}>
+                {rate(worker.failed_per_second ?? 0)}
+              </td>
+              <td>
+                <Time at={worker.last_heartbeat_at} as="ago" />
+              </td>
+              <td>
+                <code>{worker.version}</code>
+              </td>
             </tr>
           ))}
         </tbody>
@@ -84,7 +100,11 @@ function Serves({ worker: { namespaces, handlers } }: { worker: WorkerSummary })
       </summary>
       <ul class="plain">
         {(handlers ?? namespaces).map((name) => (
-          <li key={name}><code><Text>{name}</Text></code></li>
+          <li key={name}>
+            <code>
+              <Text>{name}</Text>
+            </code>
+          </li>
         ))}
       </ul>
     </details>

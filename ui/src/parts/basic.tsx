@@ -39,7 +39,12 @@ export function PageHead({ title, children, above, beside }: HeadProps) {
   );
 }
 
-export function Card({ title, note, children, class: more = "" }: Children & { title?: ComponentChildren; note?: ComponentChildren; class?: string }) {
+export function Card({
+  title,
+  note,
+  children,
+  class: more = "",
+}: Children & { title?: ComponentChildren; note?: ComponentChildren; class?: string }) {
   return (
     <section class={`card ${more}`}>
       {title && (
@@ -105,7 +110,17 @@ function Loading() {
 }
 
 /** How much of something is done. */
-export function Meter({ done, failed = 0, total, label }: { done: number; failed?: number; total: number; label: string }) {
+export function Meter({
+  done,
+  failed = 0,
+  total,
+  label,
+}: {
+  done: number;
+  failed?: number;
+  total: number;
+  label: string;
+}) {
   const part = (value: number): number => (total === 0 ? 0 : Math.round((100 * value) / total));
   return (
     <svg class="meter" viewBox="0 0 100 4" preserveAspectRatio="none" role="img" aria-label={label}>

@@ -17,11 +17,22 @@ type Verb = "retry" | "cancel" | "fail";
 
 const VERBS: { verb: Verb; label: string; explain: string; danger: boolean }[] = [
   { verb: "retry", label: "Retry", explain: "The failed steps run again, with all their attempts.", danger: false },
-  { verb: "cancel", label: "Cancel", explain: "No more steps start, and results of running steps are refused. This is final.", danger: true },
+  {
+    verb: "cancel",
+    label: "Cancel",
+    explain: "No more steps start, and results of running steps are refused. This is final.",
+    danger: true,
+  },
   { verb: "fail", label: "Mark as failed", explain: "Blocked tasks become failed. This is final.", danger: true },
 ];
 
-type Props = { choice: Choice; setChoice: (choice: Choice) => void; filter: Filter; shown: TaskSummary[]; done: () => void };
+type Props = {
+  choice: Choice;
+  setChoice: (choice: Choice) => void;
+  filter: Filter;
+  shown: TaskSummary[];
+  done: () => void;
+};
 
 export function BulkBar({ choice, setChoice, filter, shown, done }: Props) {
   const [verb, setVerb] = useState<Verb>();
@@ -91,7 +102,9 @@ function verbOf(verb: Verb) {
 function Reason({ reason, setReason }: { reason: string; setReason: (reason: string) => void }) {
   return (
     <label>
-      <span>Reason <span class="faint">(the history of each task keeps it)</span></span>
+      <span>
+        Reason <span class="faint">(the history of each task keeps it)</span>
+      </span>
       <input
         name="reason"
         required
@@ -116,9 +129,12 @@ function JobDialog({ verb, filter, close }: { verb: Verb; filter: Filter; close:
   const [reason, setReason] = useState("");
   const [busy, setBusy] = useState(false);
   useEffect(() => {
-    request<BulkPreview>("POST", v1("bulk"), { body: { action: verb, filter, dry_run: true } }).then(setPreview, (failure: unknown) => {
-      setError(asError(failure));
-    });
+    request<BulkPreview>("POST", v1("bulk"), { body: { action: verb, filter, dry_run: true } }).then(
+      setPreview,
+      (failure: unknown) => {
+        setError(asError(failure));
+      },
+    );
   }, []);
   const start = (): void => {
     setBusy(true);
@@ -168,8 +184,14 @@ function JobDialog({ verb, filter, close }: { verb: Verb; filter: Filter; close:
         {error && <Failure error={error} />}
         <div class="buttons">
           <span class="space" />
-          <button type="button" onClick={close}>Back</button>
-          <button type="submit" class={danger ? "danger" : "primary"} disabled={busy || !preview || preview.matched === 0}>
+          <button type="button" onClick={close}>
+            Back
+          </button>
+          <button
+            type="submit"
+            class={danger ? "danger" : "primary"}
+            disabled={busy || !preview || preview.matched === 0}
+          >
             {label}
           </button>
         </div>
@@ -210,21 +232,31 @@ function EachDialog({ verb, ids, close, done }: { verb: Verb; ids: string[]; clo
       >
         <p>{explain}</p>
         <Reason reason={reason} setReason={setReason} />
-        {busy && <p role="status">{finished} of {ids.length} done</p>}
+        {busy && (
+          <p role="status">
+            {finished} of {ids.length} done
+          </p>
+        )}
         {refused.length > 0 && (
           <div class="notice bad" role="alert">
             <p>The server refused {plural(refused.length, "task")}:</p>
             <ul>
               {refused.map(([id, message]) => (
-                <li key={id}><span class="mono">{id.slice(-8)}</span> {message}</li>
+                <li key={id}>
+                  <span class="mono">{id.slice(-8)}</span> {message}
+                </li>
               ))}
             </ul>
           </div>
         )}
         <div class="buttons">
           <span class="space" />
-          <button type="button" onClick={close}>{refused.length > 0 ? "Close" : "Back"}</button>
-          <button type="submit" class={danger ? "danger" : "primary"} disabled={busy}>{label}</button>
+          <button type="button" onClick={close}>
+            {refused.length > 0 ? "Close" : "Back"}
+          </button>
+          <button type="submit" class={danger ? "danger" : "primary"} disabled={busy}>
+            {label}
+          </button>
         </div>
       </form>
     </Dialog>

@@ -40,7 +40,12 @@ export type Action = {
   reason?: boolean;
 };
 
-type ActionProps = { action: Action; close: () => void; done: (response: unknown) => void; children?: ComponentChildren };
+type ActionProps = {
+  action: Action;
+  close: () => void;
+  done: (response: unknown) => void;
+  children?: ComponentChildren;
+};
 
 /** Asks for the reason of an action, and carries it out. */
 export function ActionDialog({ action, close, done, children }: ActionProps) {
@@ -85,7 +90,9 @@ export function ActionDialog({ action, close, done, children }: ActionProps) {
         {children}
         {takesReason && (
           <label>
-            <span>Reason <span class="faint">(the history keeps it)</span></span>
+            <span>
+              Reason <span class="faint">(the history keeps it)</span>
+            </span>
             <input
               name="reason"
               maxLength={1000}

@@ -52,7 +52,9 @@ export function Filters({ filter, namespaces }: { filter: Filter; namespaces: st
           >
             <option value="">All</option>
             {[...new Set([...namespaces, ...(filter.namespace ? [filter.namespace] : [])])].map((name) => (
-              <option key={name} value={name}>{name}</option>
+              <option key={name} value={name}>
+                {name}
+              </option>
             ))}
           </select>
         </label>
@@ -63,10 +65,17 @@ export function Filters({ filter, namespaces }: { filter: Filter; namespaces: st
         <Moment label="Created before" name="created_before" filter={filter} />
         {filter.q && (
           <p class="searched">
-            Search: <b><Text>{filter.q}</Text></b>
+            Search:{" "}
+            <b>
+              <Text>{filter.q}</Text>
+            </b>
           </p>
         )}
-        {Object.keys(filter).length > 0 && <a class="button quiet" href={link(["tasks"])}>Clear</a>}
+        {Object.keys(filter).length > 0 && (
+          <a class="button quiet" href={link(["tasks"])}>
+            Clear
+          </a>
+        )}
       </div>
     </form>
   );

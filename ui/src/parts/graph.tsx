@@ -19,7 +19,16 @@ const x = (column: number): number => MARGIN + column * (NODE.width + GAP.x);
 const y = (row: number): number => MARGIN + row * (NODE.height + GAP.y);
 
 /** From the most to the least urgent: a node of several steps shows the most urgent state. */
-const URGENCY = ["failed", "waiting_for_retry", "in_progress", "enqueued", "pending", "cancelled", "resolved_manually", "completed"];
+const URGENCY = [
+  "failed",
+  "waiting_for_retry",
+  "in_progress",
+  "enqueued",
+  "pending",
+  "cancelled",
+  "resolved_manually",
+  "completed",
+];
 
 type Props = {
   layout: TemplateLayout;
@@ -47,11 +56,22 @@ export function Graph({ layout, label, stateOf, href, selected }: Props) {
       <svg width={width * scale} height={height * scale} viewBox={`0 0 ${width} ${height}`}>
         <g class="edges" aria-hidden="true">
           {layout.edges.map((edge) => (
-            <Edge key={`${edge.from} ${edge.to}`} edge={edge} nodes={nodes} done={isDone(nodes.get(edge.from), stateOf)} />
+            <Edge
+              key={`${edge.from} ${edge.to}`}
+              edge={edge}
+              nodes={nodes}
+              done={isDone(nodes.get(edge.from), stateOf)}
+            />
           ))}
         </g>
         {layout.nodes.map((node) => (
-          <Node key={node.id} node={node} stateOf={stateOf} href={href(node)} selected={selected !== undefined && node.steps.includes(selected)} />
+          <Node
+            key={node.id}
+            node={node}
+            stateOf={stateOf}
+            href={href(node)}
+            selected={selected !== undefined && node.steps.includes(selected)}
+          />
         ))}
       </svg>
     </div>
@@ -84,7 +104,6 @@ function Edge({ edge, nodes, done }: { edge: LayoutEdge; nodes: Map<number, Layo
   return <path class={done ? "done" : ""} d={path} />;
 }
 
-
 type NodeProps = { node: LayoutNode; stateOf: Props["stateOf"]; href: string; selected: boolean };
 
 function Node({ node, stateOf, href, selected }: NodeProps) {
@@ -99,27 +118,37 @@ function Node({ node, stateOf, href, selected }: NodeProps) {
       ? `${count(completed)} of ${count(node.steps.length)} completed`
       : stateName(state);
   const name = several ? `${first} …` : first;
-  const title = [several ? `${node.steps.length} steps like ${first}` : first, state && stateName(state), node.callable].filter(Boolean).join(" · ");
+  const title = [several ? `${node.steps.length} steps like ${first}` : first, state && stateName(state), node.callable]
+    .filter(Boolean)
+    .join(" · ");
   const size = several ? `×${count(node.steps.length)}` : "";
   return (
     <g transform={`translate(${x(node.column)} ${y(node.row)})`}>
-    <a
-      href={href}
-      class={`node ${state ? look(state).tone : "plain"} ${several ? "several" : ""}`}
-      aria-current={selected ? "true" : undefined}
-    >
-      <title>{title}</title>
-      {several && <rect class="behind" x="4" y="4" width={NODE.width} height={NODE.height} rx="6" />}
-      <rect class="box" width={NODE.width} height={NODE.height} rx="6" />
-      {state && (
-        <svg class="sign" x="11" y="14" width="14" height="14" viewBox="0 0 12 12">
-          <path d={look(state).sign} />
-        </svg>
-      )}
-      <text class="name" x={state ? 34 : 12} y="18">{cut(name, FITS - (state ? 1 : 0) - size.length)}</text>
-      <text class="second" x={state ? 34 : 12} y="33">{cut(second, state ? 25 : 28)}</text>
-      {size && <text class="size" x={NODE.width - 10} y="18">{size}</text>}
-    </a>
+      <a
+        href={href}
+        class={`node ${state ? look(state).tone : "plain"} ${several ? "several" : ""}`}
+        aria-current={selected ? "true" : undefined}
+      >
+        <title>{title}</title>
+        {several && <rect class="behind" x="4" y="4" width={NODE.width} height={NODE.height} rx="6" />}
+        <rect class="box" width={NODE.width} height={NODE.height} rx="6" />
+        {state && (
+          <svg class="sign" x="11" y="14" width="14" height="14" viewBox="0 0 12 12">
+            <path d={look(state).sign} />
+          </svg>
+        )}
+        <text class="name" x={state ? 34 : 12} y="18">
+          {cut(name, FITS - (state ? 1 : 0) - size.length)}
+        </text>
+        <text class="second" x={state ? 34 : 12} y="33">
+          {cut(second, state ? 25 : 28)}
+        </text>
+        {size && (
+          <text class="size" x={NODE.width - 10} y="18">
+            {size}
+          </text>
+        )}
+      </a>
     </g>
   );
 }

@@ -31,10 +31,14 @@ export function StartForm({ namespace, name, version, schema }: Props) {
     if (!asJson) context = valueOf(schema, draft, true, found);
     else if ("error" in parsed) found.push({ pointer: "", message: parsed.error });
     else context = parsed.value;
-    if (found.length === 0 && !isObject(context)) found.push({ pointer: "", message: "The input must be a JSON object." });
+    if (found.length === 0 && !isObject(context))
+      found.push({ pointer: "", message: "The input must be a JSON object." });
     const points = Number(priority);
     if (!Number.isInteger(points)) found.push({ pointer: "priority", message: "The priority must be a whole number." });
-    const named = tags.split(",").map((tag) => tag.trim()).filter(Boolean);
+    const named = tags
+      .split(",")
+      .map((tag) => tag.trim())
+      .filter(Boolean);
     // `customer=acme` makes an object, `vip` a list.
     const pairs = named.map((tag) => tag.split(/=(.*)/s, 2));
     const allNamed = pairs.every(([, value]) => value !== undefined);
@@ -46,7 +50,7 @@ export function StartForm({ namespace, name, version, schema }: Props) {
       context,
       ...(priority.trim() && { priority: points }),
       ...(idempotency.trim() && { idempotency_key: idempotency.trim() }),
-      ...(named.length > 0 && { tags: allNamed ? Object.fromEntries(pairs) as unknown : named }),
+      ...(named.length > 0 && { tags: allNamed ? (Object.fromEntries(pairs) as unknown) : named }),
     };
   };
 
@@ -96,12 +100,16 @@ export function StartForm({ namespace, name, version, schema }: Props) {
       {usable && (
         <div class="toolbar">
           <span class="space" />
-          <button type="button" class="quiet" onClick={switchMode}>{asJson ? "Edit as a form" : "Edit as JSON"}</button>
+          <button type="button" class="quiet" onClick={switchMode}>
+            {asJson ? "Edit as a form" : "Edit as JSON"}
+          </button>
         </div>
       )}
       {asJson ? (
         <label>
-          <span>Input <span class="faint">(a JSON object)</span></span>
+          <span>
+            Input <span class="faint">(a JSON object)</span>
+          </span>
           <textarea
             name="context"
             class="code"
@@ -154,18 +162,26 @@ export function StartForm({ namespace, name, version, schema }: Props) {
           </label>
         </div>
       </details>
-      {general.map(({ message }) => <p key={message} class="notice bad" role="alert">{message}</p>)}
+      {general.map(({ message }) => (
+        <p key={message} class="notice bad" role="alert">
+          {message}
+        </p>
+      ))}
       {error && <Failure error={error} />}
       <div class="buttons">
         <Copy
           label="Copy as curl"
           text={() => {
             const body = creation();
-            return Array.isArray(body) ? body.map(({ pointer, message }) => `${pointer} ${message}`).join("\n") : curl("POST", "/v1/tasks", body);
+            return Array.isArray(body)
+              ? body.map(({ pointer, message }) => `${pointer} ${message}`).join("\n")
+              : curl("POST", "/v1/tasks", body);
           }}
         />
         <span class="space" />
-        <button type="submit" class="primary" disabled={busy}>Start the task</button>
+        <button type="submit" class="primary" disabled={busy}>
+          Start the task
+        </button>
       </div>
     </form>
   );
@@ -251,17 +267,29 @@ type GroupProps = { field: FieldProps; children: ComponentChildren };
 function Group({ field: { schema, name, required, pointer, wrong }, children }: GroupProps) {
   return (
     <fieldset>
-      <legend><Text>{schema.title ?? name}</Text>{required && <Required />}</legend>
-      {schema.description && <p class="faint"><Text>{schema.description}</Text></p>}
+      <legend>
+        <Text>{schema.title ?? name}</Text>
+        {required && <Required />}
+      </legend>
+      {schema.description && (
+        <p class="faint">
+          <Text>{schema.description}</Text>
+        </p>
+      )}
       <Wrongs id="" messages={messagesAt(wrong, pointer)} />
       {children}
     </fieldset>
   );
 }
 
-const Required = () => <span class="required" title="required" aria-label="required">*</span>;
+const Required = () => (
+  <span class="required" title="required" aria-label="required">
+    *
+  </span>
+);
 
-const messagesAt = (wrong: Wrong[], pointer: string): string[] => wrong.filter((each) => each.pointer === pointer).map((each) => each.message);
+const messagesAt = (wrong: Wrong[], pointer: string): string[] =>
+  wrong.filter((each) => each.pointer === pointer).map((each) => each.message);
 
 function Wrongs({ id, messages }: { id: string; messages: string[] }) {
   if (messages.length === 0) return null;
@@ -293,20 +321,41 @@ function Leaf({ schema, name, draft, set, required, pointer, wrong }: FieldProps
   const placeholder = hint === undefined ? undefined : typeof hint === "string" ? hint : pretty(hint);
   return (
     <div class="field">
-      <label for={id}><Text>{schema.title ?? name}</Text>{required && <Required />}</label>
+      <label for={id}>
+        <Text>{schema.title ?? name}</Text>
+        {required && <Required />}
+      </label>
       {kind === "choice" || kind === "yes-no" ? (
         <select {...common}>
           <option value="">{required ? "Choose…" : "–"}</option>
           {kind === "choice"
-            ? schema.enum?.map((choice, index) => <option key={index} value={String(index)}>{typeof choice === "string" ? choice : pretty(choice)}</option>)
-            : ["true", "false"].map((choice) => <option key={choice} value={choice}>{choice}</option>)}
+            ? schema.enum?.map((choice, index) => (
+                <option key={index} value={String(index)}>
+                  {typeof choice === "string" ? choice : pretty(choice)}
+                </option>
+              ))
+            : ["true", "false"].map((choice) => (
+                <option key={choice} value={choice}>
+                  {choice}
+                </option>
+              ))}
         </select>
       ) : kind === "json" ? (
         <textarea {...common} class="code" rows={4} spellcheck={false} placeholder={placeholder ?? "JSON"} />
       ) : (
-        <input {...common} type="text" autocomplete="off" placeholder={placeholder} inputMode={kind === "integer" ? "numeric" : kind === "number" ? "decimal" : "text"} />
+        <input
+          {...common}
+          type="text"
+          autocomplete="off"
+          placeholder={placeholder}
+          inputMode={kind === "integer" ? "numeric" : kind === "number" ? "decimal" : "text"}
+        />
       )}
-      {note && <p class="faint"><Text>{note}</Text></p>}
+      {note && (
+        <p class="faint">
+          <Text>{note}</Text>
+        </p>
+      )}
       <Wrongs id={`${id}-wrong`} messages={messages} />
     </div>
   );

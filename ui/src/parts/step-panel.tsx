@@ -22,7 +22,9 @@ const HAS_RESULT = ["completed", "resolved_manually"];
 export function StepPanel({ task, step, round, changed }: Props) {
   const id = task.task_uuid;
   const version = `${id} ${step.name} ${step.status} ${step.attempts}`;
-  const view = useResource(`step ${version}`, (signal) => get<StepView>(v1("tasks", id, "steps", step.name), { signal }));
+  const view = useResource(`step ${version}`, (signal) =>
+    get<StepView>(v1("tasks", id, "steps", step.name), { signal }),
+  );
   const attempts = useResource(`attempts ${version} ${round}`, (signal) =>
     get<AttemptList>(v1("tasks", id, "attempts"), { query: { step: step.name }, signal }),
   );
@@ -32,12 +34,18 @@ export function StepPanel({ task, step, round, changed }: Props) {
   return (
     <aside class="panel" aria-label={`Step ${step.name}`}>
       <header>
-        <h2><Text>{step.name}</Text></h2>
-        <a class="button quiet" href={linkHere({ step: undefined })} data-escape>Close</a>
+        <h2>
+          <Text>{step.name}</Text>
+        </h2>
+        <a class="button quiet" href={linkHere({ step: undefined })} data-escape>
+          Close
+        </a>
       </header>
       <p class="row">
         <State state={step.status} />
-        <code><Text>{step.callable}</Text></code>
+        <code>
+          <Text>{step.callable}</Text>
+        </code>
       </p>
       <StepActions task={task} step={step} changed={changed} />
       {view.error && <Failure error={view.error} retry={view.reload} />}
@@ -63,7 +71,12 @@ export function StepPanel({ task, step, round, changed }: Props) {
         </section>
       )}
       <section>
-        <h3>Attempts <span class="faint">{step.attempts} of {step.max_attempts}</span></h3>
+        <h3>
+          Attempts{" "}
+          <span class="faint">
+            {step.attempts} of {step.max_attempts}
+          </span>
+        </h3>
         {last && last.attempts.length > 0 ? (
           <ol class="attempts">
             {last.attempts.map((attempt) => {
@@ -72,8 +85,16 @@ export function StepPanel({ task, step, round, changed }: Props) {
                 <li key={`${attempt.attempt} ${attempt.started_at}`}>
                   <Sign state={state} />
                   <div>
-                    <b>{attempt.attempt}</b> {text} <span class="faint">after {between(attempt.started_at, attempt.ended_at)}</span>
-                    <div class="faint"><Time at={attempt.started_at} /> {attempt.worker_id && <>on <Text>{attempt.worker_id}</Text></>}</div>
+                    <b>{attempt.attempt}</b> {text}{" "}
+                    <span class="faint">after {between(attempt.started_at, attempt.ended_at)}</span>
+                    <div class="faint">
+                      <Time at={attempt.started_at} />{" "}
+                      {attempt.worker_id && (
+                        <>
+                          on <Text>{attempt.worker_id}</Text>
+                        </>
+                      )}
+                    </div>
                     {attempt.message && <ErrorLine error={attempt} />}
                   </div>
                 </li>
@@ -92,7 +113,10 @@ export function StepPanel({ task, step, round, changed }: Props) {
       )}
       <section>
         <h3>Input</h3>
-        <p>The <a href={linkHere({ tab: "input" })}>input of the task</a>{step.dependencies.length > 0 && ", and the results of:"}</p>
+        <p>
+          The <a href={linkHere({ tab: "input" })}>input of the task</a>
+          {step.dependencies.length > 0 && ", and the results of:"}
+        </p>
         {step.dependencies.length > 0 && <Links steps={step.dependencies} total={step.dependencies.length} />}
       </section>
     </aside>
@@ -105,7 +129,11 @@ function Links({ steps, total }: { steps: string[]; total: number }) {
   return (
     <ul class="plain links">
       {steps.slice(0, LINKS).map((name) => (
-        <li key={name}><a href={linkHere({ step: name })}><Text>{name}</Text></a></li>
+        <li key={name}>
+          <a href={linkHere({ step: name })}>
+            <Text>{name}</Text>
+          </a>
+        </li>
       ))}
       {total > LINKS && <li class="faint">and {total - LINKS} more</li>}
     </ul>
@@ -143,7 +171,12 @@ function StepActions({ task, step, changed }: { task: TaskDetail; step: StepDeta
       </button>
       {open === "retry" && (
         <ActionDialog
-          action={{ title: "Retry the step", explain: "The step runs again, with all its attempts.", verb: "Retry", path }}
+          action={{
+            title: "Retry the step",
+            explain: "The step runs again, with all its attempts.",
+            verb: "Retry",
+            path,
+          }}
           close={close}
           done={changed}
         />
@@ -164,7 +197,9 @@ function StepActions({ task, step, changed }: { task: TaskDetail; step: StepDeta
           done={changed}
         >
           <label>
-            <span>Result <span class="faint">(any JSON)</span></span>
+            <span>
+              Result <span class="faint">(any JSON)</span>
+            </span>
             <textarea
               name="result"
               class="code"

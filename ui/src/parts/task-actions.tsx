@@ -37,7 +37,10 @@ export function TaskActions({ task, changed }: Props) {
   const actions: Record<Name, Action> = {
     retry: {
       title: "Retry the failed steps",
-      explain: failed === 1 ? "The failed step runs again, with all its attempts." : `All ${failed} failed steps run again, with all their attempts.`,
+      explain:
+        failed === 1
+          ? "The failed step runs again, with all its attempts."
+          : `All ${failed} failed steps run again, with all their attempts.`,
       verb: "Retry",
       path: at("retry"),
     },
@@ -72,7 +75,8 @@ export function TaskActions({ task, changed }: Props) {
     <>
       {may("operate") && !ended && (
         <>
-          {failed > 0 && button("retry", failed === 1 ? "Retry the failed step" : `Retry ${failed} failed steps`, "primary")}
+          {failed > 0 &&
+            button("retry", failed === 1 ? "Retry the failed step" : `Retry ${failed} failed steps`, "primary")}
           {task.status === "blocked_by_failures" && button("fail", "Mark as failed", "danger")}
           {button("cancel", "Cancel", "danger")}
         </>
@@ -111,7 +115,9 @@ export function TaskActions({ task, changed }: Props) {
                     setNewest(event.currentTarget.checked);
                   }}
                 />
-                <span>Use the newest version of <Text>{task.name}</Text>, not {task.version}</span>
+                <span>
+                  Use the newest version of <Text>{task.name}</Text>, not {task.version}
+                </span>
               </label>
             </>
           ) : undefined}

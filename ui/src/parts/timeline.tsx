@@ -10,7 +10,13 @@ const ROW = 26;
 const AXIS = 26;
 const BAR = 14;
 
-type Props = { attempts: Attempt[]; steps: string[]; from: string; to: string | null | undefined; selected?: string | undefined };
+type Props = {
+  attempts: Attempt[];
+  steps: string[];
+  from: string;
+  to: string | null | undefined;
+  selected?: string | undefined;
+};
 
 /** What an attempt led to, in the words of the states. */
 function outcomeOf({ outcome }: Attempt): { state: string; text: string } {
@@ -35,7 +41,8 @@ export function describe(attempt: Attempt): string {
   const { text } = outcomeOf(attempt);
   const end = attempt.ended_at ? Date.parse(attempt.ended_at) : now.value;
   const error = attempt.message ? `: ${attempt.kind ? `${attempt.kind}, ` : ""}${attempt.message}` : "";
-  return `${attempt.step}, attempt ${attempt.attempt}, ${duration(end - Date.parse(attempt.started_at))}, ${text}${error}`;
+  const took = duration(end - Date.parse(attempt.started_at));
+  return `${attempt.step}, attempt ${attempt.attempt}, ${took}, ${text}${error}`;
 }
 
 export { outcomeOf };
@@ -65,7 +72,9 @@ export function Timeline({ attempts, steps, from, to, selected }: Props) {
                 <text class="name" x="6" y={ROW / 2 + 4}>
                   {cut(step, characters)}
                 </text>
-                {byStep.get(step)?.map((attempt) => <Bar key={`${attempt.attempt} ${attempt.started_at}`} attempt={attempt} at={at} end={end} />)}
+                {byStep.get(step)?.map((attempt) => (
+                  <Bar key={`${attempt.attempt} ${attempt.started_at}`} attempt={attempt} at={at} end={end} />
+                ))}
               </a>
             </g>
           ))}
@@ -86,7 +95,14 @@ function Bar({ attempt, at, end }: { attempt: Attempt; at: (time: number) => num
       <title>{`${describe(attempt)}\n${fullTime(attempt.started_at)}`}</title>
       <rect x={left} y={top} width={width} height={BAR} rx="3" />
       {(width > 18 || state !== "completed") && (
-        <svg class="sign" x={width > 18 ? left + 4 : left + width + 4} y={top + 2} width="10" height="10" viewBox="0 0 12 12">
+        <svg
+          class="sign"
+          x={width > 18 ? left + 4 : left + width + 4}
+          y={top + 2}
+          width="10"
+          height="10"
+          viewBox="0 0 12 12"
+        >
           <path d={look(state).sign} />
         </svg>
       )}
@@ -94,9 +110,24 @@ function Bar({ attempt, at, end }: { attempt: Attempt; at: (time: number) => num
   );
 }
 
-const TICKS_MS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 15e3, 3e4, 6e4, 12e4, 3e5, 6e5, 18e5, 36e5, 72e5, 216e5, 432e5, 864e5];
+const TICKS_MS = [
+  1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 15e3, 3e4, 6e4, 12e4, 3e5, 6e5, 18e5, 36e5, 72e5, 216e5,
+  432e5, 864e5,
+];
 
-function Axis({ start, span, at, room, height }: { start: number; span: number; at: (time: number) => number; room: number; height: number }) {
+function Axis({
+  start,
+  span,
+  at,
+  room,
+  height,
+}: {
+  start: number;
+  span: number;
+  at: (time: number) => number;
+  room: number;
+  height: number;
+}) {
   const wanted = (span * 90) / room;
   const tick = TICKS_MS.find((size) => size >= wanted) ?? Math.ceil(wanted / 864e5) * 864e5;
   const ticks = Array.from({ length: Math.floor(span / tick) + 1 }, (_, index) => index * tick);
@@ -105,7 +136,9 @@ function Axis({ start, span, at, room, height }: { start: number; span: number; 
       {ticks.map((offset) => (
         <g key={offset}>
           <line x1={at(start + offset)} x2={at(start + offset)} y1={AXIS - 6} y2={height} />
-          <text x={at(start + offset)} y="13">{offset === 0 ? "0" : `+${duration(offset)}`}</text>
+          <text x={at(start + offset)} y="13">
+            {offset === 0 ? "0" : `+${duration(offset)}`}
+          </text>
         </g>
       ))}
     </g>
