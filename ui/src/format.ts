@@ -1,6 +1,6 @@
 // Times, durations, numbers and names for people.
 
-import { signal } from "@preact/signals";
+import { computed, signal } from "@preact/signals";
 import { serverNow } from "./http";
 import { zone } from "./preferences";
 
@@ -27,13 +27,15 @@ function clock(date: Date): string {
   return `${pad(date.getHours())}:${pad(date.getMinutes())}:${pad(date.getSeconds())}`;
 }
 
+/** The date of today. It changes once a day. */
+const today = computed(() => fullTime(new Date(now.value).toISOString()).slice(0, 10));
+
 /** The time of today, or the day and the time. */
 export function shortTime(time: string): string {
   const [day = "", rest = ""] = fullTime(time).split(" ");
-  const [today] = fullTime(new Date(now.value).toISOString()).split(" ");
   const short = rest.slice(0, 8);
-  if (day === today) return short;
-  return day.slice(0, 4) === today?.slice(0, 4) ? `${day.slice(5)} ${short}` : `${day} ${short.slice(0, 5)}`;
+  if (day === today.value) return short;
+  return day.slice(0, 4) === today.value.slice(0, 4) ? `${day.slice(5)} ${short}` : `${day} ${short.slice(0, 5)}`;
 }
 
 /** The time of the day with milliseconds. */

@@ -36,6 +36,10 @@ export class ApiError extends Error {
   }
 }
 
+/** An error of any kind as an error that a page can show. */
+export const asApiError = (error: unknown): ApiError =>
+  error instanceof ApiError ? error : new ApiError(error instanceof Error ? error.message : String(error));
+
 export type Query = Record<string, string | number | boolean | null | undefined>;
 export type Options = { query?: Query; body?: unknown; signal?: AbortSignal };
 

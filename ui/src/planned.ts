@@ -99,3 +99,4 @@ export type BulkJob = {
   error?: string | null;
 };
 export type BulkPreview = { matched: number; complete: boolean; examples: TaskSummary[] };
+export type TransitionList = { transitions: Transition[]; next_cursor?: string | null };

@@ -1,7 +1,7 @@
 // Data of the server in a component: loaded, reloaded, and kept while a reload runs or fails.
 
 import { useEffect, useRef, useState } from "preact/hooks";
-import { ApiError } from "./http";
+import { type ApiError, asApiError } from "./http";
 import { type LiveEvent, subscribe } from "./live";
 
 export type Resource<T> = {
@@ -16,30 +16,38 @@ export type Resource<T> = {
 
 type State<T> = { key: string; data?: T | undefined; error?: ApiError | undefined; loading: boolean };
 
-/** Loads data when the component appears, and again when `key` changes. An empty key loads nothing. */
-export function useResource<T>(key: string, load: (signal: AbortSignal) => Promise<T>): Resource<T> {
+/**
+ * Loads data when the component appears, and again when `key` changes. An empty key loads nothing. When only `refresh`
+ * changes, the data stay until the new ones are there.
+ */
+export function useResource<T>(key: string, load: (signal: AbortSignal) => Promise<T>, refresh?: unknown): Resource<T> {
   const [state, setState] = useState<State<T>>({ key, loading: true });
   const [round, setRound] = useState(0);
   const latest = useRef(load);
   latest.current = load;
+  // How often the data were changed without a request.
+  const changes = useRef(0);
   useEffect(() => {
     if (key === "") return;
     const control = new AbortController();
+    const before = changes.current;
     setState((old) => (old.key === key ? { ...old, loading: true } : { key, loading: true }));
     latest.current(control.signal).then(
       (data) => {
-        if (!control.signal.aborted) setState({ key, data, loading: false });
+        if (control.signal.aborted) return;
+        setState({ key, data, loading: false });
+        // A change that came meanwhile may be newer than this response.
+        if (changes.current !== before) setRound((count) => count + 1);
       },
       (error: unknown) => {
         if (control.signal.aborted) return;
-        const failure = error instanceof ApiError ? error : new ApiError(String(error));
-        setState((old) => ({ ...old, error: failure, loading: false }));
+        setState((old) => ({ ...old, error: asApiError(error), loading: false }));
       },
     );
     return () => {
       control.abort();
     };
-  }, [key, round]);
+  }, [key, round, refresh]);
   const current = state.key === key ? state : { key, loading: true };
   return {
     data: current.data,
@@ -49,6 +57,7 @@ export function useResource<T>(key: string, load: (signal: AbortSignal) => Promi
       setRound((count) => count + 1);
     },
     update: (change) => {
+      changes.current++;
       setState((old) => (old.data === undefined ? old : { ...old, data: change(old.data) }));
     },
   };

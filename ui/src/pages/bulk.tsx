@@ -2,7 +2,7 @@
 
 import { useState } from "preact/hooks";
 import { between, count, stateName } from "../format";
-import { ApiError, get, request, v1 } from "../http";
+import { ApiError, asApiError, get, request, v1 } from "../http";
 import { Empty, Failure, Loaded, PageHead, Text, Time, useTitle } from "../parts/basic";
 import { State } from "../parts/state";
 import type { BulkJob } from "../planned";
@@ -78,7 +78,7 @@ function Row({ job, changed }: { job: BulkJob; changed: () => void }) {
   const [error, setError] = useState<ApiError>();
   const stop = (): void => {
     request("POST", v1("bulk", job.id, "stop")).then(changed, (failure: unknown) => {
-      setError(failure instanceof ApiError ? failure : new ApiError(String(failure)));
+      setError(asApiError(failure));
     });
   };
   const marked = route.value.query.get("job") === job.id;

@@ -15,7 +15,7 @@ export const Text = ({ children }: { children: string }) => <bdi>{children}</bdi
 export function Time({ at, as = "short" }: { at: string | null | undefined; as?: "short" | "ago" | "exact" }) {
   if (!at) return <span class="faint">–</span>;
   return (
-    <time dateTime={at} title={as === "ago" ? fullTime(at) : `${fullTime(at)}, ${relative(at)}`}>
+    <time dateTime={at} title={fullTime(at)}>
       {as === "ago" ? relative(at) : as === "exact" ? exactTime(at) : shortTime(at)}
     </time>
   );
@@ -77,6 +77,22 @@ export function Failure({ error, retry }: { error: ApiError; retry?: () => void 
         </button>
       )}
     </div>
+  );
+}
+
+/** What an attempt reported: the kind and the message of its error. */
+export function ErrorLine({ error }: { error: unknown }) {
+  if (typeof error !== "object" || error === null) return null;
+  const { kind, message } = error as { kind?: string; message?: string };
+  return (
+    <p class="error-line">
+      {kind && (
+        <code>
+          <Text>{kind}</Text>
+        </code>
+      )}{" "}
+      <Text>{message ?? ""}</Text>
+    </p>
   );
 }
 

@@ -2,7 +2,7 @@
 
 import { useEffect, useState } from "preact/hooks";
 import { countUpTo, plural } from "../format";
-import { ApiError, request, v1 } from "../http";
+import { type ApiError, asApiError, request, v1 } from "../http";
 import type { Filter } from "../pages/tasks";
 import type { BulkJob, BulkPreview, TaskSummary } from "../planned";
 import { go, link } from "../route";
@@ -119,8 +119,6 @@ function Reason({ reason, setReason }: { reason: string; setReason: (reason: str
   );
 }
 
-const asError = (error: unknown): ApiError => (error instanceof ApiError ? error : new ApiError(String(error)));
-
 /** Acts on all tasks that match, as a job of the server. The server says first how many these are. */
 function JobDialog({ verb, filter, close }: { verb: Verb; filter: Filter; close: () => void }) {
   const { label, explain, danger } = verbOf(verb);
@@ -132,7 +130,7 @@ function JobDialog({ verb, filter, close }: { verb: Verb; filter: Filter; close:
     request<BulkPreview>("POST", v1("bulk"), { body: { action: verb, filter, dry_run: true } }).then(
       setPreview,
       (failure: unknown) => {
-        setError(asError(failure));
+        setError(asApiError(failure));
       },
     );
   }, []);
@@ -144,7 +142,7 @@ function JobDialog({ verb, filter, close }: { verb: Verb; filter: Filter; close:
         go(link(["bulk"], { job: id }));
       },
       (failure: unknown) => {
-        setError(asError(failure));
+        setError(asApiError(failure));
         setBusy(false);
       },
     );
@@ -214,7 +212,7 @@ function EachDialog({ verb, ids, close, done }: { verb: Verb; ids: string[]; clo
       try {
         await request("POST", v1("tasks", id, verb), { body: { reason } });
       } catch (error) {
-        failures.push([id, asError(error).message]);
+        failures.push([id, asApiError(error).message]);
       }
       setFinished((count) => count + 1);
     }

@@ -2,7 +2,7 @@
 
 import type { ComponentChildren } from "preact";
 import { useEffect, useId, useRef, useState } from "preact/hooks";
-import { ApiError, curl, request } from "../http";
+import { ApiError, asApiError, curl, request } from "../http";
 import { Copy, Failure } from "./basic";
 
 type DialogProps = { title: string; close: () => void; children: ComponentChildren; wide?: boolean };
@@ -72,7 +72,7 @@ export function ActionDialog({ action, close, done, children }: ActionProps) {
         close();
       },
       (failure: unknown) => {
-        setError(failure instanceof ApiError ? failure : new ApiError(String(failure)));
+        setError(asApiError(failure));
         setBusy(false);
       },
     );

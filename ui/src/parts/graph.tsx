@@ -4,7 +4,7 @@ import { useEffect } from "preact/hooks";
 import { count, cut, stateName } from "../format";
 import type { LayoutEdge, LayoutNode, TemplateLayout } from "../planned";
 import { useWidth } from "./basic";
-import { look } from "./state";
+import { hasResult, look } from "./state";
 
 const NODE = { width: 188, height: 42 };
 const GAP = { x: 52, y: 14 };
@@ -79,7 +79,7 @@ export function Graph({ layout, label, stateOf, href, selected }: Props) {
 }
 
 const isDone = (node: LayoutNode | undefined, stateOf: Props["stateOf"]): boolean =>
-  Boolean(stateOf && node?.steps.every((step) => ["completed", "resolved_manually"].includes(stateOf(step) ?? "")));
+  Boolean(stateOf && node?.steps.every((step) => hasResult(stateOf(step) ?? "")));
 
 function Edge({ edge, nodes, done }: { edge: LayoutEdge; nodes: Map<number, LayoutNode>; done: boolean }) {
   const [from, to] = [nodes.get(edge.from), nodes.get(edge.to)];
@@ -111,7 +111,7 @@ function Node({ node, stateOf, href, selected }: NodeProps) {
   const several = node.steps.length > 1;
   const states = stateOf ? node.steps.map((step) => stateOf(step) ?? "pending") : [];
   const state = URGENCY.find((each) => states.includes(each));
-  const completed = states.filter((each) => each === "completed" || each === "resolved_manually").length;
+  const completed = states.filter(hasResult).length;
   const second = !state
     ? node.callable
     : several

@@ -2,7 +2,7 @@
 
 import type { ComponentChildren } from "preact";
 import { useId, useState } from "preact/hooks";
-import { ApiError, curl, request } from "../http";
+import { ApiError, asApiError, curl, request } from "../http";
 import { isObject, parseInput, pretty } from "../json";
 import type { TaskSummary } from "../planned";
 import { go, taskLink } from "../route";
@@ -68,7 +68,7 @@ export function StartForm({ namespace, name, version, schema }: Props) {
         go(taskLink(task_uuid));
       },
       (failure: unknown) => {
-        const known = failure instanceof ApiError ? failure : new ApiError(String(failure));
+        const known = asApiError(failure);
         setError(known);
         setWrong(known.fields);
         setBusy(false);

@@ -38,6 +38,12 @@ const LOOKS: Record<string, Look> = {
 
 export const look = (state: string): Look => LOOKS[state] ?? { tone: "idle", sign: SIGNS.ring };
 
+/** Whether a task in this state will never change again. */
+export const isFinal = (status: string): boolean => ["completed", "failed", "cancelled"].includes(status);
+
+/** Whether a step in this state has a result. */
+export const hasResult = (status: string): boolean => ["completed", "resolved_manually"].includes(status);
+
 /** The sign of a state. */
 export function Sign({ state }: { state: string }) {
   return (

@@ -4,32 +4,28 @@ import { useState } from "preact/hooks";
 import { between } from "../format";
 import { get, v1 } from "../http";
 import { parseInput } from "../json";
-import { ErrorLine, isFinal } from "../pages/task";
 import type { AttemptList, StepDetail, StepView, TaskDetail } from "../planned";
 import { useResource } from "../resource";
 import { linkHere } from "../route";
 import { may } from "../session";
-import { Failure, Text, Time } from "./basic";
+import { ErrorLine, Failure, Text, Time } from "./basic";
 import { ActionDialog } from "./dialog";
 import { Json } from "./json";
-import { Sign, State } from "./state";
+import { hasResult, isFinal, Sign, State } from "./state";
 import { outcomeOf } from "./timeline";
 
 type Props = { task: TaskDetail; step: StepDetail; round: number; changed: () => void };
 
-const HAS_RESULT = ["completed", "resolved_manually"];
-
 export function StepPanel({ task, step, round, changed }: Props) {
   const id = task.task_uuid;
-  const version = `${id} ${step.name} ${step.status} ${step.attempts}`;
-  const view = useResource(`step ${version}`, (signal) =>
-    get<StepView>(v1("tasks", id, "steps", step.name), { signal }),
+  const path = v1("tasks", id, "steps", step.name);
+  const version = `${step.status} ${step.attempts}`;
+  const view = useResource<StepView>(path, (signal) => get(path, { signal }), version);
+  const attempts = useResource<AttemptList>(
+    path,
+    (signal) => get(v1("tasks", id, "attempts"), { query: { step: step.name }, signal }),
+    `${version} ${round}`,
   );
-  const attempts = useResource(`attempts ${version} ${round}`, (signal) =>
-    get<AttemptList>(v1("tasks", id, "attempts"), { query: { step: step.name }, signal }),
-  );
-  const [last, setLast] = useState<AttemptList>();
-  if (attempts.data && attempts.data !== last) setLast(attempts.data);
   const { data } = view;
   return (
     <aside class="panel" aria-label={`Step ${step.name}`}>
@@ -77,9 +73,9 @@ export function StepPanel({ task, step, round, changed }: Props) {
             {step.attempts} of {step.max_attempts}
           </span>
         </h3>
-        {last && last.attempts.length > 0 ? (
+        {attempts.data && attempts.data.attempts.length > 0 ? (
           <ol class="attempts">
-            {last.attempts.map((attempt) => {
+            {attempts.data.attempts.map((attempt) => {
               const { state, text } = outcomeOf(attempt);
               return (
                 <li key={`${attempt.attempt} ${attempt.started_at}`}>
@@ -102,10 +98,10 @@ export function StepPanel({ task, step, round, changed }: Props) {
             })}
           </ol>
         ) : (
-          <p class="faint">{attempts.loading && !last ? "Loading…" : "It has not started yet."}</p>
+          <p class="faint">{attempts.loading ? "Loading…" : "It has not started yet."}</p>
         )}
       </section>
-      {data && HAS_RESULT.includes(data.status) && (
+      {data && hasResult(data.status) && (
         <section>
           <h3>Result</h3>
           <Json value={data.result} label={`Result of ${step.name}`} />
@@ -143,7 +139,7 @@ function Links({ steps, total }: { steps: string[]; total: number }) {
 function StepActions({ task, step, changed }: { task: TaskDetail; step: StepDetail; changed: () => void }) {
   const [open, setOpen] = useState<"retry" | "resolve">();
   const [result, setResult] = useState("null");
-  if (!may("operate") || isFinal(task.status) || HAS_RESULT.includes(step.status)) return null;
+  if (!may("operate") || isFinal(task.status) || hasResult(step.status)) return null;
   const path = v1("tasks", task.task_uuid, "steps", step.name, open ?? "");
   const close = (): void => {
     setOpen(undefined);

@@ -8,6 +8,7 @@ import { go, taskLink } from "../route";
 import { may } from "../session";
 import { Copy, Text } from "./basic";
 import { type Action, ActionDialog } from "./dialog";
+import { isFinal } from "./state";
 
 type Name = "retry" | "fail" | "cancel" | "rerun";
 type Props = { task: TaskDetail; changed: () => void };
@@ -16,7 +17,7 @@ export function TaskActions({ task, changed }: Props) {
   const [open, setOpen] = useState<Name>();
   const [input, setInput] = useState("");
   const [newest, setNewest] = useState(true);
-  const ended = ["completed", "failed", "cancelled"].includes(task.status);
+  const ended = isFinal(task.status);
   const failed = task.steps.filter((step) => step.status === "failed").length;
   const close = (): void => {
     setOpen(undefined);
