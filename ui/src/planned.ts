@@ -7,10 +7,10 @@ import type {
   Transition as OldTransition,
   WorkerSummary as OldWorker,
 } from "./api-types";
-export type WhoAmI = { name: string | null; scopes: string[]; namespaces: string[] | null; keys: boolean };
+export type Whoami = { name: string | null; scopes: string[]; namespaces: string[] | null; keys: boolean };
 export type TaskCount = { namespace: string; status: TaskState; count: number };
-export type QueueStats = { namespace: string; ready: number; hidden: number; oldest_ready_seconds: number | null };
-export type WorkerStats = {
+export type QueueDepth = { namespace: string; ready: number; hidden: number; oldest_ready_seconds: number | null };
+export type WorkerTotals = {
   running: number;
   draining: number;
   lost: number;
@@ -19,13 +19,13 @@ export type WorkerStats = {
   completed_per_second: number;
   failed_per_second: number;
 };
-export type Unserved = { namespace: string; callable: string; templates: string[]; open_tasks: number };
+export type UnservedHandler = { namespace: string; callable: string; templates: string[]; open_tasks: number };
 export type Stats = {
   at: string;
   tasks: TaskCount[];
-  queues: QueueStats[];
-  workers: WorkerStats;
-  unserved: Unserved[];
+  queues: QueueDepth[];
+  workers: WorkerTotals;
+  unserved: UnservedHandler[];
   count_limit: number;
 };
 export type TaskSummary = OldSummary & { searchable?: Record<string, string> | null };
@@ -40,7 +40,7 @@ export type Waiting = {
   workers: string[];
   count?: number | null;
 };
-export type StepView = StepDetail & { waiting: Waiting[] };
+export type StepInspection = StepDetail & { waiting: Waiting[] };
 export type Attempt = {
   step: string;
   attempt: number;
@@ -64,7 +64,7 @@ export type TemplateLayout = {
   nodes: LayoutNode[];
   edges: LayoutEdge[];
 };
-export type StepEvent = {
+export type StepBrief = {
   name: string;
   status: StepState;
   attempts: number;
@@ -82,11 +82,11 @@ export type WorkerSummary = OldWorker & {
   completed_per_second?: number | null;
   failed_per_second?: number | null;
 };
-export type BulkFilter = Record<string, string>;
+export type TaskConditions = Record<string, string>;
 export type BulkJob = {
   id: string;
   action: string;
-  filter: BulkFilter;
+  filter: TaskConditions;
   actor?: string | null;
   reason?: string | null;
   status: string;

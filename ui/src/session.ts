@@ -2,7 +2,7 @@
 
 import { effect, signal } from "@preact/signals";
 import { ApiError, get, key, refused } from "./http";
-import type { WhoAmI } from "./planned";
+import type { Whoami } from "./planned";
 
 export type Scope = "read" | "submit" | "operate";
 
@@ -10,7 +10,7 @@ export type Session =
   | { state: "starting" }
   | { state: "unreachable"; error: ApiError }
   | { state: "login"; reason: string }
-  | { state: "open"; me: WhoAmI };
+  | { state: "open"; me: Whoami };
 
 export const session = signal<Session>({ state: "starting" });
 
@@ -22,7 +22,7 @@ export function may(scope: Scope): boolean {
 /** Asks the server who we are. */
 export async function identify(): Promise<void> {
   try {
-    const me = await get<WhoAmI>("/v1/whoami");
+    const me = await get<Whoami>("/v1/whoami");
     refused.value = null;
     session.value = { state: "open", me };
   } catch (error) {

@@ -40,8 +40,8 @@ export function BulkBar({ choice, setChoice, filter, shown, done }: Props) {
   const close = (): void => {
     setVerb(undefined);
   };
-  // A search has no job: it finds few tasks.
-  const searched = filter.q !== undefined;
+  // A job needs a condition. A search has no job: it finds few tasks.
+  const hasJob = Object.keys(filter).length > 0 && filter.q === undefined;
   return (
     <div class={`bulk ${size > 0 ? "on" : ""}`}>
       {size === 0 ? (
@@ -49,7 +49,7 @@ export function BulkBar({ choice, setChoice, filter, shown, done }: Props) {
       ) : (
         <p aria-live="polite">{choice.all ? "All tasks that match the filter" : plural(size, "task") + " selected"}</p>
       )}
-      {size === shown.length && !choice.all && !searched && (
+      {size === shown.length && !choice.all && hasJob && (
         <button
           type="button"
           class="quiet"

@@ -4,7 +4,7 @@ import { useState } from "preact/hooks";
 import { between } from "../format";
 import { get, v1 } from "../http";
 import { parseInput } from "../json";
-import type { AttemptList, StepDetail, StepView, TaskDetail } from "../planned";
+import type { AttemptList, StepDetail, StepInspection, TaskDetail } from "../planned";
 import { useResource } from "../resource";
 import { linkHere } from "../route";
 import { may } from "../session";
@@ -20,7 +20,7 @@ export function StepPanel({ task, step, round, changed }: Props) {
   const id = task.task_uuid;
   const path = v1("tasks", id, "steps", step.name);
   const version = `${step.status} ${step.attempts}`;
-  const view = useResource<StepView>(path, (signal) => get(path, { signal }), version);
+  const view = useResource<StepInspection>(path, (signal) => get(path, { signal }), version);
   const attempts = useResource<AttemptList>(
     path,
     (signal) => get(v1("tasks", id, "attempts"), { query: { step: step.name }, signal }),

@@ -2,7 +2,7 @@
 
 import { duration, now, plural } from "../format";
 import { get, v1 } from "../http";
-import type { StepDetail, StepView, TaskDetail } from "../planned";
+import type { StepDetail, StepInspection, TaskDetail } from "../planned";
 import { useResource } from "../resource";
 import { linkHere } from "../route";
 import { ErrorLine, Text } from "./basic";
@@ -26,7 +26,7 @@ export function Waiting({ task, round }: { task: TaskDetail; round: number }) {
   const answers = useResource(
     key && task.task_uuid,
     (signal) =>
-      Promise.all(shown.map((step) => get<StepView>(v1("tasks", task.task_uuid, "steps", step.name), { signal }))),
+      Promise.all(shown.map((step) => get<StepInspection>(v1("tasks", task.task_uuid, "steps", step.name), { signal }))),
     `${key} ${round} ${beat}`,
   );
   if (shown.length === 0 || !answers.data) return null;
