@@ -1,6 +1,6 @@
 // The graph of a template or a task, as SVG. The server lays it out. Each node is a link.
 
-import { useEffect } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import { count, cut, stateName } from "../format";
 import type { LayoutEdge, LayoutNode, TemplateLayout } from "../planned";
 import { useWidth } from "./basic";
@@ -14,6 +14,8 @@ const FITS = 21;
 
 /** The smallest scale at which the text is still easy to read. */
 const SMALLEST = 0.72;
+/** The height of the whole graph, if the user wants to see all of it. */
+const HEIGHT = 520;
 
 const x = (column: number): number => MARGIN + column * (NODE.width + GAP.x);
 const y = (row: number): number => MARGIN + row * (NODE.height + GAP.y);
@@ -45,35 +47,50 @@ export function Graph({ layout, label, stateOf, href, selected }: Props) {
   const { ref: box, width: room } = useWidth();
   const width = x(layout.columns) - GAP.x + MARGIN;
   const height = y(layout.rows) - GAP.y + MARGIN;
-  // A graph that is slightly too wide becomes smaller. A larger one scrolls.
-  const scale = room > 0 && room < width && room > width * SMALLEST ? room / width : 1;
+  const [whole, setWhole] = useState(false);
+  // A graph that is slightly too wide becomes smaller. A larger one scrolls, unless the user wants to see all of it.
+  const fit = room === 0 ? 1 : Math.min(1, room / width);
+  const scale = whole ? Math.min(fit, HEIGHT / height) : fit >= SMALLEST ? fit : 1;
+  const large = fit < SMALLEST || height > HEIGHT;
   const nodes = new Map(layout.nodes.map((node) => [node.id, node]));
   useEffect(() => {
     box.current?.querySelector("a[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
   }, [selected]);
   return (
-    <div class="graph" ref={box} tabIndex={0} role="region" aria-label={label}>
-      <svg width={width * scale} height={height * scale} viewBox={`0 0 ${width} ${height}`}>
-        <g class="edges" aria-hidden="true">
-          {layout.edges.map((edge) => (
-            <Edge
-              key={`${edge.from} ${edge.to}`}
-              edge={edge}
-              nodes={nodes}
-              done={isDone(nodes.get(edge.from), stateOf)}
+    <div class="graph-frame">
+      <div class="graph" ref={box} tabIndex={0} role="region" aria-label={label}>
+        <svg width={width * scale} height={height * scale} viewBox={`0 0 ${width} ${height}`}>
+          <g class="edges" aria-hidden="true">
+            {layout.edges.map((edge) => (
+              <Edge
+                key={`${edge.from} ${edge.to}`}
+                edge={edge}
+                nodes={nodes}
+                done={isDone(nodes.get(edge.from), stateOf)}
+              />
+            ))}
+          </g>
+          {layout.nodes.map((node) => (
+            <Node
+              key={node.id}
+              node={node}
+              stateOf={stateOf}
+              href={href(node)}
+              selected={selected !== undefined && node.steps.includes(selected)}
             />
           ))}
-        </g>
-        {layout.nodes.map((node) => (
-          <Node
-            key={node.id}
-            node={node}
-            stateOf={stateOf}
-            href={href(node)}
-            selected={selected !== undefined && node.steps.includes(selected)}
-          />
-        ))}
-      </svg>
+        </svg>
+      </div>
+      {large && (
+        <button
+          type="button"
+          onClick={() => {
+            setWhole(!whole);
+          }}
+        >
+          {whole ? "Actual size" : "Whole graph"}
+        </button>
+      )}
     </div>
   );
 }
@@ -132,11 +149,7 @@ function Node({ node, stateOf, href, selected }: NodeProps) {
         <title>{title}</title>
         {several && <rect class="behind" x="4" y="4" width={NODE.width} height={NODE.height} rx="6" />}
         <rect class="box" width={NODE.width} height={NODE.height} rx="6" />
-        {state && (
-          <svg class="sign" x="11" y="14" width="14" height="14" viewBox="0 0 12 12">
-            <path d={look(state).sign} />
-          </svg>
-        )}
+        {state && <path class="sign" transform="translate(11 14) scale(1.17)" d={look(state).sign} />}
         <text class="name" x={state ? 34 : 12} y="18">
           {cut(name, FITS - (state ? 1 : 0) - size.length)}
         </text>

@@ -95,16 +95,11 @@ function Bar({ attempt, at, end }: { attempt: Attempt; at: (time: number) => num
       <title>{`${describe(attempt)}\n${fullTime(attempt.started_at)}`}</title>
       <rect x={left} y={top} width={width} height={BAR} rx="3" />
       {(width > 18 || state !== "completed") && (
-        <svg
+        <path
           class="sign"
-          x={width > 18 ? left + 4 : left + width + 4}
-          y={top + 2}
-          width="10"
-          height="10"
-          viewBox="0 0 12 12"
-        >
-          <path d={look(state).sign} />
-        </svg>
+          transform={`translate(${width > 18 ? left + 4 : left + width + 4} ${top + 2}) scale(0.83)`}
+          d={look(state).sign}
+        />
       )}
     </g>
   );

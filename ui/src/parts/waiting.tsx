@@ -26,7 +26,9 @@ export function Waiting({ task, round }: { task: TaskDetail; round: number }) {
   const answers = useResource(
     key && task.task_uuid,
     (signal) =>
-      Promise.all(shown.map((step) => get<StepInspection>(v1("tasks", task.task_uuid, "steps", step.name), { signal }))),
+      Promise.all(
+        shown.map((step) => get<StepInspection>(v1("tasks", task.task_uuid, "steps", step.name), { signal })),
+      ),
     `${key} ${round} ${beat}`,
   );
   if (shown.length === 0 || !answers.data) return null;
