@@ -45,6 +45,10 @@ pub const MAX_TEMPLATE_DEPTH: usize = 64;
 pub const MAX_KEY_CHARS: usize = 1_000;
 /// How many bytes the anchors and aliases of a template may copy. Each value counts as 16 bytes plus its text.
 pub const MAX_COPIED_BYTES: usize = 1024 * 1024;
+/// The most searchable values of a template.
+pub const MAX_SEARCHABLE: usize = 8;
+/// The longest searchable value, in characters. The rest is cut off.
+pub const MAX_SEARCHABLE_CHARS: usize = 255;
 /// The most steps of a template.
 pub const MAX_STEPS: usize = 1_000;
 /// The most dependencies of a step. The step receives all their results at once, up to [`MAX_RESULT_BYTES`] each.

@@ -1,5 +1,7 @@
 //! Tasks and their steps.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -180,6 +182,9 @@ pub struct TaskSummary {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(schema_with = tags_schema)]
     pub tags: Option<Value>,
+    /// The values of its context that its template calls searchable, by JSON pointer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub searchable: Option<BTreeMap<String, String>>,
     /// When it was created.
     pub created_at: DateTime<Utc>,
     /// When its first step started.
@@ -197,6 +202,12 @@ pub struct TaskDetail {
     /// The input of the task.
     #[schema(value_type = Object)]
     pub context: Value,
+    /// The idempotency key of the request that created it.
+    #[serde(default)]
+    pub idempotency_key: Option<String>,
+    /// The task whose rerun it is.
+    #[serde(default)]
+    pub rerun_of: Option<Uuid>,
     /// Its steps in the order of the template.
     pub steps: Vec<StepDetail>,
 }
@@ -206,6 +217,9 @@ pub struct TaskDetail {
 pub struct StepDetail {
     /// The step's name, unique in its task.
     pub name: String,
+    /// The handler that runs it.
+    #[serde(default)]
+    pub callable: String,
     /// Its state.
     pub status: StepState,
     /// How many attempts have started since the last retry by an operator.
@@ -226,6 +240,9 @@ pub struct StepDetail {
     pub started_at: Option<DateTime<Utc>>,
     /// When it completed, failed finally, or was cancelled.
     pub completed_at: Option<DateTime<Utc>>,
+    /// The end of the lease of a step in progress, or the earliest time of the next attempt.
+    #[serde(default)]
+    pub due_at: Option<DateTime<Utc>>,
 }
 
 /// The response to `GET /v1/tasks/{task_uuid}/steps`.
@@ -243,10 +260,30 @@ pub struct ListTasks {
     /// Only tasks of this namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
-    /// Only tasks in this state.
+    /// Only tasks in this state, or in one of several, separated by commas.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[param(value_type = Option<TaskState>)]
     pub status: Option<String>,
+    /// Only tasks of the template with this name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<String>,
+    /// Only tasks of this version of the template.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Only tasks with this tag or searchable value: `vip`, `customer=acme`, `/order_id=42`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+    /// Only tasks created at this time or later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_after: Option<DateTime<Utc>>,
+    /// Only tasks created before this time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_before: Option<DateTime<Utc>>,
+    /// Only the task with this idempotency key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency_key: Option<String>,
+    /// Only tasks with this UUID, idempotency key, tag or searchable value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub q: Option<String>,
     /// The most tasks of a page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<i64>,
@@ -258,7 +295,8 @@ pub struct ListTasks {
 /// The response to `GET /v1/tasks`: the newest tasks first.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct TaskList {
-    /// One page of tasks.
+    /// One page of tasks. A search looks at a limited number of tasks for each page, so a page may have fewer tasks than
+    /// its limit, or none, before the last one.
     pub tasks: Vec<TaskSummary>,
     /// The cursor of the next page. Absent on the last page.
     pub next_cursor: Option<String>,
@@ -272,6 +310,36 @@ pub struct OperatorAction {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub actor: Option<String>,
     /// Why. The history records it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// The request `POST /v1/tasks/{task_uuid}/rerun`: a new task from the input of another one. What is absent is taken
+/// from that task. The body may be empty.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RerunTask {
+    /// The input of the new task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub context: Option<Map<String, Value>>,
+    /// The template's version. If absent, the newest one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// The priority of the new task.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "super::check::priority")]
+    pub priority: Option<i16>,
+    /// The tags of the new task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = tags_schema)]
+    pub tags: Option<Value>,
+    /// Makes the request safe to repeat. The new task does not take the key of the other one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency_key: Option<String>,
+    /// Who acts. It is stored with the new task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<String>,
+    /// Why. It is stored with the new task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
@@ -294,13 +362,19 @@ pub struct ResolveStep {
 /// The response to `GET /v1/tasks/{task_uuid}/transitions`.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct TransitionList {
-    /// All state changes, the oldest first.
+    /// The state changes, the oldest first.
     pub transitions: Vec<Transition>,
+    /// The cursor of the next page. Absent on the last page.
+    #[serde(default)]
+    pub next_cursor: Option<String>,
 }
 
 /// A state change of a task or of one of its steps.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Transition {
+    /// Its number. Later changes of a task have larger numbers.
+    #[serde(default)]
+    pub id: i64,
     /// When the state changed.
     pub at: DateTime<Utc>,
     /// The step. Absent if the task itself changed.
@@ -315,4 +389,7 @@ pub struct Transition {
     pub actor: Option<String>,
     /// Why.
     pub reason: Option<String>,
+    /// The kind of the error of a failed attempt.
+    #[serde(default)]
+    pub kind: Option<String>,
 }

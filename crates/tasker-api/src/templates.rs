@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::FieldError;
 
@@ -37,6 +37,28 @@ pub struct AppliedTemplate {
 pub struct TemplateList {
     /// All versions of all templates, sorted by namespace, name and version. The newest version comes first.
     pub templates: Vec<TemplateSummary>,
+    /// The cursor of the next page. Absent on the last page.
+    #[serde(default)]
+    pub next_cursor: Option<String>,
+}
+
+/// The query of `GET /v1/templates`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ListTemplates {
+    /// Only templates of this namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// Only templates of this name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The most versions of a page. If absent, the list has one page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<i64>,
+    /// The start of the page: `next_cursor` of the previous page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
 }
 
 /// One version of a template.

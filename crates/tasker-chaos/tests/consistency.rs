@@ -139,6 +139,7 @@ async fn create(engine: &Engine, template_id: i64) -> Result<Uuid> {
         priority: 0,
         tags: None,
         idempotency: None,
+        values: Vec::new(),
     };
     engine.create_tasks(&[task]).await?;
     Ok(task_id)

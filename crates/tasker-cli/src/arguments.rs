@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::commands::{bench, config, database, demo, dev, namespace, step, system, task, template, worker};
+use crate::commands::{bench, bulk, config, database, demo, dev, namespace, step, system, task, template, worker};
 use crate::context::Context;
 
 /// Explains exit codes in `--help`.
@@ -44,7 +44,10 @@ pub(crate) enum Command {
     /// Create, show, cancel and retry tasks.
     #[command(subcommand)]
     Task(task::Command),
-    /// Retry failed steps, or resolve steps manually.
+    /// Retry, cancel or fail all tasks that match.
+    #[command(subcommand)]
+    Bulk(bulk::Command),
+    /// Show why steps wait, retry failed steps, or resolve steps manually.
     #[command(subcommand)]
     Step(step::Command),
     /// Check, store and show task templates.

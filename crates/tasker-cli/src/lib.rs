@@ -37,6 +37,7 @@ pub fn tasker_cli() -> ExitCode {
 async fn dispatch(command: Command, context: context::Context) -> Result<(), Failure> {
     match command {
         Command::Task(command) => command.run(&context).await,
+        Command::Bulk(command) => command.run(&context).await,
         Command::Step(command) => command.run(&context).await,
         Command::Template(command) => command.run(&context).await,
         Command::Namespace(command) => command.run(&context).await,

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use reqwest::header::CONTENT_TYPE;
 use tasker_api::{
-    AppliedTemplate, CreateTask, Health, ListTasks, NamespaceList, OperatorAction, ResolveStep, StepList, SystemInfo,
-    TaskDetail, TaskList, TaskSummary, TemplateDetail, TemplateList, TransitionList, WorkerList,
+    AppliedTemplate, AttemptList, BulkJob, BulkJobList, BulkPreview, CreateBulkJob, CreateTask, Health, ListOfTask,
+    ListTasks, NamespaceList, OperatorAction, RerunTask, ResolveStep, Stats, StepInspection, StepList, SystemInfo,
+    TaskDetail, TaskList, TaskSummary, TemplateDetail, TemplateLayout, TemplateList, TransitionList, Whoami, WorkerList,
 };
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -18,6 +19,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// The pause before the next such request.
 const PAUSE: Duration = Duration::from_millis(50);
 const NO_QUERY: &[(&str, &str)] = &[];
+/// The body `{}`.
+const NO_BODY: OperatorAction = OperatorAction { actor: None, reason: None };
 
 /// The calls of a server's API. Each fails with a [`ClientError`].
 pub trait OrchestrationApiClient: Sync {
@@ -66,6 +69,42 @@ pub trait OrchestrationApiClient: Sync {
 
     /// Returns the history of a task and its steps.
     fn list_transitions(&self, task_uuid: Uuid) -> impl Future<Output = Result<TransitionList, ClientError>> + Send;
+
+    /// Returns a page of the attempts of a task's steps, the oldest first.
+    fn list_attempts(
+        &self,
+        task_uuid: Uuid,
+        page: &ListOfTask,
+    ) -> impl Future<Output = Result<AttemptList, ClientError>> + Send;
+
+    /// Returns a step, and why it waits.
+    fn inspect_step(
+        &self,
+        task_uuid: Uuid,
+        step: &str,
+    ) -> impl Future<Output = Result<StepInspection, ClientError>> + Send;
+
+    /// Creates a new task from the input of another one.
+    fn rerun_task(
+        &self,
+        task_uuid: Uuid,
+        rerun: &RerunTask,
+    ) -> impl Future<Output = Result<TaskSummary, ClientError>> + Send;
+
+    /// Counts the tasks of a bulk job without changing them.
+    fn preview_bulk_job(&self, job: &CreateBulkJob) -> impl Future<Output = Result<BulkPreview, ClientError>> + Send;
+
+    /// Starts an action on all tasks that match a filter.
+    fn create_bulk_job(&self, job: &CreateBulkJob) -> impl Future<Output = Result<BulkJob, ClientError>> + Send;
+
+    /// Returns a bulk job.
+    fn get_bulk_job(&self, id: Uuid) -> impl Future<Output = Result<BulkJob, ClientError>> + Send;
+
+    /// Returns the newest bulk jobs.
+    fn list_bulk_jobs(&self) -> impl Future<Output = Result<BulkJobList, ClientError>> + Send;
+
+    /// Stops a bulk job. What it has done stays.
+    fn stop_bulk_job(&self, id: Uuid) -> impl Future<Output = Result<BulkJob, ClientError>> + Send;
 
     /// Cancels a task: no more of its steps start.
     fn cancel_task(
@@ -118,6 +157,20 @@ pub trait OrchestrationApiClient: Sync {
         name: &str,
         version: Option<&str>,
     ) -> impl Future<Output = Result<TemplateDetail, ClientError>> + Send;
+
+    /// Returns where each step of a template's graph is drawn.
+    fn get_template_layout(
+        &self,
+        namespace: &str,
+        name: &str,
+        version: Option<&str>,
+    ) -> impl Future<Output = Result<TemplateLayout, ClientError>> + Send;
+
+    /// Returns counts of tasks, the queues, the workers together, and missing handlers, of a namespace or all.
+    fn stats(&self, namespace: Option<&str>) -> impl Future<Output = Result<Stats, ClientError>> + Send;
+
+    /// Returns whose key this client sends, and what it allows.
+    fn whoami(&self) -> impl Future<Output = Result<Whoami, ClientError>> + Send;
 
     /// Returns all namespaces.
     fn list_namespaces(&self) -> impl Future<Output = Result<NamespaceList, ClientError>> + Send;
@@ -210,6 +263,43 @@ impl OrchestrationApiClient for OrchestrationClient {
         self.get(&["v1", "tasks", &task_uuid.to_string(), "transitions"], &NO_QUERY).await
     }
 
+    async fn list_attempts(&self, task_uuid: Uuid, page: &ListOfTask) -> Result<AttemptList, ClientError> {
+        self.get(&["v1", "tasks", &task_uuid.to_string(), "attempts"], page).await
+    }
+
+    async fn inspect_step(&self, task_uuid: Uuid, step: &str) -> Result<StepInspection, ClientError> {
+        self.get(&["v1", "tasks", &task_uuid.to_string(), "steps", step], &NO_QUERY).await
+    }
+
+    async fn rerun_task(&self, task_uuid: Uuid, rerun: &RerunTask) -> Result<TaskSummary, ClientError> {
+        let repeat = if rerun.idempotency_key.is_some() { Repeat::Safe } else { Repeat::Never };
+        let task_uuid = task_uuid.to_string();
+        self.http.send(repeat, || self.http.post(&["v1", "tasks", &task_uuid, "rerun"]).json(rerun)).await
+    }
+
+    async fn preview_bulk_job(&self, job: &CreateBulkJob) -> Result<BulkPreview, ClientError> {
+        let job = CreateBulkJob { dry_run: true, ..job.clone() };
+        self.http.send(Repeat::Safe, || self.http.post(&["v1", "bulk"]).json(&job)).await
+    }
+
+    async fn create_bulk_job(&self, job: &CreateBulkJob) -> Result<BulkJob, ClientError> {
+        let job = CreateBulkJob { dry_run: false, ..job.clone() };
+        self.http.send(Repeat::Never, || self.http.post(&["v1", "bulk"]).json(&job)).await
+    }
+
+    async fn get_bulk_job(&self, id: Uuid) -> Result<BulkJob, ClientError> {
+        self.get(&["v1", "bulk", &id.to_string()], &NO_QUERY).await
+    }
+
+    async fn list_bulk_jobs(&self) -> Result<BulkJobList, ClientError> {
+        self.get(&["v1", "bulk"], &NO_QUERY).await
+    }
+
+    async fn stop_bulk_job(&self, id: Uuid) -> Result<BulkJob, ClientError> {
+        let id = id.to_string();
+        self.http.send(Repeat::Never, || self.http.post(&["v1", "bulk", &id, "stop"]).json(&NO_BODY)).await
+    }
+
     async fn cancel_task(&self, task_uuid: Uuid, action: &OperatorAction) -> Result<TaskSummary, ClientError> {
         self.operate(task_uuid, &["cancel"], action).await
     }
@@ -259,6 +349,23 @@ impl OrchestrationApiClient for OrchestrationClient {
         version: Option<&str>,
     ) -> Result<TemplateDetail, ClientError> {
         self.get(&["v1", "templates", namespace, name], &[("version", version)]).await
+    }
+
+    async fn get_template_layout(
+        &self,
+        namespace: &str,
+        name: &str,
+        version: Option<&str>,
+    ) -> Result<TemplateLayout, ClientError> {
+        self.get(&["v1", "templates", namespace, name, "layout"], &[("version", version)]).await
+    }
+
+    async fn stats(&self, namespace: Option<&str>) -> Result<Stats, ClientError> {
+        self.get(&["v1", "stats"], &[("namespace", namespace)]).await
+    }
+
+    async fn whoami(&self) -> Result<Whoami, ClientError> {
+        self.get(&["v1", "whoami"], &NO_QUERY).await
     }
 
     async fn list_namespaces(&self) -> Result<NamespaceList, ClientError> {

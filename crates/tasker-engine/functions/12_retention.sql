@@ -68,6 +68,8 @@ begin
     perform from tasker.steps s where s.task_id = any (v_old) order by s.task_id, s.step_no for update;
     delete from tasker.steps s where s.task_id = any (v_old);
     get diagnostics steps = row_count;
+    delete from tasker.task_values v where v.task_id = any (v_old);
+    delete from tasker.reruns r where r.task_id = any (v_old);
     delete from tasker.transitions r where r.task_id = any (v_old);
     get diagnostics transitions = row_count;
     delete from tasker.tasks t where t.task_id = any (v_old);

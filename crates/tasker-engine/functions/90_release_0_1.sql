@@ -80,3 +80,31 @@ begin
         order by r.nth)) nth;
 end
 $$;
+
+create or replace function tasker.list_tasks(p_namespace text, p_states tasker.state[], p_before uuid, p_limit bigint)
+returns setof tasker.tasks
+language sql stable
+set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off
+set enable_hashjoin = off set enable_mergejoin = off set jit = off set plan_cache_mode = force_generic_plan
+as $$
+    select newest.*
+    from tasker.namespaces n
+    cross join unnest(p_states) s(state)
+    cross join lateral (
+        select * from tasker.tasks t
+        where t.namespace = n.namespace and t.state = s.state
+          and t.task_id < coalesce(p_before, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+        order by t.task_id desc limit p_limit
+    ) newest
+    where p_namespace is null or n.namespace = p_namespace
+    order by newest.task_id desc limit p_limit
+$$;
+
+create or replace function tasker.heartbeat(
+    p_worker_id text, p_namespaces text[], p_status text, p_max_concurrent integer, p_version text, p_host text,
+    p_started_at timestamptz
+) returns void
+language sql as $$
+    select tasker.heartbeat(
+        p_worker_id, p_namespaces, p_status, p_max_concurrent, p_version, p_host, p_started_at, null, null, null, null)
+$$;

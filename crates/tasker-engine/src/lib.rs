@@ -11,9 +11,11 @@
 //! `tasker-chaos`, which must not trust the engine.
 
 mod arguments;
+mod bulk;
 pub mod database;
 mod failure;
 mod message;
+mod observe;
 mod operate;
 mod queues;
 mod retention;
@@ -25,13 +27,15 @@ mod tasks;
 mod templates;
 mod workers;
 
+pub use bulk::{NewBulkJob, StoredBulkJob};
 pub use failure::Failure;
 pub use message::message;
+pub use observe::{StepFacts, WatchedStep, WatchedTask};
 pub use operate::{Operation, OperationOutcome};
 pub use retention::DeletedTasks;
 pub use schema::{MigrateError, migrate, schema_version};
 pub use steps::{ClaimedStep, Completion, StepOutcome, StepRef, StepResult};
-pub use tasks::{CreateOutcome, NewTask, TaskFilter};
+pub use tasks::{CreateOutcome, NewTask, Rerun, TaskFilter, TaskPage};
 pub use templates::{ApplyOutcome, StoredTemplate};
 pub use workers::WorkerHeartbeat;
 

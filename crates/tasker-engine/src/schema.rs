@@ -39,9 +39,11 @@ const FUNCTIONS: &[&str] = &[
     include_str!("../functions/07_operate.sql"),
     include_str!("../functions/08_workers.sql"),
     include_str!("../functions/09_next_due.sql"),
-    include_str!("../functions/10_list_tasks.sql"),
+    include_str!("../functions/10_find_tasks.sql"),
     include_str!("../functions/11_roles.sql"),
     include_str!("../functions/12_retention.sql"),
+    include_str!("../functions/13_observe.sql"),
+    include_str!("../functions/14_bulk.sql"),
     include_str!("../functions/90_release_0_1.sql"),
 ];
 

@@ -20,11 +20,13 @@ mod tests {
     use local_postgres::{LocalPostgres, Options};
     use sqlx::{Executor, SqlSafeStr};
 
-    use crate::{migrate, operate, queues, retention, steps, system, tasks, templates, workers};
+    use crate::{bulk, migrate, observe, operate, queues, retention, steps, system, tasks, templates, workers};
 
     #[tokio::test]
     async fn every_statement_can_be_prepared() {
         let modules = [
+            bulk::STATEMENTS,
+            observe::STATEMENTS,
             operate::STATEMENTS,
             queues::STATEMENTS,
             retention::STATEMENTS,

@@ -12,14 +12,16 @@ use crate::statements::statements;
 statements! {
     APPLY_TEMPLATE = "select outcome from tasker.apply_template($1, $2, $3, $4, $5, $6)";
     FIND_TEMPLATE = "select template_id, namespace, name, version,
-            nullif(definition -> 'input_schema', 'null') as input_schema, total_steps
+            nullif(definition -> 'input_schema', 'null') as input_schema, definition -> 'searchable' as searchable,
+            total_steps
         from tasker.task_templates
         where namespace = $1 and name = $2 and ($3::text is null or version = $3)
         order by version_key desc limit 1";
     LIST_TEMPLATES = "select namespace, name, version, definition ->> 'description' as description, total_steps,
             created_at, null::jsonb as definition
-        from tasker.task_templates where $1::text is null or namespace = $1
-        order by namespace, name, version_key desc";
+        from tasker.task_templates
+        where ($1::text is null or namespace = $1) and ($2::text is null or name = $2)
+        order by namespace, name, version_key desc offset $3 limit $4";
     GET_TEMPLATE = "select namespace, name, version, definition ->> 'description' as description, total_steps,
             created_at, definition
         from tasker.task_templates
@@ -52,6 +54,9 @@ pub struct StoredTemplate {
     pub version: String,
     /// The JSON Schema of a task's context, if the template has one.
     pub input_schema: Option<Value>,
+    /// JSON pointers to the values of a task's context by which it can be found, if the template names any: an array of
+    /// strings.
+    pub searchable: Option<Value>,
     /// The number of steps.
     pub total_steps: i16,
 }
@@ -130,12 +135,25 @@ impl Engine {
         sqlx::query_as(FIND_TEMPLATE).bind(namespace).bind(name).bind(version).fetch_optional(&self.pool).await
     }
 
-    /// Lists every version of every template, of one namespace or all, ordered by name. The newest version comes first.
+    /// Lists versions of templates, of one namespace and name or all, ordered by namespace, name and version. The newest
+    /// version comes first. Leaves out the first `skip` and returns at most `limit`.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn list_templates(&self, namespace: Option<&str>) -> sqlx::Result<Vec<TemplateSummary>> {
-        let rows: Vec<TemplateRow> = sqlx::query_as(LIST_TEMPLATES).bind(namespace).fetch_all(&self.pool).await?;
+    pub async fn list_templates(
+        &self,
+        namespace: Option<&str>,
+        name: Option<&str>,
+        skip: u32,
+        limit: Option<u32>,
+    ) -> sqlx::Result<Vec<TemplateSummary>> {
+        let rows: Vec<TemplateRow> = sqlx::query_as(LIST_TEMPLATES)
+            .bind(namespace)
+            .bind(name)
+            .bind(i64::from(skip))
+            .bind(limit.map(i64::from))
+            .fetch_all(&self.pool)
+            .await?;
         Ok(rows.into_iter().map(TemplateSummary::from).collect())
     }
 

@@ -9,14 +9,12 @@ use crate::Engine;
 use crate::statements::statements;
 
 statements! {
-    HEARTBEAT = "select tasker.heartbeat($1, $2, $3, $4, $5, $6, $7)";
+    HEARTBEAT = "select tasker.heartbeat($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
     LIST_WORKERS = "select *,
-            status <> 'stopped' and last_heartbeat_at < tasker.now() - make_interval(secs => $2) as lost
-        from tasker.workers where $1::text is null or $1 = any (namespaces) order by worker_id";
+            status <> 'stopped' and last_heartbeat_at < tasker.now() - tasker.heartbeat_timeout() as lost
+        from tasker.workers
+        where ($1::text is null or $1 = any (namespaces)) and worker_id > $2 order by worker_id limit $3";
 }
-
-/// A worker counts as lost this many seconds after its last heartbeat.
-const LOST_AFTER_SECONDS: f64 = 20.0;
 
 /// The report that a worker sends every few seconds.
 #[derive(Debug, Clone)]
@@ -33,6 +31,14 @@ pub struct WorkerHeartbeat<'a> {
     pub host: &'a str,
     /// The time at which the worker started.
     pub started_at: DateTime<Utc>,
+    /// The callables of its handlers.
+    pub handlers: &'a [String],
+    /// The number of steps that it is running.
+    pub running_steps: u64,
+    /// The number of attempts that have completed since it started.
+    pub completed_steps: u64,
+    /// The number of attempts that have failed since it started.
+    pub failed_steps: u64,
 }
 
 /// The state that a worker last reported. A worker never reports that it is lost.
@@ -54,6 +60,12 @@ struct WorkerRow {
     host: String,
     started_at: DateTime<Utc>,
     last_heartbeat_at: DateTime<Utc>,
+    handlers: Option<Vec<String>>,
+    running_steps: Option<i32>,
+    completed_steps: Option<i64>,
+    failed_steps: Option<i64>,
+    completed_per_second: Option<f64>,
+    failed_per_second: Option<f64>,
     lost: bool,
 }
 
@@ -71,18 +83,32 @@ impl Engine {
             .bind(tasker_api::VERSION)
             .bind(heartbeat.host)
             .bind(heartbeat.started_at)
+            .bind(heartbeat.handlers)
+            .bind(i32::try_from(heartbeat.running_steps).unwrap_or(i32::MAX))
+            .bind(i64::try_from(heartbeat.completed_steps).unwrap_or(i64::MAX))
+            .bind(i64::try_from(heartbeat.failed_steps).unwrap_or(i64::MAX))
             .execute(&self.pool)
             .await?;
         Ok(())
     }
 
-    /// Lists the workers of one namespace, or all, ordered by id.
+    /// Lists the workers of one namespace, or all, ordered by id: those after the worker `after`, at most `limit`.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn list_workers(&self, namespace: Option<&str>) -> sqlx::Result<Vec<WorkerSummary>> {
-        let rows: Vec<WorkerRow> =
-            sqlx::query_as(LIST_WORKERS).bind(namespace).bind(LOST_AFTER_SECONDS).fetch_all(&self.pool).await?;
+    pub async fn list_workers(
+        &self,
+        namespace: Option<&str>,
+        after: Option<&str>,
+        limit: Option<u32>,
+    ) -> sqlx::Result<Vec<WorkerSummary>> {
+        let rows: Vec<WorkerRow> = sqlx::query_as(LIST_WORKERS)
+            .bind(namespace)
+            // Every id has a character.
+            .bind(after.unwrap_or_default())
+            .bind(limit.map(i64::from))
+            .fetch_all(&self.pool)
+            .await?;
         Ok(rows.into_iter().map(WorkerSummary::from).collect())
     }
 }
@@ -104,6 +130,12 @@ impl From<WorkerRow> for WorkerSummary {
             host: row.host,
             started_at: row.started_at,
             last_heartbeat_at: row.last_heartbeat_at,
+            handlers: row.handlers,
+            running_steps: row.running_steps,
+            completed_steps: row.completed_steps,
+            failed_steps: row.failed_steps,
+            completed_per_second: row.completed_per_second,
+            failed_per_second: row.failed_per_second,
         }
     }
 }

@@ -6,6 +6,7 @@
 //! A server holds no state that the database lacks. Any number of servers can run on one database, and any of them
 //! may die.
 
+mod filter;
 mod rest;
 mod server;
 mod services;

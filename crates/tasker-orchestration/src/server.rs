@@ -16,9 +16,12 @@ use tokio_util::sync::CancellationToken;
 use crate::rest;
 use crate::rest::access::{Access, AccessError};
 use crate::rest::state::State;
+use crate::services::bulk::BulkJobs;
 use crate::services::creator::Creator;
 use crate::services::housekeeping::Housekeeping;
+use crate::services::live::Live;
 use crate::services::metrics::Metrics;
+use crate::services::stats::Statistics;
 use crate::services::templates::Templates;
 
 /// Why a server did not start.
@@ -94,6 +97,9 @@ impl Server {
             settings: settings.orchestration.clone(),
             templates: Templates::default(),
             waiters: Arc::default(),
+            live: Arc::new(Live::new(engine.clone())),
+            bulk: Arc::new(BulkJobs::new(engine.clone())),
+            stats: Arc::new(Statistics::new(engine.clone())),
             metrics: Arc::new(Metrics::new()),
             writability: Arc::default(),
             started_at: Utc::now(),
@@ -131,6 +137,10 @@ impl Server {
         tracing::info!(%address, version = tasker_api::VERSION, "tasker-server listens");
         let ending = state.shutdown.clone();
         let waiters = tokio::spawn(Arc::clone(&state.waiters).run(state.engine.clone(), ending.clone()));
+        let (ended, live) = (ending.clone(), Arc::clone(&state.live));
+        let live = tokio::spawn(async move { ended.run_until_cancelled(live.run()).await });
+        let (ended, bulk) = (ending.clone(), Arc::clone(&state.bulk));
+        let bulk = tokio::spawn(async move { ended.run_until_cancelled(bulk.run()).await });
         let ended = ending.clone();
         let housekeeping = tokio::spawn(async move { ended.run_until_cancelled(housekeeping.run()).await });
         let serve = http::serve(listener, app, rest::too_many_connections, limits, ending.clone());
@@ -143,8 +153,10 @@ impl Server {
             serving.abort();
             tracing::warn!("some requests did not finish in time; their connections are closed");
         }
-        // The token has stopped both.
+        // The token has stopped them.
         let _ = waiters.await;
+        let _ = live.await;
+        let _ = bulk.await;
         let _ = housekeeping.await;
         let _ = tokio::time::timeout(Duration::from_secs(1), state.engine.pool().close()).await;
         tracing::info!("tasker-server has stopped");

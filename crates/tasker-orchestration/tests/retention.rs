@@ -58,6 +58,7 @@ async fn servers_delete_tasks_that_are_older_than_the_settings_allow() -> Result
                 priority: 0,
                 tags: None,
                 idempotency: None,
+                values: Vec::new(),
             })
             .collect();
         engine.create_tasks(&tasks).await?;

@@ -9,8 +9,8 @@ use std::collections::{HashMap, HashSet};
 use semver::Version;
 use serde_json::{Map, Value};
 use tasker_api::limits::{
-    MAX_ATTEMPTS, MAX_BACKOFF_MS, MAX_CALLABLE_CHARS, MAX_DEPENDENCIES, MAX_NAME_CHARS, MAX_NAMESPACE_CHARS, MAX_STEPS,
-    MAX_TIMEOUT_SECONDS, MAX_VERSION_CHARS,
+    MAX_ATTEMPTS, MAX_BACKOFF_MS, MAX_CALLABLE_CHARS, MAX_DEPENDENCIES, MAX_NAME_CHARS, MAX_NAMESPACE_CHARS,
+    MAX_SEARCHABLE, MAX_STEPS, MAX_TIMEOUT_SECONDS, MAX_VERSION_CHARS,
 };
 
 use crate::fields::{Field, Fields, did_you_mean};
@@ -29,6 +29,7 @@ pub(crate) fn template(root: Node, report: &mut Report<'_>) -> Option<TaskTempla
     let description = text(fields.optional("description"), report);
     let metadata = fields.optional("metadata").map(|field| field.node.to_json());
     let input_schema = fields.optional("input_schema").map(|field| input_schema(&field, report));
+    let searchable = fields.optional("searchable").map(|field| searchable(field, report)).unwrap_or_default();
     let (steps, graph) = fields.required("steps", report).and_then(|field| steps(field, report)).unwrap_or_default();
     let extra = fields.rest(published::TEMPLATE, report);
     Some(TaskTemplate {
@@ -38,6 +39,7 @@ pub(crate) fn template(root: Node, report: &mut Report<'_>) -> Option<TaskTempla
         description,
         metadata,
         input_schema,
+        searchable,
         steps,
         extra,
         graph,
@@ -104,6 +106,26 @@ fn input_schema(field: &Field, report: &mut Report<'_>) -> Value {
         report.error(field.node.locate(&error.pointer), &path, format!("not a valid JSON Schema: {}", error.message));
     }
     schema
+}
+
+/// JSON pointers into the context.
+fn searchable(field: Field, report: &mut Report<'_>) -> Vec<String> {
+    let (at, path) = (field.node.at, field.path.clone());
+    let items = field.list(report).unwrap_or_default();
+    if items.len() > MAX_SEARCHABLE {
+        report.error(at, &path, format!("names {} values; the limit is {MAX_SEARCHABLE}", items.len()));
+    }
+    let mut pointers = Vec::new();
+    for item in &items {
+        let Some(pointer) = line(item, MAX_NAME_CHARS, report) else { continue };
+        if !pointer.starts_with('/') {
+            item.error(format!("must be a JSON pointer such as `/{pointer}`"), report);
+        } else if pointers.contains(&pointer) {
+            item.error(format!("an earlier value is also `{pointer}`"), report);
+        }
+        pointers.push(pointer);
+    }
+    pointers
 }
 
 /// The steps and their graph.

@@ -29,6 +29,9 @@ pub struct TaskTemplate {
     /// accepted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub input_schema: Option<Value>,
+    /// JSON pointers (RFC 6901) to the values of a task's context by which the task can be found.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub searchable: Vec<String>,
     /// The steps in the order of the file, which numbers them from 0.
     pub steps: Vec<StepTemplate>,
     /// All other fields of the file, as written.

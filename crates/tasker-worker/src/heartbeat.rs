@@ -32,6 +32,7 @@ pub(crate) async fn send_heartbeats(shared: Arc<Shared>) {
 
 /// Sends one heartbeat.
 pub(crate) async fn send(shared: &Shared) -> sqlx::Result<()> {
+    let handlers: Vec<String> = shared.handlers.names().map(str::to_owned).collect();
     shared
         .engine
         .heartbeat(&WorkerHeartbeat {
@@ -41,6 +42,10 @@ pub(crate) async fn send(shared: &Shared) -> sqlx::Result<()> {
             max_concurrent: shared.settings.max_concurrent,
             host: &shared.host,
             started_at: shared.started_at,
+            handlers: &handlers,
+            running_steps: u64::try_from(shared.running.len()).unwrap_or(u64::MAX),
+            completed_steps: shared.metrics.completed(),
+            failed_steps: shared.metrics.failed(),
         })
         .await
 }

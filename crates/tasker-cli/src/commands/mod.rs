@@ -1,6 +1,7 @@
 //! The commands, one file for each.
 
 pub(crate) mod bench;
+pub(crate) mod bulk;
 pub(crate) mod config;
 pub(crate) mod database;
 pub(crate) mod demo;

@@ -8,10 +8,15 @@ use uuid::Uuid;
 use super::{Operator, task};
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::input;
+use crate::{input, output};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Show why a step waits.
+    Why {
+        #[command(flatten)]
+        which: Which,
+    },
     /// Retry a failed step, with all its attempts.
     Retry {
         #[command(flatten)]
@@ -45,6 +50,20 @@ impl Command {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
         let client = context.orchestration()?;
         let task = match self {
+            Self::Why { which } => {
+                let found = client.inspect_step(which.id, &which.step).await?;
+                if context.json {
+                    return output::print_json(&found);
+                }
+                let mut text = format!("Step {} is {}.", found.step.name, found.step.status);
+                for reason in found.waiting {
+                    text.push_str(&format!("\n{}", reason.message));
+                    if let Some(until) = reason.until {
+                        text.push_str(&format!(" Until {} UTC.", output::time(until)));
+                    }
+                }
+                return output::print(text);
+            }
             Self::Retry { which, operator } => client.retry_step(which.id, &which.step, &operator.action()).await?,
             Self::Resolve { which, result, operator } => {
                 let OperatorAction { actor, reason } = operator.action();

@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 use serde::Serialize;
-use tasker_api::{Health, HealthStatus};
+use tasker_api::{Health, HealthStatus, Stats};
 use tasker_client::OrchestrationApiClient;
 
 use super::worker::{self, WorkerHealth};
@@ -21,6 +21,14 @@ pub(crate) enum Command {
         #[arg(long)]
         workers: bool,
     },
+    /// Show how many tasks there are in each state, the queues, the workers, and handlers that are missing.
+    Stats {
+        /// Only this namespace.
+        #[arg(long)]
+        namespace: Option<String>,
+    },
+    /// Show whose key is used, and what it allows.
+    Whoami,
     /// Show the versions of Tasker, its schema, PostgreSQL and PGMQ.
     Info,
 }
@@ -41,6 +49,21 @@ impl Command {
                 let both = orchestration == workers;
                 health(context, orchestration || both, workers || both).await
             }
+            Self::Stats { namespace } => {
+                let stats = context.orchestration()?.stats(namespace.as_deref()).await?;
+                if context.json { output::print_json(&stats) } else { output::print(stats_text(stats)) }
+            }
+            Self::Whoami => {
+                let caller = context.orchestration()?.whoami().await?;
+                if context.json {
+                    return output::print_json(&caller);
+                }
+                output::print(output::facts([
+                    ("name", Some(caller.name.unwrap_or_else(|| "everyone: the server has no keys".to_owned()))),
+                    ("scopes", Some(caller.scopes.join(", "))),
+                    ("namespaces", Some(caller.namespaces.map_or_else(|| "all".to_owned(), |names| names.join(", ")))),
+                ]))
+            }
             Self::Info => {
                 let info = context.orchestration()?.system_info().await?;
                 if context.json {
@@ -56,6 +79,40 @@ impl Command {
             }
         }
     }
+}
+
+fn stats_text(stats: Stats) -> String {
+    let limit = stats.count_limit;
+    let number = |count: i64| if count >= limit { format!("{limit} or more") } else { count.to_string() };
+    let tasks = stats.tasks.iter().map(|row| [row.namespace.clone(), row.status.to_string(), number(row.count)]);
+    let queues = stats.queues.iter().map(|queue| {
+        let oldest = queue.oldest_ready_seconds.map(|seconds| format!("{seconds:.1} s")).unwrap_or_default();
+        [queue.namespace.clone(), number(queue.ready), number(queue.hidden), oldest]
+    });
+    let workers = &stats.workers;
+    let mut text = [
+        output::table(["namespace", "status", "tasks"], tasks),
+        output::table(["namespace", "ready", "hidden", "oldest ready"], queues),
+        format!(
+            "Workers: {} running, {} draining, {} lost; {} of {} steps at once; {:.1} completed and {:.1} failed a second",
+            workers.running,
+            workers.draining,
+            workers.lost,
+            workers.running_steps,
+            workers.max_concurrent,
+            workers.completed_per_second,
+            workers.failed_per_second
+        ),
+    ]
+    .join("\n\n");
+    for missing in stats.unserved {
+        text.push_str(&format!(
+            "\nNo live worker of namespace {} has a handler for {}.",
+            output::clean(&missing.namespace),
+            output::clean(&missing.callable)
+        ));
+    }
+    text
 }
 
 async fn health(context: &Context, orchestration: bool, workers: bool) -> Result<(), Failure> {

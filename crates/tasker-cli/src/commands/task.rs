@@ -6,7 +6,9 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use humantime::parse_duration;
 use serde_json::Value;
-use tasker_api::{CreateTask, ListTasks, StepDetail, TaskDetail, TaskState, TaskSummary};
+use tasker_api::{
+    CreateTask, ListOfTask, ListTasks, OperatorAction, RerunTask, StepDetail, TaskDetail, TaskState, TaskSummary,
+};
 use tasker_client::OrchestrationApiClient;
 use tasker_runtime::shutdown;
 use uuid::Uuid;
@@ -29,12 +31,11 @@ pub(crate) enum Command {
     },
     /// List tasks, newest first.
     List {
-        /// Only tasks of this namespace.
+        #[command(flatten)]
+        conditions: Conditions,
+        /// Only the tasks with this id, idempotency key, tag or searchable value.
         #[arg(long)]
-        namespace: Option<String>,
-        /// Only tasks in this state.
-        #[arg(long, value_parser = PossibleValuesParser::new(TaskState::ALL.iter().map(|state| state.as_str())))]
-        status: Option<String>,
+        search: Option<String>,
         /// How many tasks at most, 1 to 500.
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..=500))]
         limit: i64,
@@ -55,6 +56,29 @@ pub(crate) enum Command {
         /// The task's id.
         #[arg(long)]
         id: Uuid,
+    },
+    /// Show every attempt of a task's steps.
+    Attempts {
+        /// The task's id.
+        #[arg(long)]
+        id: Uuid,
+        /// Only the attempts of this step.
+        #[arg(long)]
+        step: Option<String>,
+    },
+    /// Create a new task from the input of another one.
+    Rerun {
+        /// The task's id.
+        #[arg(long)]
+        id: Uuid,
+        /// Another input: a JSON object, or @FILE, or - for standard input.
+        #[arg(long)]
+        input: Option<String>,
+        /// The template's version [default: the newest].
+        #[arg(long)]
+        version: Option<String>,
+        #[command(flatten)]
+        operator: Operator,
     },
     /// Cancel a task: no more of its steps start.
     Cancel {
@@ -80,6 +104,29 @@ pub(crate) enum Command {
         #[command(flatten)]
         operator: Operator,
     },
+}
+
+/// Conditions on tasks.
+#[derive(Debug, Args)]
+pub(crate) struct Conditions {
+    /// Only tasks of this namespace.
+    #[arg(long)]
+    pub(super) namespace: Option<String>,
+    /// Only tasks in this state.
+    #[arg(long, value_parser = PossibleValuesParser::new(TaskState::ALL.iter().map(|state| state.as_str())))]
+    pub(super) status: Option<String>,
+    /// Only tasks of the template with this name.
+    #[arg(long)]
+    pub(super) template: Option<String>,
+    /// Only tasks with this tag or searchable value, such as `vip`, `customer=acme`, or `/order_id=42`.
+    #[arg(long)]
+    pub(super) tag: Option<String>,
+    /// Only tasks created at this time (RFC 3339) or later.
+    #[arg(long)]
+    pub(super) created_after: Option<chrono::DateTime<chrono::Utc>>,
+    /// Only tasks created before this time (RFC 3339).
+    #[arg(long)]
+    pub(super) created_before: Option<chrono::DateTime<chrono::Utc>>,
 }
 
 #[derive(Debug, Args)]
@@ -131,8 +178,21 @@ impl Command {
         match self {
             Self::Create(create) => return create.run(context).await,
             Self::Get { id } => show(context, &client.get_task(id).await?),
-            Self::List { namespace, status, limit, cursor } => {
-                let tasks = client.list_tasks(&ListTasks { namespace, status, limit: Some(limit), cursor }).await?;
+            Self::List { conditions, search, limit, cursor } => {
+                let Conditions { namespace, status, template, tag, created_after, created_before } = conditions;
+                let filter = ListTasks {
+                    namespace,
+                    status,
+                    template,
+                    tag,
+                    created_after,
+                    created_before,
+                    q: search,
+                    limit: Some(limit),
+                    cursor,
+                    ..ListTasks::default()
+                };
+                let tasks = client.list_tasks(&filter).await?;
                 if context.json {
                     return output::print_json(&tasks);
                 }
@@ -160,6 +220,33 @@ impl Command {
                     ]
                 });
                 output::print(output::table(["at (UTC)", "step", "attempt", "from", "to", "by", "why"], rows))
+            }
+            Self::Attempts { id, step } => {
+                let list = client.list_attempts(id, &ListOfTask { step, ..ListOfTask::default() }).await?;
+                if context.json {
+                    return output::print_json(&list);
+                }
+                let rows = list.attempts.into_iter().map(|attempt| {
+                    [
+                        attempt.step,
+                        attempt.attempt.to_string(),
+                        attempt.worker_id.unwrap_or_default(),
+                        output::time(attempt.started_at),
+                        output::between(Some(attempt.started_at), attempt.ended_at).unwrap_or_default(),
+                        attempt.outcome.map(|outcome| outcome.to_string()).unwrap_or_default(),
+                        attempt.message.unwrap_or_default(),
+                    ]
+                });
+                output::print(output::table(
+                    ["step", "attempt", "worker", "started (UTC)", "took", "outcome", "why"],
+                    rows,
+                ))
+            }
+            Self::Rerun { id, input, version, operator } => {
+                let input = input.map(|text| input::object("--input", &text)).transpose()?;
+                let OperatorAction { actor, reason } = operator.action();
+                let rerun = RerunTask { context: input, version, actor, reason, ..RerunTask::default() };
+                acted(context, &client.rerun_task(id, &rerun).await?)
             }
             Self::Cancel { id, operator } => acted(context, &client.cancel_task(id, &operator.action()).await?),
             Self::Fail { id, operator } => acted(context, &client.fail_task(id, &operator.action()).await?),

@@ -143,7 +143,7 @@ async fn a_step_resolved_while_pending_or_running_does_not_run_again() -> Result
     assert_eq!((c.step_name.as_str(), &c.dependency_results), ("c", &json!({ "b": "manual" })));
     fixture.complete("w", 0, &[completed(&c)]).await?;
     let states: Vec<StepState> =
-        fixture.engine.list_steps(task).await?.unwrap_or_default().iter().map(|step| step.status).collect();
+        fixture.engine.list_steps(task, true, None).await?.unwrap_or_default().iter().map(|step| step.status).collect();
     assert_eq!(states, [StepState::ResolvedManually, StepState::ResolvedManually, StepState::Completed]);
     assert_eq!(fixture.engine.get_task_summary(task).await?.map(|task| task.status), Some(TaskState::Completed));
     Ok(())

@@ -67,6 +67,7 @@ impl Fixture {
             priority,
             tags: None,
             idempotency: None,
+            values: Vec::new(),
         };
         let outcome = self.engine.create_tasks(&[task]).await?;
         anyhow::ensure!(matches!(outcome[..], [CreateOutcome::Created(_)]), "{outcome:?}");

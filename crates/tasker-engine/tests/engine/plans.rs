@@ -118,14 +118,13 @@ async fn rows_read_by_a_batch_do_not_grow_with_history() -> Result<()> {
     ] {
         let filter = tasker_engine::TaskFilter {
             namespaces: namespaces.clone(),
-            status: status.map(str::parse).transpose()?,
-            before: None,
-            limit: 51,
+            states: status.map(|status| status.parse().map(|status| vec![status])).transpose()?,
+            ..tasker_engine::TaskFilter::default()
         };
         // The pool has one session, so the following statements are one transaction.
         sqlx::query("begin").execute(&fixture.pool).await?;
         let before = rows_read(&mut *fixture.pool.acquire().await?).await?;
-        fixture.engine.list_tasks(&filter).await?;
+        fixture.engine.list_tasks(&filter, 50).await?;
         let after = rows_read(&mut *fixture.pool.acquire().await?).await?;
         sqlx::query("commit").execute(&fixture.pool).await?;
         assert_eq!(after.0, before.0, "the list of {namespaces:?} and {status:?} scanned a table");

@@ -96,7 +96,7 @@ async fn old_final_tasks_are_deleted_and_all_others_are_retained() -> Result<()>
     assert_eq!(fixture.value::<i64>("select count(*) from tasker.tasks where state = 'completed'").await?, 3);
     assert_eq!(fixture.value::<i64>("select count(*) from pgmq.q_test").await?, 0);
     for task in old {
-        assert_eq!(fixture.engine.get_task(task).await?, None);
+        assert_eq!(fixture.engine.get_task(task, true).await?, None);
     }
     Ok(())
 }
@@ -113,6 +113,7 @@ async fn a_deleted_task_frees_its_idempotency_key() -> Result<()> {
         priority: 0,
         tags: None,
         idempotency: Some(("key".to_owned(), vec![hash])),
+        values: Vec::new(),
     };
     let outcome = fixture.engine.create_tasks(&[task(1)]).await?;
     assert!(matches!(outcome[..], [CreateOutcome::Created(_)]), "{outcome:?}");
@@ -253,6 +254,7 @@ async fn tables_do_not_grow_while_deletion_keeps_up() -> Result<()> {
                 priority: 0,
                 tags: None,
                 idempotency: None,
+                values: Vec::new(),
             })
             .collect();
         fixture.engine.create_tasks(&tasks).await?;

@@ -147,6 +147,7 @@ async fn create(shared: Arc<Shared>, mut rng: TestRng) -> Result<()> {
                     priority: rng.random_range(0..=100),
                     tags: None,
                     idempotency: key.map(|key| (format!("key {key}"), vec![0])),
+                    values: Vec::new(),
                 }
             })
             .collect();

@@ -144,6 +144,7 @@ impl Replay {
                 priority: request.priority,
                 tags: None,
                 idempotency: request.key.map(|(key, hash)| (format!("{} {key}", self.template), vec![hash])),
+                values: Vec::new(),
             })
             .collect();
         let outcomes = self.engine.create_tasks(&tasks).await?;

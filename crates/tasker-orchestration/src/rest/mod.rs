@@ -1,13 +1,18 @@
 //! The REST API, with one file for each resource.
 
 pub(crate) mod access;
+mod bulk;
+mod conditions;
 mod console;
 mod error;
+mod events;
 mod extract;
+mod inspect;
 mod observe;
 mod openapi;
 mod origin;
 pub(crate) mod state;
+mod stats;
 mod system;
 mod tasks;
 mod templates;
@@ -43,6 +48,9 @@ fn routes() -> OpenApiRouter<Arc<State>> {
         .routes(routes!(tasks::get))
         .routes(routes!(tasks::steps))
         .routes(routes!(tasks::transitions))
+        .routes(routes!(inspect::attempts))
+        .routes(routes!(inspect::step))
+        .routes(routes!(tasks::rerun))
         .routes(routes!(tasks::cancel))
         .routes(routes!(tasks::fail))
         .routes(routes!(tasks::retry))
@@ -51,7 +59,12 @@ fn routes() -> OpenApiRouter<Arc<State>> {
         .routes(routes!(templates::apply, templates::list))
         .routes(routes!(templates::get))
         .routes(routes!(templates::layout))
+        .routes(routes!(bulk::create, bulk::list))
+        .routes(routes!(bulk::get))
+        .routes(routes!(bulk::stop))
         .routes(routes!(workers::list))
+        .routes(routes!(stats::stats))
+        .routes(routes!(events::events))
         .routes(routes!(system::whoami))
         .routes(routes!(system::namespaces))
         .routes(routes!(system::info))
@@ -95,6 +108,16 @@ pub(crate) fn router(state: Arc<State>) -> serde_json::Result<Router> {
         .layer(CatchPanicLayer::custom(|_| ApiError::internal().into_response()))
         .layer(middleware::from_fn_with_state(Arc::clone(&state), observe::observe))
         .with_state(state))
+}
+
+/// Removes the entry beyond a page, if there is one, and returns the last entry of the page.
+fn last_of_page<T>(entries: &mut Vec<T>, limit: Option<u32>) -> Option<&T> {
+    let size = usize::try_from(limit?).unwrap_or(usize::MAX);
+    if entries.len() <= size {
+        return None;
+    }
+    entries.truncate(size);
+    entries.last()
 }
 
 /// The response to all requests but health checks while every connection is in use.

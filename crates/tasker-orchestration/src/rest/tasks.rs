@@ -1,5 +1,6 @@
 //! `/v1/tasks`
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,16 +12,17 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use tasker_api::limits::{DEFAULT_PAGE, MAX_PAGE, stored_bytes};
+use tasker_api::limits::{MAX_SEARCHABLE_CHARS, stored_bytes};
 use tasker_api::{
-    CreateTask, FieldError, ListTasks, OperatorAction, Problem, ResolveStep, StepList, TaskDetail, TaskList, TaskState,
+    CreateTask, FieldError, ListOfTask, ListTasks, OperatorAction, Problem, RerunTask, ResolveStep, StepList, TaskDetail, TaskList, TaskState,
     TaskSummary, TransitionList,
 };
-use tasker_engine::{CreateOutcome, NewTask, Operation, OperationOutcome, TaskFilter};
+use tasker_engine::{CreateOutcome, NewTask, Operation, OperationOutcome, Rerun, TaskFilter};
 use utoipa::IntoParams;
 use uuid::Uuid;
 
 use super::access::Principal;
+use super::conditions::{self, cursor, optional_page_size, page_size};
 use super::error::ApiError;
 use super::extract::{InPath, JsonBody, OptionalJsonBody, QueryString, TaskId};
 use super::state;
@@ -45,6 +47,16 @@ pub(super) async fn create(
     Extension(principal): Extension<Arc<Principal>>,
     JsonBody(request): JsonBody<CreateTask>,
 ) -> Result<Response, ApiError> {
+    submit(&state, &principal, request, None).await
+}
+
+/// Creates the task of a request, or of a rerun.
+async fn submit(
+    state: &state::State,
+    principal: &Principal,
+    request: CreateTask,
+    rerun: Option<Rerun>,
+) -> Result<Response, ApiError> {
     request.check()?;
     principal.require_namespace(&request.namespace)?;
     let idempotency = request.idempotency_key.clone().map(|key| (key, digest(&request)));
@@ -56,7 +68,7 @@ pub(super) async fn create(
         return Err(ApiError::too_large(format!("the context has {bytes} bytes of JSON; the limit is {limit}")));
     }
     for _ in 0..MAX_LOOKS {
-        let template = find_template(&state, namespace, name, version).await?;
+        let template = find_template(state, namespace, name, version).await?;
         check_context(&template, &context)?;
         let task_id = Uuid::now_v7();
         let task = NewTask {
@@ -67,18 +79,23 @@ pub(super) async fn create(
             priority: priority.unwrap_or(0),
             tags: tags.clone(),
             idempotency: idempotency.clone(),
+            values: values(&template, &context, tags.as_ref()),
         };
-        match state.creator.create(task).await? {
+        let outcome = match &rerun {
+            None => state.creator.create(task).await?,
+            Some(rerun) => state.engine.rerun_task(&task, rerun).await?,
+        };
+        match outcome {
             CreateOutcome::Created(created_at) => {
                 state.writability.written();
                 state.metrics.created(&TemplateLabels { namespace: namespace.clone(), template: name.clone() });
-                return Ok(created(&template, task_id, created_at, &request));
+                return Ok(created(&template, task_id, created_at, &request, &context));
             }
             CreateOutcome::Existing(existing) => {
-                return Ok((StatusCode::OK, Json(summary(&state, existing).await?)).into_response());
+                return Ok((StatusCode::OK, Json(summary(state, existing).await?)).into_response());
             }
             CreateOutcome::Conflict(existing) => {
-                let existing = match require_visible(&state, &principal, existing).await {
+                let existing = match require_visible(state, principal, existing).await {
                     Ok(()) => format!("task {existing}"),
                     Err(_) => "another task".to_owned(),
                 };
@@ -95,7 +112,13 @@ pub(super) async fn create(
 }
 
 /// The response for a task that was just created. It needs no query.
-fn created(template: &CheckedTemplate, task_id: Uuid, created_at: DateTime<Utc>, request: &CreateTask) -> Response {
+fn created(
+    template: &CheckedTemplate,
+    task_id: Uuid,
+    created_at: DateTime<Utc>,
+    request: &CreateTask,
+    context: &Value,
+) -> Response {
     let stored = &template.stored;
     let summary = TaskSummary {
         task_uuid: task_id,
@@ -109,11 +132,76 @@ fn created(template: &CheckedTemplate, task_id: Uuid, created_at: DateTime<Utc>,
         failed_steps: 0,
         priority: request.priority.unwrap_or(0),
         tags: request.tags.clone(),
+        searchable: Some(searchable(template, context).collect()).filter(|values: &BTreeMap<_, _>| !values.is_empty()),
         created_at,
         started_at: None,
         completed_at: None,
     };
     (StatusCode::CREATED, [(header::LOCATION, format!("/v1/tasks/{task_id}"))], Json(summary)).into_response()
+}
+
+/// The values by which a task can be found: its tags, and what its template calls searchable.
+fn values(template: &CheckedTemplate, context: &Value, tags: Option<&Value>) -> Vec<(String, String)> {
+    let text = |tag: &Value| tag.as_str().unwrap_or_default().to_owned();
+    let mut values: Vec<_> = match tags {
+        Some(Value::Array(tags)) => tags.iter().map(|tag| (String::new(), text(tag))).collect(),
+        Some(Value::Object(tags)) => tags.iter().map(|(name, tag)| (name.clone(), text(tag))).collect(),
+        _ => Vec::new(),
+    };
+    values.extend(searchable(template, context));
+    values
+}
+
+/// The searchable values of a context: texts, numbers and booleans.
+fn searchable(template: &CheckedTemplate, context: &Value) -> impl Iterator<Item = (String, String)> {
+    let pointers = template.stored.searchable.as_ref().and_then(Value::as_array).into_iter().flatten();
+    pointers.filter_map(|pointer| {
+        let pointer = pointer.as_str()?;
+        let text = match context.pointer(pointer)? {
+            Value::String(text) => text.clone(),
+            value @ (Value::Number(_) | Value::Bool(_)) => value.to_string(),
+            Value::Null | Value::Array(_) | Value::Object(_) => return None,
+        };
+        Some((pointer.to_owned(), text.chars().take(MAX_SEARCHABLE_CHARS).collect()))
+    })
+}
+
+/// Creates a new task from the input of another one.
+#[utoipa::path(post, path = "/v1/tasks/{task_uuid}/rerun", params(("task_uuid" = Uuid, Path)),
+    request_body = Option<RerunTask>,
+    responses(
+        (status = 201, body = TaskSummary, description = "The new task is stored durably",
+            headers(("Location" = String))),
+        (status = 200, body = TaskSummary, description = "The same request was sent before, with the same key"),
+        (status = 400, body = Problem), (status = 404, body = Problem, description = "No such task or template"),
+        (status = 409, body = Problem, description = "Another request has used the idempotency key"),
+        (status = 413, body = Problem),
+        (status = 422, body = Problem, description = "The context does not match the input_schema")))]
+pub(super) async fn rerun(
+    State(state): State<Arc<state::State>>,
+    Extension(principal): Extension<Arc<Principal>>,
+    TaskId(task_id): TaskId,
+    OptionalJsonBody(request): OptionalJsonBody<RerunTask>,
+) -> Result<Response, ApiError> {
+    let RerunTask { context, version, priority, tags, idempotency_key, actor, reason } = request;
+    OperatorAction { actor: actor.clone(), reason: reason.clone() }.check()?;
+    require_visible(&state, &principal, task_id).await?;
+    let task = state.engine.get_task(task_id, false).await?.ok_or_else(|| no_such_task(task_id))?;
+    let context = match (context, task.context) {
+        (Some(context), _) | (None, Value::Object(context)) => context,
+        (None, _) => return Err(ApiError::internal()),
+    };
+    let request = CreateTask {
+        namespace: task.summary.namespace,
+        name: task.summary.name,
+        version,
+        context,
+        idempotency_key,
+        priority: Some(priority.unwrap_or(task.summary.priority)),
+        tags: tags.or(task.summary.tags),
+    };
+    let actor = principal.actor(actor.as_deref());
+    submit(&state, &principal, request, Some(Rerun { of: task_id, actor, reason })).await
 }
 
 fn check_context(template: &CheckedTemplate, context: &Value) -> Result<(), ApiError> {
@@ -165,6 +253,8 @@ pub(super) struct Wait {
     /// Wait until the task is at rest, but no longer than this, such as `30s` or `500ms`. The server shortens long
     /// waits: by default to one minute.
     wait: Option<String>,
+    /// Whether the steps come with their results. They do by default.
+    results: Option<bool>,
 }
 
 /// Shows a task with its steps, either at once or when it is at rest.
@@ -199,7 +289,7 @@ pub(super) async fn get(
             }
         }
     }
-    state.engine.get_task(task_id).await?.map(Json).ok_or_else(|| no_such_task(task_id))
+    state.engine.get_task(task_id, query.results.unwrap_or(true)).await?.map(Json).ok_or_else(|| no_such_task(task_id))
 }
 
 fn parse_wait(text: &str) -> Result<Duration, ApiError> {
@@ -216,60 +306,56 @@ pub(super) async fn list(
     Extension(principal): Extension<Arc<Principal>>,
     QueryString(query): QueryString<ListTasks>,
 ) -> Result<Json<TaskList>, ApiError> {
-    let limit = query.limit.unwrap_or(DEFAULT_PAGE);
-    if !(1..=MAX_PAGE).contains(&limit) {
-        return Err(ApiError::malformed(format!("limit must be 1 to {MAX_PAGE}, not {limit}")));
-    }
-    let namespaces = principal.namespaces_to_list(query.namespace)?;
-    let status = query
-        .status
-        .map(|status| status.parse::<TaskState>())
-        .transpose()
-        .map_err(|error| ApiError::malformed(format!("status: {error}")))?;
-    let before = query
-        .cursor
-        .map(|cursor| cursor.parse::<Uuid>())
-        .transpose()
-        .map_err(|_| ApiError::malformed("cursor must be the next_cursor of an earlier page"))?;
-    let mut tasks = state
-        .engine
-        // One more task than requested shows whether there is a next page.
-        .list_tasks(&TaskFilter { namespaces, status, before, limit: limit + 1 })
-        .await?;
-    let size = usize::try_from(limit).unwrap_or(usize::MAX);
-    let more = tasks.len() > size;
-    tasks.truncate(size);
-    let next_cursor = tasks.last().filter(|_| more).map(|task| task.task_uuid.to_string());
-    Ok(Json(TaskList { tasks, next_cursor }))
+    let limit = page_size(query.limit)?;
+    let before: Option<Uuid> = cursor(query.cursor.as_deref())?;
+    let (wanted, text) = conditions::of_list(query);
+    let filter = conditions::filter(&wanted, &principal)?;
+    let before = match (before, filter.before) {
+        (Some(cursor), Some(bound)) => Some(cursor.min(bound)),
+        (cursor, bound) => cursor.or(bound),
+    };
+    let page = state.engine.list_tasks(&TaskFilter { text, before, ..filter }, limit).await?;
+    Ok(Json(TaskList { tasks: page.tasks, next_cursor: page.next.map(|next| next.to_string()) }))
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct WithResults {
+    /// Whether the steps come with their results. They do by default.
+    results: Option<bool>,
 }
 
 /// Shows the steps of a task.
-#[utoipa::path(get, path = "/v1/tasks/{task_uuid}/steps", params(("task_uuid" = Uuid, Path)),
+#[utoipa::path(get, path = "/v1/tasks/{task_uuid}/steps", params(("task_uuid" = Uuid, Path), WithResults),
     responses((status = 200, body = StepList), (status = 404, body = Problem)))]
 pub(super) async fn steps(
     State(state): State<Arc<state::State>>,
     Extension(principal): Extension<Arc<Principal>>,
     TaskId(task_id): TaskId,
+    QueryString(query): QueryString<WithResults>,
 ) -> Result<Json<StepList>, ApiError> {
     require_visible(&state, &principal, task_id).await?;
-    let steps = state.engine.list_steps(task_id).await?.ok_or_else(|| no_such_task(task_id))?;
+    let steps = state.engine.list_steps(task_id, query.results.unwrap_or(true), None).await?.ok_or_else(|| no_such_task(task_id))?;
     Ok(Json(StepList { steps }))
 }
 
-/// Shows all state changes of a task and its steps.
-#[utoipa::path(get, path = "/v1/tasks/{task_uuid}/transitions", params(("task_uuid" = Uuid, Path)),
-    responses((status = 200, body = TransitionList), (status = 404, body = Problem)))]
+/// Shows the state changes of a task and its steps.
+#[utoipa::path(get, path = "/v1/tasks/{task_uuid}/transitions", params(("task_uuid" = Uuid, Path), ListOfTask),
+    responses((status = 200, body = TransitionList), (status = 400, body = Problem), (status = 404, body = Problem)))]
 pub(super) async fn transitions(
     State(state): State<Arc<state::State>>,
     Extension(principal): Extension<Arc<Principal>>,
     TaskId(task_id): TaskId,
+    QueryString(query): QueryString<ListOfTask>,
 ) -> Result<Json<TransitionList>, ApiError> {
-    require_visible(&state, &principal, task_id).await?;
-    let transitions = state.engine.list_transitions(task_id).await?;
-    if transitions.is_empty() {
-        return Err(no_such_task(task_id));
-    }
-    Ok(Json(TransitionList { transitions }))
+    summary_visible_to(&state, &principal, task_id).await?;
+    let limit = optional_page_size(query.limit)?;
+    let after = cursor(query.cursor.as_deref())?.unwrap_or(0);
+    let more = limit.map(|limit| limit.saturating_add(1));
+    let mut transitions = state.engine.list_transitions(task_id, query.step.as_deref(), after, more).await?;
+    let next_cursor = super::last_of_page(&mut transitions, limit).map(|last| last.id.to_string());
+    Ok(Json(TransitionList { transitions, next_cursor }))
 }
 
 /// Cancels a task. None of its steps starts any more.
@@ -322,7 +408,7 @@ pub(super) async fn retry(
 
 #[derive(Deserialize)]
 pub(super) struct StepInPath {
-    name: String,
+    pub(super) name: String,
 }
 
 /// Runs a failed step again, with all its attempts.
@@ -386,10 +472,7 @@ async fn operate(
             Ok(Json(summary(state, task_id).await?))
         }
         OperationOutcome::NotFound => Err(no_such_task(task_id)),
-        OperationOutcome::NoStep => Err(ApiError::not_found(
-            "step",
-            format!("task {task_id} has no step of this name; GET /v1/tasks/{task_id}/steps lists them"),
-        )),
+        OperationOutcome::NoStep => Err(no_such_step(task_id)),
         OperationOutcome::WrongState(found) => Err(ApiError::conflict(
             "wrong-state",
             "The current state does not allow this",
@@ -417,14 +500,31 @@ async fn summary(state: &state::State, task_id: Uuid) -> Result<TaskSummary, Api
 }
 
 /// Refuses a task of a namespace that the principal may not use, as if there were no such task.
-async fn require_visible(state: &state::State, principal: &Principal, task_id: Uuid) -> Result<(), ApiError> {
+pub(super) async fn require_visible(state: &state::State, principal: &Principal, task_id: Uuid) -> Result<(), ApiError> {
     if principal.is_restricted() && !principal.covers(&summary(state, task_id).await?.namespace) {
         return Err(no_such_task(task_id));
     }
     Ok(())
 }
 
-fn no_such_task(task_id: Uuid) -> ApiError {
+/// Returns a task that the principal may see.
+pub(super) async fn summary_visible_to(
+    state: &state::State,
+    principal: &Principal,
+    task_id: Uuid,
+) -> Result<TaskSummary, ApiError> {
+    let summary = summary(state, task_id).await?;
+    if principal.covers(&summary.namespace) { Ok(summary) } else { Err(no_such_task(task_id)) }
+}
+
+pub(super) fn no_such_step(task_id: Uuid) -> ApiError {
+    ApiError::not_found(
+        "step",
+        format!("task {task_id} has no step of this name; GET /v1/tasks/{task_id}/steps lists them"),
+    )
+}
+
+pub(super) fn no_such_task(task_id: Uuid) -> ApiError {
     ApiError::not_found("task", format!("there is no task {task_id}"))
 }
 

@@ -8,17 +8,17 @@ use axum::{Extension, Json};
 use serde::Deserialize;
 use axum::http::{HeaderName, header};
 use tasker_api::{
-    AppliedTemplate, FieldError, Problem, TemplateDetail, TemplateLayout, TemplateList, TemplateOutcome,
+    AppliedTemplate, FieldError, ListTemplates, Problem, TemplateDetail, TemplateLayout, TemplateList, TemplateOutcome,
 };
 use tasker_engine::ApplyOutcome;
 use tasker_template::Finding;
 use utoipa::IntoParams;
 
 use super::access::Principal;
+use super::conditions::{cursor, optional_page_size};
 use super::error::ApiError;
 use super::extract::{InPath, QueryString, YamlBody};
 use super::state;
-use super::workers::OfNamespace;
 
 fn field_errors(findings: &[Finding]) -> Vec<FieldError> {
     findings
@@ -84,19 +84,27 @@ pub(super) async fn apply(
     ))
 }
 
-/// Lists all versions of all templates.
-#[utoipa::path(get, path = "/v1/templates", params(OfNamespace), responses((status = 200, body = TemplateList)))]
+/// Lists versions of templates.
+#[utoipa::path(get, path = "/v1/templates", params(ListTemplates),
+    responses((status = 200, body = TemplateList), (status = 400, body = Problem)))]
 pub(super) async fn list(
     State(state): State<Arc<state::State>>,
     Extension(principal): Extension<Arc<Principal>>,
-    QueryString(query): QueryString<OfNamespace>,
+    QueryString(query): QueryString<ListTemplates>,
 ) -> Result<Json<TemplateList>, ApiError> {
     if let Some(namespace) = &query.namespace {
         principal.require_namespace(namespace)?;
     }
-    let mut templates = state.engine.list_templates(query.namespace.as_deref()).await?;
+    let limit = optional_page_size(query.limit)?;
+    // Versions are few and never change, so a page begins at a number.
+    let skip: u32 = cursor(query.cursor.as_deref())?.unwrap_or(0);
+    let (namespace, name) = (query.namespace.as_deref(), query.name.as_deref());
+    let more = limit.map(|limit| limit.saturating_add(1));
+    let mut templates = state.engine.list_templates(namespace, name, skip, more).await?;
+    let more = super::last_of_page(&mut templates, limit).is_some();
+    let next_cursor = limit.filter(|_| more).map(|limit| skip.saturating_add(limit).to_string());
     templates.retain(|template| principal.covers(&template.namespace));
-    Ok(Json(TemplateList { templates }))
+    Ok(Json(TemplateList { templates, next_cursor }))
 }
 
 #[derive(Deserialize, IntoParams)]

@@ -139,6 +139,7 @@ mod tests {
             priority: 0,
             tags: None,
             idempotency: None,
+            values: Vec::new(),
         };
         Request { task, bytes, reply: oneshot::channel().0 }
     }

@@ -1,8 +1,11 @@
 //! What the server does behind its API.
 
+pub(crate) mod bulk;
 pub(crate) mod creator;
 pub(crate) mod housekeeping;
+pub(crate) mod live;
 pub(crate) mod metrics;
+pub(crate) mod stats;
 pub(crate) mod templates;
 pub(crate) mod waiters;
 pub(crate) mod writability;

@@ -76,6 +76,10 @@ async fn a_key_sees_and_changes_only_its_namespaces() -> Result<()> {
             max_concurrent: 1,
             host: "host",
             started_at: Utc::now(),
+            handlers: &[],
+            running_steps: 0,
+            completed_steps: 0,
+            failed_steps: 0,
         };
         engine.heartbeat(&heartbeat).await?;
     }

@@ -11,7 +11,7 @@ use crate::http::{Answer, database, send};
 use crate::server::{Running, key};
 use crate::signer::{Signer, hmac_token, unsigned};
 
-const ROUTES: [(&str, &str, &[Scope]); 21] = [
+const ROUTES: [(&str, &str, &[Scope]); 30] = [
     ("GET", "/health", &[]),
     ("GET", "/health/live", &[]),
     ("GET", "/health/ready", &[]),
@@ -23,7 +23,16 @@ const ROUTES: [(&str, &str, &[Scope]); 21] = [
     ("GET", "/v1/tasks/ID/steps", &[Scope::Read]),
     ("GET", "/v1/templates", &[Scope::Read]),
     ("GET", "/v1/workers", &[Scope::Read]),
+    ("GET", "/", &[]),
+    ("GET", "/app.js", &[]),
     ("GET", "/v1/system/info", &[Scope::Read]),
+    ("GET", "/v1/stats", &[Scope::Read]),
+    ("GET", "/v1/tasks/ID/attempts", &[Scope::Read]),
+    ("GET", "/v1/tasks/ID/steps/a", &[Scope::Read]),
+    ("GET", "/v1/bulk", &[Scope::Read]),
+    ("POST", "/v1/bulk", &[Scope::Operate]),
+    ("POST", "/v1/bulk/ID/stop", &[Scope::Operate]),
+    ("POST", "/v1/tasks/ID/rerun", &[Scope::Operate]),
     ("GET", "/no/such/path", &[Scope::Read]),
     ("POST", "/v1/tasks", &[Scope::Submit]),
     ("POST", "/v1/templates", &[Scope::Operate]),

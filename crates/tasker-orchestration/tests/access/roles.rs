@@ -56,6 +56,7 @@ async fn use_engine(engine: &Engine, namespace: &str) -> Result<()> {
         priority: 0,
         tags: None,
         idempotency: None,
+        values: Vec::new(),
     };
     let outcome = engine.create_tasks(&[task]).await?;
     ensure!(matches!(outcome[..], [CreateOutcome::Created(_)]), "{outcome:?}");
@@ -116,6 +117,7 @@ async fn the_runtime_role_works_without_the_right_to_change_the_schema() -> Resu
         priority: 0,
         tags: None,
         idempotency: None,
+        values: Vec::new(),
     };
     engine.create_tasks(&[task]).await?;
     ensure!(engine.start_steps("w", &["before".to_owned()], 1, LEASE, &[]).await?.len() == 1);

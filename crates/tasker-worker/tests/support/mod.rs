@@ -90,6 +90,7 @@ pub(crate) async fn create_task(pool: &PgPool, steps: &str) -> Uuid {
         priority: 0,
         tags: None,
         idempotency: None,
+        values: Vec::new(),
     };
     let outcomes = engine.create_tasks(std::slice::from_ref(&task)).await.unwrap();
     assert!(matches!(outcomes[..], [CreateOutcome::Created(_)]), "{outcomes:?}");
@@ -97,7 +98,7 @@ pub(crate) async fn create_task(pool: &PgPool, steps: &str) -> Uuid {
 }
 
 pub(crate) async fn get_task(pool: &PgPool, task_id: Uuid) -> TaskDetail {
-    Engine::new(pool.clone()).get_task(task_id).await.unwrap().unwrap()
+    Engine::new(pool.clone()).get_task(task_id, true).await.unwrap().unwrap()
 }
 
 /// Waits until the task is in this state, and returns it.
