@@ -22,7 +22,7 @@ function decode(part: string): string {
   }
 }
 
-export type Query = Record<string, string | undefined>;
+export type Query = Record<string, string | null | undefined>;
 
 /** The address of a page, for `href`. Empty fields of the query are left out. */
 export function link(path: string[], query: Query = {}): string {

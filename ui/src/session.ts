@@ -2,7 +2,7 @@
 
 import { effect, signal } from "@preact/signals";
 import { ApiError, get, key, refused } from "./http";
-import type { Whoami } from "./planned";
+import type { Whoami } from "./api-types";
 
 export type Scope = "read" | "submit" | "operate";
 

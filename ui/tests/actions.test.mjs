@@ -130,8 +130,8 @@ test("a journey by keyboard alone: log in, find, retry, resolve, cancel, log out
 
 test("each scope sees its actions, and no other", async () => {
   const id = await blocked("scopes");
-  const operate = ["Retry the failed step", "Mark as failed", "Cancel", "Retry", "Resolve…"];
-  const seen = { reader: [], submitter: ["Run again…"], operator: operate, all: [...operate, "Run again…"] };
+  const operate = ["Retry the failed step", "Mark as failed", "Cancel", "Run again…", "Retry", "Resolve…"];
+  const seen = { reader: [], submitter: [], operator: operate, all: operate };
   for (const [name, expected] of Object.entries(seen)) {
     const page = await open(browser, server.url, { key: keyOf(name) });
     await page.show(`#/tasks/${id}?step=decline`);
@@ -140,7 +140,7 @@ test("each scope sees its actions, and no other", async () => {
     await page.show("#/templates/faults/scopes");
     assert.equal(
       await page.getByRole("link", { name: "Start a task" }).count(),
-      expected.includes("Run again…") ? 1 : 0,
+      SCOPES[name].includes("submit") ? 1 : 0,
       name,
     );
     await page.show("#/tasks");

@@ -5,16 +5,14 @@ import { between, count, stateName } from "../format";
 import { ApiError, asApiError, get, request, v1 } from "../http";
 import { Empty, Failure, Loaded, PageHead, Text, Time, useTitle } from "../parts/basic";
 import { State } from "../parts/state";
-import type { BulkJob } from "../planned";
+import type { BulkJob, BulkJobList } from "../api-types";
 import { useLive, useResource } from "../resource";
 import { link, route } from "../route";
 import { may } from "../session";
 
-type Jobs = { jobs: BulkJob[] };
-
 export function Bulk() {
   useTitle("Bulk jobs");
-  const jobs = useResource("bulk", (signal) => get<Jobs>(v1("bulk"), { signal }));
+  const jobs = useResource("bulk", (signal) => get<BulkJobList>(v1("bulk"), { signal }));
   const running = jobs.data?.jobs.filter((job) => job.status === "running") ?? [];
   useLive(
     running.map((job) => `bulk:${job.id}`),
@@ -106,7 +104,7 @@ function Row({ job, changed }: { job: BulkJob; changed: () => void }) {
           .filter(([, value]) => value)
           .map(([name, value]) => (
             <div key={name}>
-              <span class="faint">{name}</span> <Text>{value}</Text>
+              <span class="faint">{name}</span> <Text>{value ?? ""}</Text>
             </div>
           ))}
       </td>

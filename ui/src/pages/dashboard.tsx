@@ -2,12 +2,11 @@
 
 import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
-import type { TaskList, TaskState } from "../api-types";
+import type { Stats, TaskList, TaskState } from "../api-types";
 import { count, countUpTo, duration, plural, rate, stateName } from "../format";
 import { get } from "../http";
 import { Card, Empty, Loaded, Meter, PageHead, Text, Time, useTitle } from "../parts/basic";
 import { look, Sign, type Tone } from "../parts/state";
-import type { Stats } from "../planned";
 import { type Resource, useLive, useResource } from "../resource";
 import { link, taskLink, templateLink } from "../route";
 
@@ -30,7 +29,7 @@ export function useStats(): Resource<Stats> {
 }
 
 /** How long a ready step may wait before it is worth a look, in seconds. */
-const LONG_WAIT_S = 60;
+export const LONG_WAIT_S = 60;
 
 export function Dashboard() {
   useTitle("Dashboard");
@@ -123,8 +122,8 @@ function problems(stats: Stats): Problem[] {
       action: "See the workers",
     });
   }
-  for (const { namespace, ready, oldest_ready_seconds } of stats.queues) {
-    if (oldest_ready_seconds === null || oldest_ready_seconds < LONG_WAIT_S) continue;
+  for (const { namespace, ready, oldest_ready_seconds: oldest } of stats.queues) {
+    if (!oldest || oldest < LONG_WAIT_S) continue;
     found.push({
       tone: "warn",
       key: `queue ${namespace}`,
@@ -135,7 +134,7 @@ function problems(stats: Stats): Problem[] {
             <Text>{namespace}</Text>
           </b>{" "}
           holds {countUpTo(ready, stats.count_limit)} ready {ready === 1 ? "step" : "steps"}. The oldest has waited for{" "}
-          {duration(oldest_ready_seconds * 1000)}.
+          {duration(oldest * 1000)}.
         </>
       ),
       href: link(["queues"]),
@@ -348,7 +347,7 @@ function Namespaces({ stats }: { stats: Stats }) {
                     {queue?.ready ? countUpTo(queue.ready, stats.count_limit) : <span class="faint">0</span>}
                   </td>
                   <td class="number">
-                    {queue && queue.oldest_ready_seconds !== null ? (
+                    {typeof queue?.oldest_ready_seconds === "number" ? (
                       duration(queue.oldest_ready_seconds * 1000)
                     ) : (
                       <span class="faint">–</span>

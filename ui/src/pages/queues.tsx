@@ -3,7 +3,7 @@
 import { countUpTo, duration } from "../format";
 import { Empty, Loaded, PageHead, Text, useTitle } from "../parts/basic";
 import { link } from "../route";
-import { useStats } from "./dashboard";
+import { LONG_WAIT_S, useStats } from "./dashboard";
 
 export function Queues() {
   useTitle("Queues");
@@ -45,8 +45,8 @@ export function Queues() {
                       </th>
                       <td class="number">{countUpTo(ready, count_limit)}</td>
                       <td class="number">{countUpTo(hidden, count_limit)}</td>
-                      <td class={`number ${oldest !== null && oldest > 60 ? "warn-text" : ""}`}>
-                        {oldest === null ? <span class="faint">–</span> : duration(oldest * 1000)}
+                      <td class={`number ${(oldest ?? 0) >= LONG_WAIT_S ? "warn-text" : ""}`}>
+                        {typeof oldest === "number" ? duration(oldest * 1000) : <span class="faint">–</span>}
                       </td>
                       <td>
                         <a href={link(["tasks"], { namespace, status: "in_progress,pending" })} data-row>

@@ -14,11 +14,10 @@ import { TaskHistory } from "../parts/task-history";
 import { TaskSteps } from "../parts/task-steps";
 import { TaskTimeline } from "../parts/task-timeline";
 import { Waiting } from "../parts/waiting";
-import type { StepBrief, TaskDetail, TaskSummary } from "../planned";
+import type { TaskDetail, TaskEvent } from "../api-types";
 import { type Resource, useLive, useResource, useThrottle } from "../resource";
 import { linkHere, route, taskLink, templateLink } from "../route";
 
-type TaskEvent = { task: TaskSummary; steps: StepBrief[] };
 type Detail = Resource<TaskDetail>;
 
 /** How often what hangs on the steps is loaded again while they change, in milliseconds. */

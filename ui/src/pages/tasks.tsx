@@ -1,7 +1,7 @@
 // The list of tasks. The address holds the filter, so a link or a bookmark shows the same.
 
 import { useEffect, useMemo, useState } from "preact/hooks";
-import type { NamespaceList } from "../api-types";
+import type { NamespaceList, TaskList, TaskSummary } from "../api-types";
 import { between, count, plural } from "../format";
 import { get, type Query } from "../http";
 import { type Choice, BulkBar } from "../parts/bulk-bar";
@@ -9,7 +9,6 @@ import { Empty, Loaded, Meter, PageHead, Text, Time, useTitle } from "../parts/b
 import { Filters } from "../parts/filters";
 import { State } from "../parts/state";
 import { listedTags, namedValues, Tag } from "../parts/tags";
-import type { TaskSummary } from "../planned";
 import { useLive, useResource, useThrottle } from "../resource";
 import { link, linkHere, route, taskLink } from "../route";
 import { may } from "../session";
@@ -34,18 +33,16 @@ export const FILTERS = [
 ] as const;
 export type Filter = Partial<Record<(typeof FILTERS)[number], string>>;
 
-type Page = { tasks: TaskSummary[]; next_cursor?: string | null };
-
 function filterOf(query: URLSearchParams): Filter {
   return Object.fromEntries(FILTERS.flatMap((name) => (query.get(name) ? [[name, query.get(name)]] : [])));
 }
 
 /** One page of tasks. The server returns partial pages if it must look at many tasks to find a few. */
-async function load(query: Query, signal: AbortSignal): Promise<Page> {
+async function load(query: Query, signal: AbortSignal): Promise<TaskList> {
   let tasks: TaskSummary[] = [];
   let { cursor } = query;
   for (let scan = 1; ; scan++) {
-    const page: Page = await get<Page>("/v1/tasks", {
+    const page: TaskList = await get<TaskList>("/v1/tasks", {
       query: { ...query, cursor, limit: PAGE - tasks.length },
       signal,
     });
@@ -61,7 +58,7 @@ export function Tasks() {
   const filter = filterOf(query);
   const cursor = query.get("cursor") ?? undefined;
   const key = JSON.stringify([filter, cursor]);
-  const page = useResource<Page>(key, (signal) => load({ ...filter, cursor }, signal));
+  const page = useResource<TaskList>(key, (signal) => load({ ...filter, cursor }, signal));
   const namespaces = useResource("namespaces", (signal) => get<NamespaceList>("/v1/namespaces", { signal }));
   const fresh = useFresh(key, filter, cursor, page.data);
   return (
@@ -91,7 +88,7 @@ export function Tasks() {
 }
 
 /** How many tasks match the filter and are not shown. They appear when the user asks, so that no row jumps. */
-function useFresh(key: string, filter: Filter, cursor: string | undefined, shown: Page | undefined): number {
+function useFresh(key: string, filter: Filter, cursor: string | undefined, shown: TaskList | undefined): number {
   const [fresh, setFresh] = useState(0);
   const ids = shown?.tasks.map((task) => task.task_uuid).join();
   useEffect(() => {
@@ -99,7 +96,7 @@ function useFresh(key: string, filter: Filter, cursor: string | undefined, shown
   }, [key, ids]);
   const look = useThrottle(() => {
     if (!shown) return;
-    get<Page>("/v1/tasks", { query: { ...filter, limit: PAGE } }).then(
+    get<TaskList>("/v1/tasks", { query: { ...filter, limit: PAGE } }).then(
       ({ tasks }) => {
         const last = shown.tasks.at(-1)?.task_uuid ?? "";
         const known = new Set(shown.tasks.map((task) => task.task_uuid));
@@ -118,7 +115,7 @@ function useFresh(key: string, filter: Filter, cursor: string | undefined, shown
 }
 
 type ListProps = {
-  page: Page;
+  page: TaskList;
   filter: Filter;
   first: boolean;
   fresh: number;

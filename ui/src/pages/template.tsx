@@ -1,6 +1,6 @@
 // One template: its versions, graph, steps and recent tasks, and a form that starts a task.
 
-import type { TaskList, TemplateDetail, TemplateList } from "../api-types";
+import type { TaskList, TemplateDetail, TemplateLayout, TemplateList } from "../api-types";
 import { between, duration, plural } from "../format";
 import { get, v1 } from "../http";
 import { Card, Empty, Failure, Loaded, PageHead, Text, Time, useTitle } from "../parts/basic";
@@ -10,7 +10,6 @@ import { StartForm } from "../parts/start-form";
 import { State } from "../parts/state";
 import { Tags } from "../parts/tags";
 import type { Schema } from "../schema";
-import type { TemplateLayout } from "../planned";
 import { useLive, useResource, useThrottle } from "../resource";
 import { go, link, linkHere, route, taskLink, templateLink } from "../route";
 import { may } from "../session";

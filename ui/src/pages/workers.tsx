@@ -1,11 +1,10 @@
 // The workers that have sent a heartbeat.
 
-import type { WorkerList } from "../api-types";
+import type { WorkerList, WorkerSummary } from "../api-types";
 import { count, rate } from "../format";
 import { get } from "../http";
 import { Empty, Loaded, Meter, PageHead, Text, Time, useTitle } from "../parts/basic";
 import { State } from "../parts/state";
-import type { WorkerSummary } from "../planned";
 import { useLive, useResource } from "../resource";
 
 export function Workers() {

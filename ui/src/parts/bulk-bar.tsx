@@ -4,7 +4,7 @@ import { useEffect, useState } from "preact/hooks";
 import { countUpTo, plural } from "../format";
 import { type ApiError, asApiError, request, v1 } from "../http";
 import type { Filter } from "../pages/tasks";
-import type { BulkJob, BulkPreview, TaskSummary } from "../planned";
+import type { BulkJob, BulkPreview, TaskSummary } from "../api-types";
 import { go, link } from "../route";
 import { Failure, Text } from "./basic";
 import { Dialog } from "./dialog";

@@ -2,7 +2,7 @@
 
 import { useEffect, useState } from "preact/hooks";
 import { count, cut, stateName } from "../format";
-import type { LayoutEdge, LayoutNode, TemplateLayout } from "../planned";
+import type { LayoutEdge, LayoutNode, TemplateLayout } from "../api-types";
 import { useWidth } from "./basic";
 import { hasResult, look } from "./state";
 

@@ -4,7 +4,7 @@ import type { ComponentChildren } from "preact";
 import { useId, useState } from "preact/hooks";
 import { ApiError, asApiError, curl, request } from "../http";
 import { isObject, parseInput, pretty } from "../json";
-import type { TaskSummary } from "../planned";
+import type { TaskSummary } from "../api-types";
 import { go, taskLink } from "../route";
 import { type Draft, draftOf, kindOf, partsOf, pointerTo, type Schema, valueOf, type Wrong } from "../schema";
 import { Copy, Failure, Text } from "./basic";

@@ -4,7 +4,7 @@ import { useState } from "preact/hooks";
 import { between } from "../format";
 import { get, v1 } from "../http";
 import { parseInput } from "../json";
-import type { AttemptList, StepDetail, StepInspection, TaskDetail } from "../planned";
+import type { AttemptList, StepDetail, StepInspection, TaskDetail } from "../api-types";
 import { useResource } from "../resource";
 import { linkHere } from "../route";
 import { may } from "../session";
@@ -40,7 +40,7 @@ export function StepPanel({ task, step, round, changed }: Props) {
       <p class="row">
         <State state={step.status} />
         <code>
-          <Text>{step.callable}</Text>
+          <Text>{step.callable ?? ""}</Text>
         </code>
       </p>
       <StepActions task={task} step={step} changed={changed} />

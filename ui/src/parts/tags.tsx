@@ -1,6 +1,6 @@
 // Tags and searchable values of tasks.
 
-import type { TaskSummary } from "../planned";
+import type { TaskSummary } from "../api-types";
 import { link } from "../route";
 import { Text } from "./basic";
 

@@ -3,7 +3,7 @@
 import { useState } from "preact/hooks";
 import { curl, v1 } from "../http";
 import { parseInput, pretty } from "../json";
-import type { TaskDetail, TaskSummary } from "../planned";
+import type { TaskDetail, TaskSummary } from "../api-types";
 import { go, taskLink } from "../route";
 import { may } from "../session";
 import { Copy, Text } from "./basic";
@@ -82,7 +82,7 @@ export function TaskActions({ task, changed }: Props) {
           {button("cancel", "Cancel", "danger")}
         </>
       )}
-      {may("submit") && button("rerun", "Run again…")}
+      {may("operate") && button("rerun", "Run again…")}
       <Copy label="Copy as curl" text={() => curl("POST", "/v1/tasks", creation(task))} />
       {open && (
         <ActionDialog

@@ -2,7 +2,7 @@
 
 import { useState } from "preact/hooks";
 import { get, v1 } from "../http";
-import type { TaskDetail, TransitionList } from "../planned";
+import type { TaskDetail, TransitionList } from "../api-types";
 import { useResource } from "../resource";
 import { linkHere } from "../route";
 import { Loaded, Text, Time } from "./basic";

@@ -3,7 +3,7 @@
 import { useMemo } from "preact/hooks";
 import { between, plural } from "../format";
 import { get, v1 } from "../http";
-import type { StepDetail, TaskDetail, TemplateLayout } from "../planned";
+import type { StepDetail, TaskDetail, TemplateLayout } from "../api-types";
 import { useResource } from "../resource";
 import { linkHere, route } from "../route";
 import { Loaded, Text, Time } from "./basic";

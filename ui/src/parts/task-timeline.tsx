@@ -1,12 +1,25 @@
 // The timeline of a task, with its attempts from the server.
 
 import { get, v1 } from "../http";
-import type { AttemptList, TaskDetail } from "../planned";
+import type { Attempt, AttemptList, TaskDetail } from "../api-types";
 import { useResource } from "../resource";
 import { Card, Empty, Loaded } from "./basic";
 import { Timeline } from "./timeline";
 
-const ATTEMPTS = 2000;
+const PAGE = 500;
+const MOST = 2000;
+
+async function load(id: string, signal: AbortSignal): Promise<AttemptList> {
+  const attempts: Attempt[] = [];
+  let cursor: string | null | undefined;
+  do {
+    const query = { limit: PAGE, cursor };
+    const page: AttemptList = await get(v1("tasks", id, "attempts"), { query, signal });
+    attempts.push(...page.attempts);
+    cursor = page.next_cursor;
+  } while (cursor && attempts.length < MOST);
+  return { attempts, next_cursor: cursor ?? null };
+}
 
 /** `round` changes when a step of the task has changed. */
 export function TaskTimeline({
@@ -18,18 +31,14 @@ export function TaskTimeline({
   round: number;
   selected: string | undefined;
 }) {
-  const list = useResource<AttemptList>(
-    task.task_uuid,
-    (signal) => get(v1("tasks", task.task_uuid, "attempts"), { query: { limit: ATTEMPTS }, signal }),
-    round,
-  );
+  const list = useResource<AttemptList>(task.task_uuid, (signal) => load(task.task_uuid, signal), round);
   if (!list.data) return <Loaded from={list}>{() => null}</Loaded>;
   if (list.data.attempts.length === 0) return <Empty title="No step has started yet." />;
   return (
     <Card class="flush">
       {list.data.next_cursor && (
         <p class="notice warn">
-          The timeline shows the first {ATTEMPTS} attempts. The panel of a step shows all of its own.
+          The timeline shows the first {MOST} attempts. The panel of a step shows all of its own.
         </p>
       )}
       <Timeline

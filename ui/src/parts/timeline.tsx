@@ -1,7 +1,7 @@
 // The timeline of a task: every attempt of every step, with the time between them.
 
 import { cut, duration, fullTime, now, stateName } from "../format";
-import type { Attempt } from "../planned";
+import type { Attempt } from "../api-types";
 import { linkHere } from "../route";
 import { useWidth } from "./basic";
 import { look } from "./state";

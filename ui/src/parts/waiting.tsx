@@ -2,7 +2,7 @@
 
 import { duration, now, plural } from "../format";
 import { get, v1 } from "../http";
-import type { StepDetail, StepInspection, TaskDetail } from "../planned";
+import type { StepDetail, StepInspection, TaskDetail } from "../api-types";
 import { useResource } from "../resource";
 import { linkHere } from "../route";
 import { ErrorLine, Text } from "./basic";
