@@ -130,7 +130,7 @@ test("hostile names, errors and results are only text", async () => {
   const names = [script, backwards, `"'><svg onload=alert(1)>`, "a/b?c#d&e=f%20", "x".repeat(128)];
   await api.template(
     "hostile",
-    names.map((name) => step(name, name === backwards ? "permanent" : "echo")),
+    names.map((name) => step(name, name === backwards ? "permanent" : "echo", {}, name === names[3] ? [script] : [])),
     { description: image },
   );
   const { task_uuid: id } = await api.task(

@@ -3,7 +3,7 @@
 import type { TaskList, TemplateDetail, TemplateLayout, TemplateList } from "../api-types";
 import { between, duration, plural } from "../format";
 import { get, v1 } from "../http";
-import { Card, Empty, Failure, Loaded, PageHead, Text, Time, useTitle } from "../parts/basic";
+import { Card, Empty, Failure, Loaded, PageHead, Text, Time, useSome, useTitle } from "../parts/basic";
 import { Graph } from "../parts/graph";
 import { Json } from "../parts/json";
 import { StartForm } from "../parts/start-form";
@@ -125,6 +125,7 @@ function GraphTab({
     get<TemplateLayout>(v1("templates", namespace, name, "layout"), { query: { version }, signal }),
   );
   const chosen = route.value.query.get("step");
+  const { some, more } = useSome(definition.steps, "step");
   return (
     <>
       <Loaded from={layout}>
@@ -151,7 +152,7 @@ function GraphTab({
             </tr>
           </thead>
           <tbody>
-            {definition.steps.map((step) => (
+            {some.map((step) => (
               <tr key={step.name} class={chosen === step.name ? "chosen" : ""}>
                 <th scope="row">
                   <Text>{step.name}</Text>
@@ -176,6 +177,7 @@ function GraphTab({
           </tbody>
         </table>
       </div>
+      {more}
       <Recent namespace={namespace} name={name} />
     </>
   );

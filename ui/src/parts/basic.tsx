@@ -2,7 +2,7 @@
 
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { exactTime, fullTime, relative, shortTime } from "../format";
+import { exactTime, fullTime, plural, relative, shortTime } from "../format";
 import type { ApiError } from "../http";
 import type { Resource } from "../resource";
 
@@ -124,6 +124,25 @@ function Loading() {
     </div>
   );
 }
+
+/** The first entries of a long list, and a button for the rest. */
+export function useSome<T>(list: T[], noun: string): { some: T[]; more: ComponentChildren } {
+  const [all, setAll] = useState(false);
+  if (all || list.length <= SOME) return { some: list, more: null };
+  const more = (
+    <button
+      type="button"
+      onClick={() => {
+        setAll(true);
+      }}
+    >
+      Show all {plural(list.length, noun)}
+    </button>
+  );
+  return { some: list.slice(0, SOME), more };
+}
+
+const SOME = 200;
 
 /** How much of something is done. */
 export function Meter({

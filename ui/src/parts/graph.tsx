@@ -11,6 +11,7 @@ const GAP = { x: 52, y: 14 };
 const MARGIN = 14;
 /** As many characters of the fixed-width font fit into a node. */
 const FITS = 21;
+const SECOND_FITS = 26;
 
 /** The smallest scale at which the text is still easy to read. */
 const SMALLEST = 0.72;
@@ -138,30 +139,34 @@ function Node({ node, stateOf, href, selected }: NodeProps) {
   const title = [several ? `${node.steps.length} steps like ${first}` : first, state && stateName(state), node.callable]
     .filter(Boolean)
     .join(" · ");
+  // The types of Preact know only HTML's links, which have no such attribute.
+  const place = { transform: `translate(${x(node.column)} ${y(node.row)})` };
   const size = several ? `×${count(node.steps.length)}` : "";
+  const room = FITS - (state ? 1 : 0) - size.length;
+  // A title for each of 1,000 nodes would cost time.
+  const isCut = several || name.length > room || second.length > SECOND_FITS;
   return (
-    <g transform={`translate(${x(node.column)} ${y(node.row)})`}>
-      <a
-        href={href}
-        class={`node ${state ? look(state).tone : "plain"} ${several ? "several" : ""}`}
-        aria-current={selected ? "true" : undefined}
-      >
-        <title>{title}</title>
-        {several && <rect class="behind" x="4" y="4" width={NODE.width} height={NODE.height} rx="6" />}
-        <rect class="box" width={NODE.width} height={NODE.height} rx="6" />
-        {state && <path class="sign" transform="translate(11 14) scale(1.17)" d={look(state).sign} />}
-        <text class="name" x={state ? 34 : 12} y="18">
-          {cut(name, FITS - (state ? 1 : 0) - size.length)}
+    <a
+      {...place}
+      href={href}
+      class={`node ${state ? look(state).tone : "plain"} ${several ? "several" : ""}`}
+      aria-current={selected ? "true" : undefined}
+    >
+      {isCut && <title>{title}</title>}
+      {several && <rect class="behind" x="4" y="4" width={NODE.width} height={NODE.height} rx="6" />}
+      <rect class="box" width={NODE.width} height={NODE.height} rx="6" />
+      {state && <path class="sign" transform="translate(11 14) scale(1.17)" d={look(state).sign} />}
+      <text class="name" x={state ? 34 : 12} y="18">
+        {cut(name, room)}
+      </text>
+      <text class="second" x={state ? 34 : 12} y="33">
+        {cut(second, SECOND_FITS)}
+      </text>
+      {size && (
+        <text class="size" x={NODE.width - 10} y="18">
+          {size}
         </text>
-        <text class="second" x={state ? 34 : 12} y="33">
-          {cut(second, state ? 25 : 28)}
-        </text>
-        {size && (
-          <text class="size" x={NODE.width - 10} y="18">
-            {size}
-          </text>
-        )}
-      </a>
-    </g>
+      )}
+    </a>
   );
 }

@@ -10,9 +10,16 @@ export function Search() {
   const search = async (): Promise<void> => {
     const q = text.trim();
     if (q === "") return;
-    const found = await get<TaskList>("/v1/tasks", { query: { q, limit: 2 } }).catch(() => undefined);
-    const [only, another] = found?.tasks ?? [];
-    go(only && !another ? taskLink(only.task_uuid) : link(["tasks"], { q }));
+    let target = link(["tasks"], { q });
+    // The search knows ids, keys and values. A tag with its name is a filter.
+    for (const query of q.includes("=") ? [{ q }, { tag: q }] : [{ q }]) {
+      const found = await get<TaskList>("/v1/tasks", { query: { ...query, limit: 2 } }).catch(() => undefined);
+      const [only, another] = found?.tasks ?? [];
+      if (!only) continue;
+      target = another ? link(["tasks"], query) : taskLink(only.task_uuid);
+      break;
+    }
+    go(target);
     setText("");
   };
   return (

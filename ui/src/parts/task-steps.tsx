@@ -6,7 +6,7 @@ import { get, v1 } from "../http";
 import type { StepDetail, TaskDetail, TemplateLayout } from "../api-types";
 import { useResource } from "../resource";
 import { linkHere, route } from "../route";
-import { Loaded, Text, Time } from "./basic";
+import { Loaded, Text, Time, useSome } from "./basic";
 import { Graph } from "./graph";
 import { State } from "./state";
 
@@ -19,6 +19,7 @@ export function TaskSteps({ task, selected }: { task: TaskDetail; selected: stri
   const node = route.value.query.get("node");
   const group = layout.data?.nodes.find((each) => String(each.id) === node);
   const shown = group ? task.steps.filter((step) => group.steps.includes(step.name)) : task.steps;
+  const { some, more } = useSome(shown, "step");
   return (
     <>
       <Loaded from={layout}>
@@ -66,12 +67,13 @@ export function TaskSteps({ task, selected }: { task: TaskDetail; selected: stri
             </tr>
           </thead>
           <tbody>
-            {shown.map((step) => (
+            {some.map((step) => (
               <StepRow key={step.name} step={step} selected={step.name === selected} />
             ))}
           </tbody>
         </table>
       </div>
+      {more}
     </>
   );
 }
