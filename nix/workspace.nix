@@ -7,11 +7,13 @@ let
   inherit (lib) fileset;
   cargoToml = lib.importTOML ../Cargo.toml;
 
-  # What cargo sees: code, migrations, SQL functions, templates. Of the documents, only the one that a test reads.
+  # What cargo sees: code, migrations, SQL functions, templates. Of other files, only those that a test reads.
   sources = fileset.unions [
     ../Cargo.toml
     ../Cargo.lock
     ../config
+    ../deploy/monitoring/alerts.yaml
+    ../deploy/monitoring/dashboard.json
     ../docs/limits.md
     (fileset.fileFilter (file: !file.hasExt "md") ../crates)
   ];

@@ -21,6 +21,7 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// Starts an attempt. The `record` loop receives its result.
 pub(crate) fn start(shared: &Arc<Shared>, step: ClaimedStep, slot: Slots) {
+    shared.metrics.started(step.waited_seconds.unwrap_or(0.0));
     let cancelled = shared.running.add(step.step_ref());
     tokio::spawn(run(Arc::clone(shared), step, slot, cancelled));
 }

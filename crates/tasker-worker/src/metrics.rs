@@ -65,6 +65,7 @@ pub(crate) struct Metrics {
     running: Gauge,
     batch_size: Histogram,
     claim: Histogram,
+    schedule_to_start: Histogram,
     record: Histogram,
     database_errors: Family<Call, Counter>,
     completed: AtomicU64,
@@ -81,6 +82,8 @@ impl Metrics {
             running: Gauge::default(),
             batch_size: Histogram::new(exponential_buckets(1.0, 2.0, 10)),
             claim: seconds(),
+            // From 1 ms to 17 minutes.
+            schedule_to_start: Histogram::new(exponential_buckets(0.001, 4.0, 11)),
             record: seconds(),
             database_errors: Family::default(),
             completed: AtomicU64::default(),
@@ -97,6 +100,13 @@ impl Metrics {
         registry.register("running_steps", "Steps that the worker holds", self.running.clone());
         registry.register("batch_size", "Results that one transaction recorded", self.batch_size.clone());
         registry.register_with_unit("claim", "Duration of a claim", Unit::Seconds, self.claim.clone());
+        registry.register_with_unit(
+            "schedule_to_start",
+            "Time from a step being ready to its start on this worker, with the head start of its priority; 0 for steps that \
+             were handed to the worker that made them ready",
+            Unit::Seconds,
+            self.schedule_to_start.clone(),
+        );
         registry.register_with_unit("record", "Time to record a batch of results", Unit::Seconds, self.record.clone());
         registry.register("database_errors", "Failed database calls, by call", self.database_errors.clone());
         self
@@ -109,6 +119,11 @@ impl Metrics {
             Ended::RetryableError | Ended::PermanentError => _ = self.failed.fetch_add(1, Ordering::Relaxed),
             Ended::Released | Ended::Refused | Ended::Lost => {}
         }
+    }
+
+    /// A step starts that was ready for so many seconds.
+    pub(crate) fn started(&self, waited_seconds: f64) {
+        self.schedule_to_start.observe(waited_seconds.max(0.0));
     }
 
     pub(crate) fn claimed(&self, duration: Duration) {

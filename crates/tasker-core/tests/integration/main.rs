@@ -16,6 +16,7 @@ mod client;
 mod failures;
 mod idempotency;
 mod kills;
+mod monitoring;
 mod operators;
 mod own_stack;
 mod templates;

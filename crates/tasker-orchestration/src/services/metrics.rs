@@ -1,13 +1,16 @@
 //! Metrics for Prometheus.
 
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use axum::http::Method;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
+use tasker_api::Stats;
 
 /// Labels of a finished request.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -55,6 +58,97 @@ struct DeletedLabels {
     table: &'static str,
 }
 
+/// Labels of the tasks in a state.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StateLabels {
+    namespace: String,
+    state: &'static str,
+}
+
+/// Labels of a queue.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct QueueLabels {
+    namespace: String,
+}
+
+/// Labels of the workers in a state.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WorkerLabels {
+    state: &'static str,
+}
+
+/// What the statistics show, as they were at the last scrape. Every server of a database shows the same.
+#[derive(Debug, Default)]
+struct Gauges {
+    tasks: Family<StateLabels, Gauge>,
+    ready: Family<QueueLabels, Gauge>,
+    hidden: Family<QueueLabels, Gauge>,
+    oldest_ready: Family<QueueLabels, Gauge<f64, AtomicU64>>,
+    unserved: Family<QueueLabels, Gauge>,
+    workers: Family<WorkerLabels, Gauge>,
+}
+
+impl Gauges {
+    fn register(&self, registry: &mut Registry) {
+        registry.register("tasks", "Tasks by namespace and state, up to 10,001 each", self.tasks.clone());
+        registry.register(
+            "queue_ready_steps",
+            "Steps that wait for a worker, by namespace, up to 10,001",
+            self.ready.clone(),
+        );
+        registry.register(
+            "queue_hidden_steps",
+            "Steps that run or wait for their next attempt, by namespace, up to 10,001",
+            self.hidden.clone(),
+        );
+        registry.register_with_unit(
+            "queue_oldest_ready",
+            "How long the ready step that has waited longest has been waiting, by namespace",
+            Unit::Seconds,
+            self.oldest_ready.clone(),
+        );
+        registry.register(
+            "unserved_handlers",
+            "Callables that open tasks need and that no live worker of their namespace has",
+            self.unserved.clone(),
+        );
+        registry.register("workers", "Workers by state: running, draining, lost", self.workers.clone());
+    }
+
+    /// Shows these statistics, and nothing of earlier ones.
+    fn set(&self, stats: &Stats) {
+        self.clear();
+        let namespace = |namespace: &str| QueueLabels { namespace: namespace.to_owned() };
+        for row in &stats.tasks {
+            let labels = StateLabels { namespace: row.namespace.clone(), state: row.status.as_str() };
+            self.tasks.get_or_create(&labels).set(row.count);
+        }
+        for queue in &stats.queues {
+            let labels = namespace(&queue.namespace);
+            self.ready.get_or_create(&labels).set(queue.ready);
+            self.hidden.get_or_create(&labels).set(queue.hidden);
+            self.oldest_ready.get_or_create(&labels).set(queue.oldest_ready_seconds.unwrap_or(0.0));
+            self.unserved.get_or_create(&labels).set(0);
+        }
+        for handler in &stats.unserved {
+            self.unserved.get_or_create(&namespace(&handler.namespace)).inc();
+        }
+        let workers = &stats.workers;
+        for (state, count) in [("running", workers.running), ("draining", workers.draining), ("lost", workers.lost)] {
+            self.workers.get_or_create(&WorkerLabels { state }).set(i64::from(count));
+        }
+    }
+
+    fn clear(&self) {
+        self.tasks.clear();
+        self.ready.clear();
+        self.hidden.clear();
+        self.oldest_ready.clear();
+        self.unserved.clear();
+        self.workers.clear();
+    }
+}
+
 /// The metrics of the server.
 #[derive(Debug)]
 pub(crate) struct Metrics {
@@ -63,6 +157,7 @@ pub(crate) struct Metrics {
     created: Family<TemplateLabels, Counter>,
     deleted: Family<DeletedLabels, Counter>,
     refused: Family<RefusedLabels, Counter>,
+    gauges: Gauges,
 }
 
 impl Metrics {
@@ -86,7 +181,9 @@ impl Metrics {
             "Requests without a valid key or token (unauthenticated), or for something that it does not allow (forbidden)",
             refused.clone(),
         );
-        Self { registry, requests, created, deleted, refused }
+        let gauges = Gauges::default();
+        gauges.register(&mut registry);
+        Self { registry, requests, created, deleted, refused, gauges }
     }
 
     pub(crate) fn request(&self, labels: &RequestLabels, took: Duration) {
@@ -104,6 +201,14 @@ impl Metrics {
     /// Counts a refused request; `reason` is `unauthenticated` or `forbidden`.
     pub(crate) fn refused(&self, reason: &'static str) {
         self.refused.get_or_create(&RefusedLabels { reason }).inc();
+    }
+
+    /// Shows these statistics at the next scrape. Without a database there are none, and old ones would deceive.
+    pub(crate) fn show(&self, stats: Option<&Stats>) {
+        match stats {
+            Some(stats) => self.gauges.set(stats),
+            None => self.gauges.clear(),
+        }
     }
 
     /// Encodes the metrics in the OpenMetrics text format.
