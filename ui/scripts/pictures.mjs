@@ -23,7 +23,7 @@ try {
     queues: "#/queues",
   };
   for (const scheme of ["light", "dark"]) {
-    const page = await open(browser, stack.url, { scheme, width: 1280, height: 800 });
+    const page = await open(browser, stack.url, { scheme, width: 1440, height: 860 });
     for (const [name, address] of Object.entries(pages)) {
       await page.show(address);
       await page.getByText("Live", { exact: true }).or(page.getByText("Start the task")).first().waitFor();

@@ -87,10 +87,12 @@ export function ErrorLine({ error }: { error: unknown }) {
   return (
     <p class="error-line">
       {kind && (
-        <code>
-          <Text>{kind}</Text>
-        </code>
-      )}{" "}
+        <>
+          <code>
+            <Text>{kind}</Text>
+          </code>{" "}
+        </>
+      )}
       <Text>{message ?? ""}</Text>
     </p>
   );
