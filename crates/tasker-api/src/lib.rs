@@ -17,9 +17,7 @@ mod templates;
 mod whoami;
 mod workers;
 
-pub use bulk::{
-    BulkAction, BulkJob, BulkJobList, BulkPreview, BulkStatus, CreateBulkJob, TaskConditions,
-};
+pub use bulk::{BulkAction, BulkJob, BulkJobList, BulkPreview, BulkStatus, CreateBulkJob, TaskConditions};
 pub use check::RequestError;
 pub use events::{GoneEvent, NewTasksEvent, RowEvent, StepBrief, TaskEvent, WatchTopics};
 pub use inspect::{Attempt, AttemptList, ListOfTask, StepInspection, WaitReason, Waiting};
@@ -29,8 +27,8 @@ pub use problem::{FieldError, PROBLEM_CONTENT_TYPE, Problem};
 pub use stats::{QueueDepth, Stats, TaskCount, UnservedHandler, WorkerTotals};
 pub use system::{Health, HealthCheck, HealthStatus, NamespaceList, NamespaceSummary, PgmqInfo, SystemInfo};
 pub use tasks::{
-    CreateTask, ListTasks, OperatorAction, RerunTask, ResolveStep, StepDetail, StepList, StepState, TaskDetail, TaskList,
-    TaskState, TaskSummary, Transition, TransitionList, UnknownState,
+    CreateTask, ListTasks, OperatorAction, RerunTask, ResolveStep, StepDetail, StepList, StepState, TaskDetail,
+    TaskList, TaskState, TaskSummary, Transition, TransitionList, UnknownState,
 };
 pub use templates::{AppliedTemplate, ListTemplates, TemplateDetail, TemplateList, TemplateOutcome, TemplateSummary};
 pub use whoami::Whoami;

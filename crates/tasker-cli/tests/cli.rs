@@ -128,13 +128,13 @@ fn task(status: &str) -> Value {
         "task_uuid": "0198c0de-0000-7000-8000-000000000001", "namespace": "n", "name": "t", "version": "1.0.0",
         "status": status, "completion_percentage": 50, "total_steps": 2, "completed_steps": 1, "failed_steps": 1,
         "priority": 0, "created_at": "2030-01-01T00:00:00Z", "started_at": "2030-01-01T00:00:00.100Z",
-        "completed_at": null, "context": {"a": 1},
+        "completed_at": null, "context": {"a": 1}, "idempotency_key": null, "rerun_of": null,
         "steps": [
-            {"name": "one", "status": "completed", "attempts": 1, "max_attempts": 3, "dependencies": [],
-             "result": {"r": 36}, "error": null, "worker_id": "w", "started_at": "2030-01-01T00:00:00.100Z",
+            {"name": "one", "callable": "c", "due_at": null, "status": "completed", "attempts": 1, "max_attempts": 3,
+             "dependencies": [], "result": {"r": 36}, "error": null, "worker_id": "w", "started_at": "2030-01-01T00:00:00.100Z",
              "completed_at": "2030-01-01T00:00:00.112Z"},
-            {"name": "two", "status": "failed", "attempts": 3, "max_attempts": 3, "dependencies": ["one"],
-             "result": null, "error": {"kind": "permanent", "message": "card declined"}, "worker_id": "w",
+            {"name": "two", "callable": "c", "due_at": null, "status": "failed", "attempts": 3, "max_attempts": 3,
+             "dependencies": ["one"], "result": null, "error": {"kind": "permanent", "message": "card declined"}, "worker_id": "w",
              "started_at": null, "completed_at": null},
         ],
     })

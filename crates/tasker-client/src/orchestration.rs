@@ -6,7 +6,8 @@ use reqwest::header::CONTENT_TYPE;
 use tasker_api::{
     AppliedTemplate, AttemptList, BulkJob, BulkJobList, BulkPreview, CreateBulkJob, CreateTask, Health, ListOfTask,
     ListTasks, NamespaceList, OperatorAction, RerunTask, ResolveStep, Stats, StepInspection, StepList, SystemInfo,
-    TaskDetail, TaskList, TaskSummary, TemplateDetail, TemplateLayout, TemplateList, TransitionList, Whoami, WorkerList,
+    TaskDetail, TaskList, TaskSummary, TemplateDetail, TemplateLayout, TemplateList, TransitionList, Whoami,
+    WorkerList,
 };
 use tokio::time::Instant;
 use uuid::Uuid;

@@ -115,14 +115,15 @@ end
 $$;
 
 -- The newest tasks of some namespaces and states, within bounds of their ids, newest first. It is a short backward scan
--- of one index for each namespace and state, however many tasks there are. Only that index holds all that the scan
--- needs, so `enable_indexscan = off` keeps the planner from walking the primary key in search of a rare state.
+-- of one index for each namespace and state, however many tasks there are. If pages cost nothing, the planner counts rows
+-- only, and chooses that index. Otherwise it may walk the primary key, whose order is that of the table, in search of a
+-- rare state.
 create or replace function tasker.newest_tasks(
     p_namespaces text[], p_states tasker.state[], p_from uuid, p_before uuid, p_limit integer
 )
 returns table (task_id uuid)
 language sql stable
-set enable_seqscan = off set enable_bitmapscan = off set enable_indexscan = off set jit = off
+set enable_seqscan = off set enable_bitmapscan = off set jit = off set seq_page_cost = 0 set random_page_cost = 0
 set plan_cache_mode = force_generic_plan
 as $$
     select newest.task_id

@@ -238,12 +238,8 @@ impl Engine {
     /// # Errors
     /// When the database fails.
     pub async fn explain_step(&self, task_id: Uuid, step: &str, limit: u32) -> sqlx::Result<Option<StepFacts>> {
-        let row: Option<FactsRow> = sqlx::query_as(EXPLAIN_STEP)
-            .bind(task_id)
-            .bind(step)
-            .bind(count(limit))
-            .fetch_optional(&self.pool)
-            .await?;
+        let row: Option<FactsRow> =
+            sqlx::query_as(EXPLAIN_STEP).bind(task_id).bind(step).bind(count(limit)).fetch_optional(&self.pool).await?;
         row.map(|row| {
             Ok(StepFacts {
                 task_state: decode(&row.task_state)?,

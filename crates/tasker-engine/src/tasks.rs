@@ -260,7 +260,8 @@ impl Engine {
             .iter()
             .map(|task| task.idempotency.as_ref().map(|(key, hash)| (key.as_str(), hash.as_slice())).unzip())
             .unzip();
-        let statement = if tasks.iter().all(|task| task.values.is_empty()) { CREATE_TASKS } else { CREATE_FINDABLE_TASKS };
+        let statement =
+            if tasks.iter().all(|task| task.values.is_empty()) { CREATE_TASKS } else { CREATE_FINDABLE_TASKS };
         let mut query = sqlx::query_as(statement)
             .bind(tasks.iter().map(|task| task.task_id).collect::<Vec<_>>())
             .bind(column(|task| task.template_id))
@@ -321,12 +322,8 @@ impl Engine {
     /// # Errors
     /// When the database fails.
     pub async fn get_task(&self, task_id: Uuid, results: bool) -> sqlx::Result<Option<TaskDetail>> {
-        let row: Option<DetailRow> = sqlx::query_as(GET_TASK)
-            .bind(task_id)
-            .bind(results)
-            .bind(None::<&str>)
-            .fetch_optional(&self.pool)
-            .await?;
+        let row: Option<DetailRow> =
+            sqlx::query_as(GET_TASK).bind(task_id).bind(results).bind(None::<&str>).fetch_optional(&self.pool).await?;
         row.map(|row| {
             Ok(TaskDetail {
                 summary: summary(row.task)?,
@@ -350,12 +347,8 @@ impl Engine {
         results: bool,
         step: Option<&str>,
     ) -> sqlx::Result<Option<Vec<StepDetail>>> {
-        let steps: Option<Json<Vec<StepDetail>>> = sqlx::query_scalar(LIST_STEPS)
-            .bind(task_id)
-            .bind(results)
-            .bind(step)
-            .fetch_optional(&self.pool)
-            .await?;
+        let steps: Option<Json<Vec<StepDetail>>> =
+            sqlx::query_scalar(LIST_STEPS).bind(task_id).bind(results).bind(step).fetch_optional(&self.pool).await?;
         Ok(steps.map(|steps| steps.0))
     }
 

@@ -7,9 +7,10 @@ use uuid::Uuid;
 
 /// The filter for these conditions.
 pub(crate) fn unbound_filter(conditions: &TaskConditions) -> Result<TaskFilter, String> {
-    let states = conditions.status.as_deref().map(|states| {
-        states.split(',').map(|state| state.trim().parse::<TaskState>()).collect::<Result<Vec<_>, _>>()
-    });
+    let states = conditions
+        .status
+        .as_deref()
+        .map(|states| states.split(',').map(|state| state.trim().parse::<TaskState>()).collect::<Result<Vec<_>, _>>());
     let states = states.transpose().map_err(|error| format!("status: {error}"))?;
     if conditions.version.is_some() && conditions.template.is_none() {
         return Err("version needs template, the name of the template".to_owned());

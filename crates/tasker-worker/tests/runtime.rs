@@ -48,7 +48,7 @@ async fn completing_a_step_starts_the_next_one() {
     assert_eq!(results, [json!(10), json!(20), json!(40)]);
     assert_eq!(task.steps[2].worker_id.as_deref(), Some(worker.worker_id()));
     // The transaction that completes a step also starts the next one.
-    let history = Engine::new(pool.clone()).list_transitions(task_id).await.unwrap();
+    let history = Engine::new(pool.clone()).list_transitions(task_id, None, 0, None).await.unwrap();
     let at = |step: &str, state: &str| {
         history.iter().find(|entry| entry.step.as_deref() == Some(step) && entry.to == state).unwrap().at
     };
@@ -119,7 +119,7 @@ async fn a_retry_starts_when_its_backoff_is_over() {
     // Polling would take a minute.
     let task = task_in(&pool, task_id, TaskState::Completed).await;
     assert_eq!(task.steps[0].result, Some(json!(3)));
-    let history = Engine::new(pool.clone()).list_transitions(task_id).await.unwrap();
+    let history = Engine::new(pool.clone()).list_transitions(task_id, None, 0, None).await.unwrap();
     let starts: Vec<_> = history.iter().filter(|entry| entry.step.is_some() && entry.to == "in_progress").collect();
     let failures: Vec<_> = history.iter().filter(|entry| entry.to == "waiting_for_retry").collect();
     assert_eq!(failures[0].reason.as_deref(), Some("not yet"));
@@ -294,7 +294,7 @@ async fn a_shutdown_lets_short_steps_finish_and_releases_long_ones() {
     for name in ["long", "next"] {
         assert_eq!((step(&task, name).status, step(&task, name).attempts), (StepState::Enqueued, 0), "{name}");
     }
-    let workers = Engine::new(pool.clone()).list_workers(Some("test")).await.unwrap();
+    let workers = Engine::new(pool.clone()).list_workers(Some("test"), None, None).await.unwrap();
     assert_eq!((workers[0].worker_id.as_str(), workers[0].status), (first_id.as_str(), WorkerState::Stopped));
 
     let second = worker(&pool).handler("test.long", |_| async { Ok(json!("second")) }).start().await.unwrap();

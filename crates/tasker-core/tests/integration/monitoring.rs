@@ -23,6 +23,8 @@ async fn every_metric_of_the_dashboard_and_the_alerts_exists() -> Result<()> {
     // Counters appear with their first value.
     let name = fault_template(&api, &json!([fault_step("a", "faults.echo", json!({}))])).await?;
     complete(&api, &task("faults", &name, json!({}))).await?;
+    // Fails if another test has installed it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let http = reqwest::Client::builder().no_proxy().build()?;
     let mut scraped = String::new();
     for url in [&stack.orchestration_url, &stack.worker_url] {

@@ -7,9 +7,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::Deserialize;
-use tasker_api::{
-    BulkJob, BulkJobList, BulkPreview, CreateBulkJob, OperatorAction, Problem, TaskConditions,
-};
+use tasker_api::{BulkJob, BulkJobList, BulkPreview, CreateBulkJob, OperatorAction, Problem, TaskConditions};
 use tasker_engine::{NewBulkJob, StoredBulkJob};
 use uuid::Uuid;
 

@@ -43,16 +43,8 @@ pub(super) fn of_list(query: ListTasks) -> (TaskConditions, Option<String>) {
         limit: _,
         cursor: _,
     } = query;
-    let conditions = TaskConditions {
-        namespace,
-        status,
-        template,
-        version,
-        tag,
-        created_after,
-        created_before,
-        idempotency_key,
-    };
+    let conditions =
+        TaskConditions { namespace, status, template, version, tag, created_after, created_before, idempotency_key };
     (conditions, q)
 }
 

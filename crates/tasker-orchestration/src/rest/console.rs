@@ -49,8 +49,7 @@ pub(super) fn add(router: Router<Arc<State>>) -> Router<Arc<State>> {
 fn respond(file: &File, tag: &str, request: &HeaderMap) -> Response {
     let known = request.get(header::IF_NONE_MATCH).and_then(|tags| tags.to_str().ok());
     let is_known = known.is_some_and(|tags| tags.split(',').any(|known| known.trim() == tag));
-    let mut response =
-        if is_known { StatusCode::NOT_MODIFIED.into_response() } else { file.content.into_response() };
+    let mut response = if is_known { StatusCode::NOT_MODIFIED.into_response() } else { file.content.into_response() };
     let fixed = [
         (header::CONTENT_TYPE, file.media_type),
         // The names stay when the content changes, so a browser asks each time, and mostly gets 304.

@@ -236,7 +236,10 @@ async fn look_around(
             return Ok(Err(Ended));
         }
         if workers {
-            let list = WorkerList { workers: super::workers::visible(everything.workers.clone(), principal), next_cursor: None };
+            let list = WorkerList {
+                workers: super::workers::visible(everything.workers.clone(), principal),
+                next_cursor: None,
+            };
             if stream.send_changed("workers", "workers", &list).await.is_err() {
                 return Ok(Err(Ended));
             }

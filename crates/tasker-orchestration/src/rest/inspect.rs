@@ -142,8 +142,9 @@ fn of_running(facts: &StepFacts) -> Waiting {
     let (kind, message) = if facts.holder_lives {
         (WaitReason::Running, format!("Worker {worker} runs it. Its lease is extended while the worker lives."))
     } else {
-        let message =
-            format!("Worker {worker} sends no heartbeats. The step starts again on another worker when its lease ends.");
+        let message = format!(
+            "Worker {worker} sends no heartbeats. The step starts again on another worker when its lease ends."
+        );
         (WaitReason::WorkerLost, message)
     };
     Waiting { until: facts.due_at, workers: facts.worker_id.iter().cloned().collect(), ..reason(kind, message) }

@@ -12,7 +12,7 @@ use utoipa::openapi::path::{Operation, Parameter, PathItem};
 use utoipa::openapi::{Content, OpenApi, Ref, RefOr, Response, Schema};
 
 /// The shortest and longest texts in requests, in characters: schema, field, and the two limits.
-const TEXTS: [(&str, &str, usize, usize); 8] = [
+const TEXTS: [(&str, &str, usize, usize); 14] = [
     ("CreateTask", "namespace", 1, MAX_NAMESPACE_CHARS),
     ("CreateTask", "name", 1, MAX_NAME_CHARS),
     ("CreateTask", "version", 1, MAX_VERSION_CHARS),
@@ -21,6 +21,12 @@ const TEXTS: [(&str, &str, usize, usize); 8] = [
     ("OperatorAction", "reason", 0, MAX_REASON_CHARS),
     ("ResolveStep", "actor", 0, MAX_ACTOR_CHARS),
     ("ResolveStep", "reason", 0, MAX_REASON_CHARS),
+    ("RerunTask", "version", 1, MAX_VERSION_CHARS),
+    ("RerunTask", "idempotency_key", 1, MAX_IDEMPOTENCY_KEY_CHARS),
+    ("RerunTask", "actor", 0, MAX_ACTOR_CHARS),
+    ("RerunTask", "reason", 0, MAX_REASON_CHARS),
+    ("CreateBulkJob", "actor", 0, MAX_ACTOR_CHARS),
+    ("CreateBulkJob", "reason", 0, MAX_REASON_CHARS),
 ];
 
 /// Errors that every route below `/v1` can respond with.
@@ -67,9 +73,11 @@ pub(super) fn complete(document: &mut OpenApi) {
             field.max_length = Some(max);
         }
     }
-    if let Some(priority) = field_of(&mut schemas.schemas, "CreateTask", "priority") {
-        priority.minimum = Some(0.into());
-        priority.maximum = Some(i64::from(MAX_PRIORITY).into());
+    for schema in ["CreateTask", "RerunTask"] {
+        if let Some(priority) = field_of(&mut schemas.schemas, schema, "priority") {
+            priority.minimum = Some(0.into());
+            priority.maximum = Some(i64::from(MAX_PRIORITY).into());
+        }
     }
 }
 

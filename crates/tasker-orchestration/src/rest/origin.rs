@@ -55,7 +55,10 @@ impl Origins {
         }
         // A link on another site may open the console. The page itself holds no data.
         let opens_console = request.method() == Method::GET && request.uri().path() == "/";
-        if text(headers, &SEC_FETCH_SITE)?.filter(|_| !opens_console).is_some_and(|site| site.eq_ignore_ascii_case("cross-site")) {
+        if text(headers, &SEC_FETCH_SITE)?
+            .filter(|_| !opens_console)
+            .is_some_and(|site| site.eq_ignore_ascii_case("cross-site"))
+        {
             return Err(ApiError::cross_site("a browser sent this request for a page of another web site"));
         }
         match text(headers, &header::ORIGIN)? {

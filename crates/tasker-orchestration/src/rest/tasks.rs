@@ -14,8 +14,8 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tasker_api::limits::{MAX_SEARCHABLE_CHARS, stored_bytes};
 use tasker_api::{
-    CreateTask, FieldError, ListOfTask, ListTasks, OperatorAction, Problem, RerunTask, ResolveStep, StepList, TaskDetail, TaskList, TaskState,
-    TaskSummary, TransitionList,
+    CreateTask, FieldError, ListOfTask, ListTasks, OperatorAction, Problem, RerunTask, ResolveStep, StepList,
+    TaskDetail, TaskList, TaskState, TaskSummary, TransitionList,
 };
 use tasker_engine::{CreateOutcome, NewTask, Operation, OperationOutcome, Rerun, TaskFilter};
 use utoipa::IntoParams;
@@ -336,7 +336,11 @@ pub(super) async fn steps(
     QueryString(query): QueryString<WithResults>,
 ) -> Result<Json<StepList>, ApiError> {
     require_visible(&state, &principal, task_id).await?;
-    let steps = state.engine.list_steps(task_id, query.results.unwrap_or(true), None).await?.ok_or_else(|| no_such_task(task_id))?;
+    let steps = state
+        .engine
+        .list_steps(task_id, query.results.unwrap_or(true), None)
+        .await?
+        .ok_or_else(|| no_such_task(task_id))?;
     Ok(Json(StepList { steps }))
 }
 
@@ -500,7 +504,11 @@ async fn summary(state: &state::State, task_id: Uuid) -> Result<TaskSummary, Api
 }
 
 /// Refuses a task of a namespace that the principal may not use, as if there were no such task.
-pub(super) async fn require_visible(state: &state::State, principal: &Principal, task_id: Uuid) -> Result<(), ApiError> {
+pub(super) async fn require_visible(
+    state: &state::State,
+    principal: &Principal,
+    task_id: Uuid,
+) -> Result<(), ApiError> {
     if principal.is_restricted() && !principal.covers(&summary(state, task_id).await?.namespace) {
         return Err(no_such_task(task_id));
     }

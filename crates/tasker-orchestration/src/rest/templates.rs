@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::http::{HeaderName, header};
 use axum::{Extension, Json};
 use serde::Deserialize;
-use axum::http::{HeaderName, header};
 use tasker_api::{
     AppliedTemplate, FieldError, ListTemplates, Problem, TemplateDetail, TemplateLayout, TemplateList, TemplateOutcome,
 };

@@ -110,7 +110,8 @@ impl Live {
 
     async fn look(&self, asked: &[(Uuid, bool)]) -> sqlx::Result<Look> {
         let before = Arc::clone(&self.looks.borrow());
-        let steps_wanted: HashSet<Uuid> = asked.iter().filter(|(_, steps)| *steps).map(|(task_id, _)| *task_id).collect();
+        let steps_wanted: HashSet<Uuid> =
+            asked.iter().filter(|(_, steps)| *steps).map(|(task_id, _)| *task_id).collect();
         let mut tasks = HashMap::new();
         let mut changed = HashMap::new();
         for mark in self.engine.watch_tasks(asked).await? {

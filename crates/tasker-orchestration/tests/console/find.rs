@@ -15,7 +15,8 @@ async fn tasks_are_found_by_every_condition() -> Result<()> {
     let stack = Stack::start().await?;
     stack.store_template("shop").await?;
     stack.store_template("stock").await?;
-    let vip = stack.create("shop", json!({ "tags": ["vip", "vip", "eu"], "context": { "order": { "id": 42 } } })).await?;
+    let vip =
+        stack.create("shop", json!({ "tags": ["vip", "vip", "eu"], "context": { "order": { "id": 42 } } })).await?;
     let acme = stack.create("shop", json!({ "tags": { "customer": "acme" }, "idempotency_key": "k/1" })).await?;
     let other = stack.create("stock", json!({ "context": { "order": { "id": "o=7" } } })).await?;
     for (query, expected) in [
@@ -54,9 +55,12 @@ async fn tasks_are_found_by_every_condition() -> Result<()> {
     // A key that is bound to a namespace finds nothing of another one.
     let bound = stack.get_as("shop-key", "/v1/tasks?q=o=7").await?.json()?;
     assert_eq!(ids(&bound)?, Vec::<String>::new());
-    for (query, word) in
-        [("status=failed,x", "not a state"), ("version=1.0.0", "template"), ("limit=0", "limit"), ("cursor=x", "cursor")]
-    {
+    for (query, word) in [
+        ("status=failed,x", "not a state"),
+        ("version=1.0.0", "template"),
+        ("limit=0", "limit"),
+        ("cursor=x", "cursor"),
+    ] {
         let answer = stack.get_as("every-key", &format!("/v1/tasks?{query}")).await?;
         ensure!(answer.status == 400 && answer.body.contains(word), "{query}: {answer:?}");
     }

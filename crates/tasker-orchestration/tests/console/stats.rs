@@ -29,9 +29,7 @@ async fn statistics_show_tasks_queues_workers_and_missing_handlers() -> Result<(
     // The head start of the priority is not time that the step has waited.
     ensure!(queues[1]["ready"] == 1 && oldest.is_some_and(|oldest| (0.0..60.0).contains(&oldest)), "{stats}");
     assert_eq!((&stats["workers"]["running"], &stats["workers"]["running_steps"]), (&json!(2), &json!(2)));
-    let missing = |namespace: &str, tasks: i64| {
-        json!({ "namespace": namespace, "callable": "c.b", "templates": ["t"], "open_tasks": tasks })
-    };
+    let missing = |namespace: &str, tasks: i64| json!({ "namespace": namespace, "callable": "c.b", "templates": ["t"], "open_tasks": tasks });
     assert_eq!(stats["unserved"], json!([missing("shop", 2), missing("stock", 1)]));
 
     // A bound key sees its namespaces, and the workers that serve no other.

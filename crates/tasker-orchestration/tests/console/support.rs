@@ -104,7 +104,8 @@ impl Stack {
 
     /// Completes step `a` of every task, and fails step `b` for good.
     pub(crate) async fn block(&self, namespace: &str) -> Result<()> {
-        self.record(namespace, &self.claim(namespace).await?, StepOutcome::Completed(json!({ "big": "result" }))).await?;
+        self.record(namespace, &self.claim(namespace).await?, StepOutcome::Completed(json!({ "big": "result" })))
+            .await?;
         let error = json!({ "kind": "card_declined", "message": "the bank said no" });
         self.record(namespace, &self.claim(namespace).await?, StepOutcome::PermanentError(error)).await
     }
