@@ -18,7 +18,7 @@ RULES = parse_rules(plan.RULES.read_text(), "paths.toml")
 PLAN = Path(plan.__file__)
 
 # Short names for the table below.
-Q, U, N, Y, A, S, C, B, V, P = RULES.jobs
+Q, U, W, N, Y, A, S, C, B, V, P = RULES.jobs
 ALL = set(RULES.jobs)
 
 
@@ -34,23 +34,25 @@ class TheProjectsRules(unittest.TestCase):
         ("docs/diagram.svg", {Q}),
         (".github/workflows/README.md", {Q}),
         ("LICENSE", {Q}),
-        ("crates/tasker-api/src/lib.rs", {Q, U, N, A, S, B, V, P}),
-        ("crates/tasker-runtime/README.md", {Q, U, N, A, S, B, V, P}),
-        ("crates/tasker-engine/migrations/0001_schema.sql", {Q, U, N, A, S, B, V, P}),
+        ("crates/tasker-api/src/lib.rs", {Q, U, W, N, A, S, B, V, P}),
+        ("crates/tasker-runtime/README.md", {Q, U, W, N, A, S, B, V, P}),
+        ("crates/tasker-engine/migrations/0001_schema.sql", {Q, U, W, N, A, S, B, V, P}),
         ("crates/tasker-core/tests/integration/main.rs", {Q, U, N, V}),
-        ("crates/tasker-core/src/tests/clock.rs", {Q, U, N, A, S, B, V, P}),
-        ("config/tasker/base/worker.toml", {Q, U, N, A, S, B, V, P}),
-        ("Cargo.lock", {Q, U, N, A, S, B, V, P}),
-        ("rust-toolchain.toml", {Q, U, N, A, S, B, V, P}),
-        ("crates/tasker-worker/src/claim.rs", {Q, U, N, Y, A, S, B, V, P}),
-        ("crates/tasker-worker-bridge/tests/bridge.rs", {Q, U, N, Y, A, S, B, V, P}),
+        ("crates/tasker-core/src/tests/clock.rs", {Q, U, W, N, A, S, B, V, P}),
+        ("config/tasker/base/worker.toml", {Q, U, W, N, A, S, B, V, P}),
+        ("Cargo.lock", {Q, U, W, N, A, S, B, V, P}),
+        ("rust-toolchain.toml", {Q, U, W, N, A, S, B, V, P}),
+        ("crates/tasker-worker/src/claim.rs", {Q, U, W, N, Y, A, S, B, V, P}),
+        ("crates/tasker-worker-bridge/tests/bridge.rs", {Q, U, W, N, Y, A, S, B, V, P}),
         ("bindings/python/src/lib.rs", {Q, Y}),
         ("scripts/test-python", {Q, Y}),
         ("bindings/other/src/lib.rs", {Q, U}),
         ("starters/rust/src/main.rs", {Q, U, S}),
         ("tests/starters.py", {Q, U, S}),
         ("tests/sabotage.py", {Q, N, C}),
-        ("flake.lock", {Q, U, N, S, C, B, V}),
+        ("flake.lock", {Q, U, W, N, S, C, B, V}),
+        ("ui/src/app.tsx", {Q, W}),
+        ("crates/tasker-orchestration/ui/app.js", {Q, U, W, N, B}),
         ("nix/checks.nix", {Q, N, C, B}),
         ("nix/images.nix", {Q, N, C, B}),
         ("deploy/compose.yaml", {Q, N, C, B}),

@@ -304,9 +304,9 @@ begin
     from unnest(p_steps) c
     where s.task_id = c.task_id and s.step_no = c.step_no;
 
-    insert into tasker.transitions (task_id, at, step_no, attempt, from_state, to_state, actor, reason)
+    insert into tasker.transitions (task_id, at, step_no, attempt, from_state, to_state, actor, reason, error_kind)
     select c.task_id, p_now, c.step_no, c.attempts, 'in_progress', 'failed', c.worker_id,
-           'the lease expired, and no attempt is left'
+           'the lease expired, and no attempt is left', 'lease_ended'
     from unnest(p_steps) c;
 
     perform tasker.advance_tasks(

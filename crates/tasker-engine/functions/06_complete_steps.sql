@@ -185,10 +185,11 @@ begin
         from accepted a
         where s.task_id = a.task_id and s.step_no = a.step_no
     ), history as (
-        insert into tasker.transitions (task_id, at, step_no, attempt, from_state, to_state, actor, reason)
+        insert into tasker.transitions (task_id, at, step_no, attempt, from_state, to_state, actor, reason, error_kind)
         select a.task_id, v_now, a.step_no, a.attempts, 'in_progress', a.state, p_worker_id,
                case when a.state = 'waiting_for_retry' or a.state = 'failed' then left(a.payload ->> 'message', 1000)
-                    when a.state = 'enqueued' then 'released by the worker' end
+                    when a.state = 'enqueued' then 'released by the worker' end,
+               case when a.state = 'waiting_for_retry' or a.state = 'failed' then left(a.payload ->> 'kind', 100) end
         from accepted a
     )
     select array_agg((a.namespace, a.msg_id, a.task_id, a.step_no, a.token, a.state, a.due_at)::tasker.accepted_result)

@@ -142,6 +142,7 @@ async fn a_namespace_can_keep_its_tasks_for_another_time() -> Result<()> {
             priority: 0,
             tags: None,
             idempotency: None,
+            values: Vec::new(),
         };
         engine.create_tasks(&[task]).await?;
         engine.operate(task_id, &Operation::Cancel, None, None).await?;

@@ -1,5 +1,7 @@
 //! The layout of graphs.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;

@@ -125,6 +125,7 @@ fn welcome(context: &Context, stack: &Stack) -> Result<(), Failure> {
         "
 Tasker is running. Press Ctrl-C to stop it.
 
+  console   {url}/
   server    {url}   (API: {url}/openapi.json, health: {url}/health)
 {worker_line}  database  {database_url}
 

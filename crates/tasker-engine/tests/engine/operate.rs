@@ -22,12 +22,12 @@ async fn a_fork_keeps_the_results_that_do_not_depend_on_its_step() -> Result<()>
     let error = StepOutcome::PermanentError(json!({ "kind": "test", "message": "intended failure" }));
     fixture.complete("w", 0, &[StepResult { step: b.step_ref(), outcome: error }]).await?;
     fixture.engine.operate(task, &Operation::Fail, None, None).await?;
-    let before = fixture.engine.get_task(task).await?.context("no task")?;
+    let before = fixture.engine.get_task(task, true).await?.context("no task")?;
 
     let fork = Uuid::now_v7();
     let outcome = fixture.engine.fork_task(task, "b", fork, Some("ada"), Some("fixed")).await?;
     assert_eq!(outcome, OperationOutcome::Done);
-    let detail = fixture.engine.get_task(fork).await?.context("no fork")?;
+    let detail = fixture.engine.get_task(fork, true).await?.context("no fork")?;
     assert_eq!(detail.forked_from, Some(task));
     assert_eq!((detail.context.clone(), detail.summary.priority), (before.context.clone(), 3));
     assert_eq!((detail.summary.status, detail.summary.completed_steps), (TaskState::Pending, 2));
@@ -47,10 +47,10 @@ async fn a_fork_keeps_the_results_that_do_not_depend_on_its_step() -> Result<()>
     assert_eq!((done.status, done.completed_steps), (TaskState::Completed, 4));
 
     // The old task names its fork, and is otherwise as it was.
-    let after = fixture.engine.get_task(task).await?.context("no task")?;
+    let after = fixture.engine.get_task(task, true).await?.context("no task")?;
     assert_eq!(after.forks, [fork]);
     assert_eq!((after.summary, after.steps), (before.summary, before.steps));
-    let history = fixture.engine.list_transitions(fork).await?;
+    let history = fixture.engine.list_transitions(fork, None, 0, None).await?;
     let reason = format!("forked from task {task} at step b: fixed");
     ensure!(history[0].reason.as_ref() == Some(&reason) && history[0].actor.as_deref() == Some("ada"), "{history:?}");
 

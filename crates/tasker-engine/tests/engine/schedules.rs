@@ -118,7 +118,7 @@ async fn a_running_task_is_skipped_joined_or_cancelled_as_the_schedule_says() ->
             Overlap::Allow => assert_eq!((second.len(), state), (1, "pending")),
             Overlap::Cancel => {
                 assert_eq!((second.len(), state), (1, "cancelled"));
-                let history = fixture.engine.list_transitions(first).await?;
+                let history = fixture.engine.list_transitions(first, None, 0, None).await?;
                 ensure!(history.iter().any(|change| change.actor.as_deref() == Some("schedule:hourly")), "{history:?}");
             }
         }

@@ -1,0 +1,649 @@
+// Made from the OpenAPI document by scripts/types.mjs. Do not edit.
+
+/** The response to `POST /v1/templates`: 201 if the version is new, 200 if it already existed. */
+export type AppliedTemplate = {
+  /** The template's name. */
+  name: string;
+  /** The template's namespace. */
+  namespace: string;
+  /** The outcome. */
+  outcome: TemplateOutcome;
+  /** The template's version. */
+  version: string;
+  /** The parts of the template that Tasker ignores. */
+  warnings: FieldError[];
+};
+
+/** An attempt of a step. */
+export type Attempt = {
+  /** The number of the attempt. An operator's retry starts again at 1. */
+  attempt: number;
+  /** When it ended. Absent while it runs. */
+  ended_at?: string | null;
+  /** The kind of its error. */
+  kind?: string | null;
+  /** The message of its error, or another reason for its end. */
+  message?: string | null;
+  outcome?: StepState | null;
+  /** When it started. */
+  started_at: string;
+  /** The step. */
+  step: string;
+  /** The worker. */
+  worker_id?: string | null;
+};
+
+/** The response to `GET /v1/tasks/{task_uuid}/attempts`. */
+export type AttemptList = {
+  /** The attempts, the oldest first. */
+  attempts: Attempt[];
+  /** The cursor of the next page. Absent on the last page. */
+  next_cursor?: string | null;
+};
+
+/** What a bulk job does to each task. */
+export type BulkAction = "retry" | "cancel" | "fail";
+
+/** A bulk job. */
+export type BulkJob = {
+  /** The action. */
+  action: BulkAction;
+  /** Who acts. */
+  actor?: string | null;
+  /** When it was created. */
+  created_at: string;
+  /** How many of them it has changed. */
+  done: number;
+  /** Why it failed. */
+  error?: string | null;
+  /** How many matching tasks it has looked at. */
+  examined: number;
+  /** The tasks. Only tasks that were created before the job. */
+  filter: TaskConditions;
+  /** When it ended. */
+  finished_at?: string | null;
+  /** Its id. */
+  id: string;
+  /** Why. */
+  reason?: string | null;
+  /** How many of them did not allow the action any more. */
+  skipped: number;
+  /** Its state. */
+  status: BulkStatus;
+  /** When its last batch ended. */
+  updated_at: string;
+};
+
+/** The response to `GET /v1/bulk`. */
+export type BulkJobList = {
+  /** The newest 100 jobs, the newest first. */
+  jobs: BulkJob[];
+};
+
+/** The response to a dry run of `POST /v1/bulk`. */
+export type BulkPreview = {
+  /** Whether all tasks were counted. If not, `matched` means "at least". */
+  complete: boolean;
+  /** The newest of them, at most five. */
+  examples: TaskSummary[];
+  /** How many tasks match now. */
+  matched: number;
+};
+
+/** The state of a bulk job. */
+export type BulkStatus = "running" | "completed" | "stopped" | "failed";
+
+/** The request `POST /v1/bulk`. */
+export type CreateBulkJob = {
+  /** The action. */
+  action: BulkAction;
+  /** Who acts. The history of each task records it. */
+  actor?: string | null;
+  /** Only count the tasks and change nothing. */
+  dry_run?: boolean;
+  /** The tasks. At least one condition is required. */
+  filter: TaskConditions;
+  /** Why. The history of each task records it. */
+  reason?: string | null;
+};
+
+/** The request `POST /v1/tasks`. */
+export type CreateTask = {
+  /** The input of the task. It must match the `input_schema` of the template, and every step can read it. */
+  context: Record<string, unknown>;
+  /** Makes the request safe to repeat. The same request with the same key returns the existing task; another
+   * request with the same key is a conflict. Keys are shared by all templates. */
+  idempotency_key?: string | null;
+  /** The template's name. */
+  name: string;
+  /** The template's namespace. */
+  namespace: string;
+  /** 0 by default. The step that has waited longest starts first, and each point of priority counts as ten
+   * seconds of waiting. */
+  priority?: number | null;
+  /** Labels for your own use: an array of strings, or an object whose values are strings */
+  tags?: string[] | Record<string, string> | null;
+  /** The template's version. If absent, the newest one. */
+  version?: string | null;
+};
+
+/** One wrong place in a request. */
+export type FieldError = {
+  /** What is wrong there. */
+  message: string;
+  /** The place: a JSON pointer (RFC 6901) into the `context` of the request, or `line:column` in a template. */
+  pointer: string;
+};
+
+/** A drawn graph. */
+export type GraphLayout = {
+  /** How many columns there are. */
+  columns: number;
+  /** The edges. */
+  edges: LayoutEdge[];
+  /** The nodes. */
+  nodes: LayoutNode[];
+  /** How many rows there are. */
+  rows: number;
+};
+
+/** The response to `GET /health`. */
+export type Health = {
+  /** The checks by name, such as `database`. */
+  checks: Record<string, HealthCheck>;
+  /** Healthy if every check is healthy. */
+  status: HealthStatus;
+};
+
+/** One check of a [`Health`]. */
+export type HealthCheck = {
+  /** What is wrong, if something is. */
+  message?: string | null;
+  /** Whether the checked part works. */
+  status: HealthStatus;
+};
+
+/** Whether something works. */
+export type HealthStatus = "healthy" | "unhealthy";
+
+/** An edge: the steps of `to` depend on the steps of `from`. */
+export type LayoutEdge = {
+  /** The places between the two through which the edge passes, so that it crosses no node. */
+  bends: Place[];
+  /** The `id` of the node that comes first. */
+  from: number;
+  /** The `id` of the node that depends on it. */
+  to: number;
+};
+
+/** A step, or several steps that do the same between the same other steps. */
+export type LayoutNode = Place & {
+  /** The handler of its steps. */
+  callable: string;
+  /** Its number, from 0. */
+  id: number;
+  /** The names of its steps. */
+  steps: string[];
+};
+
+/** `GET /v1/namespaces`. */
+export type NamespaceList = {
+  /** All namespaces, by name. */
+  namespaces: NamespaceSummary[];
+};
+
+/** A namespace and its queue. */
+export type NamespaceSummary = {
+  /** The namespace. */
+  namespace: string;
+  /** The name of its PGMQ queue. */
+  queue: string;
+  /** How many templates it has. Each version counts. */
+  templates: number;
+};
+
+/** The request of an action such as `POST /v1/tasks/{task_uuid}/cancel`. The body may be empty. */
+export type OperatorAction = {
+  /** Who acts. The history records it. */
+  actor?: string | null;
+  /** Why. The history records it. */
+  reason?: string | null;
+};
+
+/** How PGMQ is installed in the database. */
+export type PgmqInfo = {
+  /** `extension`, or `sql` if PostgreSQL does not offer the extension. */
+  installed_as: string;
+  /** PGMQ's version. */
+  version: string;
+};
+
+/** A place in the picture. */
+export type Place = {
+  /** The column, from 0. */
+  column: number;
+  /** The row, from 0. Fractions are allowed. */
+  row: number;
+};
+
+/** A problem document (RFC 9457): what was wrong, where, and what to do. */
+export type Problem = {
+  /** What was wrong with this request, and what to do about it. */
+  detail: string;
+  /** The wrong places in the request, if they are known. */
+  errors?: FieldError[];
+  /** The HTTP status code. */
+  status: number;
+  /** The kind in a few words. It is the same for all problems of the kind. */
+  title: string;
+  /** The kind of the problem: a stable name, written as a URI reference such as `/problems/template-not-found`. */
+  type: string;
+};
+
+/** The queue of a namespace. */
+export type QueueDepth = {
+  /** How many steps run or wait for their next attempt, up to `count_limit`. */
+  hidden: number;
+  /** The namespace. */
+  namespace: string;
+  /** How long the ready step that has waited longest has been waiting, in seconds. Absent if no step is ready. */
+  oldest_ready_seconds?: number | null;
+  /** How many steps wait for a worker, up to `count_limit`. */
+  ready: number;
+};
+
+/** The request `POST /v1/tasks/{task_uuid}/rerun`: a new task from the input of another one. What is absent is taken
+ * from that task. The body may be empty. */
+export type RerunTask = {
+  /** Who acts. It is stored with the new task. */
+  actor?: string | null;
+  /** The input of the new task. */
+  context?: Record<string, unknown> | null;
+  /** Makes the request safe to repeat. The new task does not take the key of the other one. */
+  idempotency_key?: string | null;
+  /** The priority of the new task. */
+  priority?: number | null;
+  /** Why. It is stored with the new task. */
+  reason?: string | null;
+  /** Labels for your own use: an array of strings, or an object whose values are strings */
+  tags?: string[] | Record<string, string> | null;
+  /** The template's version. If absent, the newest one. */
+  version?: string | null;
+};
+
+/** The request `POST /v1/tasks/{task_uuid}/steps/{name}/resolve`. */
+export type ResolveStep = {
+  /** Who acts. The history records it. */
+  actor?: string | null;
+  /** Why. The history records it. */
+  reason?: string | null;
+  /** The result of the step: any JSON value of at most 1 MiB. */
+  result: unknown;
+};
+
+/** The response to `GET /v1/stats`. The server keeps it for two seconds. */
+export type Stats = {
+  /** When it was read. */
+  at: string;
+  /** Counts stop at this number. A count that reaches it means "at least". */
+  count_limit: number;
+  /** The queue of each namespace. */
+  queues: QueueDepth[];
+  /** How many tasks each namespace has in each state. Combinations without tasks are left out. */
+  tasks: TaskCount[];
+  /** Callables that open tasks need and that no live worker of their namespace has. */
+  unserved: UnservedHandler[];
+  /** The workers together. For a caller that is bound to namespaces: those that serve no other namespace. */
+  workers: WorkerTotals;
+};
+
+/** What a picture of a task shows of a step. */
+export type StepBrief = {
+  /** How many attempts have started since the last retry by an operator. */
+  attempts: number;
+  /** When it completed, failed finally, or was cancelled. */
+  completed_at?: string | null;
+  /** The end of the lease, or the earliest time of the next attempt. */
+  due_at?: string | null;
+  /** The kind of its last error. */
+  kind?: string | null;
+  /** The step's name. */
+  name: string;
+  /** When its last attempt started. */
+  started_at?: string | null;
+  /** Its state. */
+  status: StepState;
+  /** The worker of its last attempt. */
+  worker_id?: string | null;
+};
+
+/** A step of a task. */
+export type StepDetail = {
+  /** How many attempts have started since the last retry by an operator. */
+  attempts: number;
+  /** The handler that runs it. */
+  callable?: string;
+  /** When it completed, failed finally, or was cancelled. */
+  completed_at?: string | null;
+  /** The names of the steps that it waits for. */
+  dependencies: string[];
+  /** The end of the lease of a step in progress, or the earliest time of the next attempt. */
+  due_at?: string | null;
+  /** Why its last attempt failed: an object with `kind` and `message`. */
+  error?: Record<string, unknown> | null;
+  /** The most attempts that are allowed. */
+  max_attempts: number;
+  /** The step's name, unique in its task. */
+  name: string;
+  /** Its result: any JSON value. */
+  result: unknown;
+  /** When its last attempt started. */
+  started_at?: string | null;
+  /** Its state. */
+  status: StepState;
+  /** The worker of its last attempt. */
+  worker_id?: string | null;
+};
+
+/** The response to `GET /v1/tasks/{task_uuid}/steps/{name}`. */
+export type StepInspection = StepDetail & {
+  /** Why it does not run or has no result yet. Empty for a step that has one. */
+  waiting: Waiting[];
+};
+
+/** The response to `GET /v1/tasks/{task_uuid}/steps`. */
+export type StepList = {
+  /** The steps in the order of the template. */
+  steps: StepDetail[];
+};
+
+/** The state of a step. */
+export type StepState = "pending" | "enqueued" | "in_progress" | "waiting_for_retry" | "completed" | "failed" | "cancelled" | "resolved_manually";
+
+/** `GET /v1/system/info`. */
+export type SystemInfo = {
+  /** How PGMQ is installed. */
+  pgmq: PgmqInfo;
+  /** PostgreSQL's version. */
+  postgresql_version: string;
+  /** The number of the newest migration of the database. */
+  schema_version: number;
+  /** When this server started. */
+  started_at: string;
+  /** Tasker's version. */
+  version: string;
+};
+
+/** Selects tasks, with the conditions of `GET /v1/tasks`. */
+export type TaskConditions = {
+  /** Only tasks created at this time or later. */
+  created_after?: string | null;
+  /** Only tasks created before this time. */
+  created_before?: string | null;
+  /** Only the task with this idempotency key. */
+  idempotency_key?: string | null;
+  /** Only tasks of this namespace. */
+  namespace?: string | null;
+  /** Only tasks in this state, or in one of several, separated by commas. */
+  status?: string | null;
+  /** Only tasks with this tag or searchable value. */
+  tag?: string | null;
+  /** Only tasks of the template with this name. */
+  template?: string | null;
+  /** Only tasks of this version of the template. */
+  version?: string | null;
+};
+
+/** The number of tasks in a state. */
+export type TaskCount = {
+  /** How many tasks there are, up to `count_limit`. */
+  count: number;
+  /** The namespace. */
+  namespace: string;
+  /** The state. */
+  status: TaskState;
+};
+
+/** The response to `GET /v1/tasks/{task_uuid}`. */
+export type TaskDetail = TaskSummary & {
+  /** The input of the task. */
+  context: Record<string, unknown>;
+  /** The idempotency key of the request that created it. */
+  idempotency_key?: string | null;
+  /** The task whose rerun it is. */
+  rerun_of?: string | null;
+  /** Its steps in the order of the template. */
+  steps: StepDetail[];
+};
+
+/** The event `task`: first with all steps, later with those that have changed. */
+export type TaskEvent = {
+  /** Its steps. */
+  steps: StepBrief[];
+  /** The task. */
+  task: TaskSummary;
+};
+
+/** The response to `GET /v1/tasks`: the newest tasks first. */
+export type TaskList = {
+  /** The cursor of the next page. Absent on the last page. */
+  next_cursor?: string | null;
+  /** One page of tasks. A search looks at a limited number of tasks for each page, so a page may have fewer tasks than
+   * its limit, or none, before the last one. */
+  tasks: TaskSummary[];
+};
+
+/** The state of a task. */
+export type TaskState = "pending" | "in_progress" | "blocked_by_failures" | "completed" | "failed" | "cancelled";
+
+/** A task without its input and steps. */
+export type TaskSummary = {
+  /** When it became final. */
+  completed_at?: string | null;
+  /** How many steps have a result. */
+  completed_steps: number;
+  /** The percentage of steps that have a result, rounded down. */
+  completion_percentage: number;
+  /** When it was created. */
+  created_at: string;
+  /** How many steps have failed. */
+  failed_steps: number;
+  /** The template's name. */
+  name: string;
+  /** The template's namespace. */
+  namespace: string;
+  /** Its priority. */
+  priority: number;
+  /** The values of its context that its template calls searchable, by JSON pointer. */
+  searchable?: Record<string, string> | null;
+  /** When its first step started. */
+  started_at?: string | null;
+  /** Its state. */
+  status: TaskState;
+  /** Labels for your own use: an array of strings, or an object whose values are strings */
+  tags?: string[] | Record<string, string> | null;
+  /** The id of the task. It is a UUIDv7, so ids sort by the time of creation. */
+  task_uuid: string;
+  /** How many steps it has. */
+  total_steps: number;
+  /** The template's version. */
+  version: string;
+};
+
+/** The response to `GET /v1/templates/{namespace}/{name}`. */
+export type TemplateDetail = TemplateSummary & {
+  /** The whole template as JSON. */
+  definition: Record<string, unknown>;
+};
+
+/** The response to `GET /v1/templates/{namespace}/{name}/layout`. Columns go from left to right in the direction of
+ * the work, rows from top to bottom. The units are nodes, so a picture multiplies them by its own sizes. */
+export type TemplateLayout = GraphLayout & {
+  /** The template's name. */
+  name: string;
+  /** The template's namespace. */
+  namespace: string;
+  /** The template's version. */
+  version: string;
+};
+
+/** The response to `GET /v1/templates`. */
+export type TemplateList = {
+  /** The cursor of the next page. Absent on the last page. */
+  next_cursor?: string | null;
+  /** All versions of all templates, sorted by namespace, name and version. The newest version comes first. */
+  templates: TemplateSummary[];
+};
+
+/** The outcome of storing a template. */
+export type TemplateOutcome = "created" | "unchanged";
+
+/** One version of a template. */
+export type TemplateSummary = {
+  /** When it was stored. */
+  created_at: string;
+  /** What the template is for. */
+  description?: string | null;
+  /** The name. */
+  name: string;
+  /** The namespace. */
+  namespace: string;
+  /** How many steps it has. */
+  total_steps: number;
+  /** The version. */
+  version: string;
+};
+
+/** A state change of a task or of one of its steps. */
+export type Transition = {
+  /** The worker or operator that caused the change. */
+  actor?: string | null;
+  /** When the state changed. */
+  at: string;
+  /** The attempt that changed the state. */
+  attempt?: number | null;
+  /** The previous state. Absent for the creation. */
+  from?: string | null;
+  /** Its number. Later changes of a task have larger numbers. */
+  id?: number;
+  /** The kind of the error of a failed attempt. */
+  kind?: string | null;
+  /** Why. */
+  reason?: string | null;
+  /** The step. Absent if the task itself changed. */
+  step?: string | null;
+  /** The new state. */
+  to: string;
+};
+
+/** The response to `GET /v1/tasks/{task_uuid}/transitions`. */
+export type TransitionList = {
+  /** The cursor of the next page. Absent on the last page. */
+  next_cursor?: string | null;
+  /** The state changes, the oldest first. */
+  transitions: Transition[];
+};
+
+/** A handler that is missing. */
+export type UnservedHandler = {
+  /** The callable. */
+  callable: string;
+  /** The namespace. */
+  namespace: string;
+  /** How many open tasks these templates have, among the newest 1,000 of each state. */
+  open_tasks: number;
+  /** The templates that need it. */
+  templates: string[];
+};
+
+/** The kinds of reasons why a step waits. */
+export type WaitReason = "dependencies" | "blocked_dependency" | "backoff" | "running" | "worker_lost" | "no_worker" | "no_handler" | "workers_full" | "queue" | "needs_operator";
+
+/** A reason why a step waits. */
+export type Waiting = {
+  /** How many steps it waits for, or how many messages are before it in the queue. */
+  count?: number | null;
+  /** The reason in a sentence. */
+  message: string;
+  /** The kind of the reason. */
+  reason: WaitReason;
+  /** The steps that it waits for. */
+  steps: string[];
+  /** Until when it waits, if that is known. */
+  until?: string | null;
+  /** The workers that the reason is about. */
+  workers: string[];
+};
+
+/** The response to `GET /v1/whoami`. */
+export type Whoami = {
+  /** Whether the server asks for keys. Without keys, everyone may do everything. */
+  keys: boolean;
+  /** The name that the history shows, such as `key:shop`. Absent on a server without keys. */
+  name?: string | null;
+  /** The namespaces that the caller may use. Absent: every namespace. */
+  namespaces?: string[] | null;
+  /** What the caller may do: `read`, `submit`, `operate`. */
+  scopes: string[];
+};
+
+/** The response to `GET /v1/workers`. */
+export type WorkerList = {
+  /** The cursor of the next page. Absent on the last page. */
+  next_cursor?: string | null;
+  /** The workers that have sent a heartbeat, sorted by id. */
+  workers: WorkerSummary[];
+};
+
+/** What a worker is doing. */
+export type WorkerState = "running" | "draining" | "stopped" | "lost";
+
+/** A worker in the database. */
+export type WorkerSummary = {
+  /** How many attempts completed in a second, between its last two heartbeats. */
+  completed_per_second?: number | null;
+  /** How many attempts have completed since it started. */
+  completed_steps?: number | null;
+  /** How many attempts failed in a second, between its last two heartbeats. */
+  failed_per_second?: number | null;
+  /** How many attempts have failed since it started. */
+  failed_steps?: number | null;
+  /** The callables of its handlers, sorted. This and the following fields are absent for workers of older releases. */
+  handlers?: string[] | null;
+  /** The host that it runs on. */
+  host: string;
+  /** When its last heartbeat arrived. */
+  last_heartbeat_at: string;
+  /** The most steps that it runs at once. */
+  max_concurrent: number;
+  /** The namespaces that it serves. */
+  namespaces: string[];
+  /** How many steps it was running at its last heartbeat. */
+  running_steps?: number | null;
+  /** When it started. */
+  started_at: string;
+  /** What it is doing. */
+  status: WorkerState;
+  /** Its version of Tasker. */
+  version: string;
+  /** Its name, unique among running workers. */
+  worker_id: string;
+};
+
+/** Workers together. */
+export type WorkerTotals = {
+  /** How many attempts complete in a second. */
+  completed_per_second: number;
+  /** How many workers finish their steps and start no more. */
+  draining: number;
+  /** How many attempts fail in a second. */
+  failed_per_second: number;
+  /** How many workers have stopped sending heartbeats without a shutdown. */
+  lost: number;
+  /** The most steps that the running workers run at once. */
+  max_concurrent: number;
+  /** How many workers start steps. */
+  running: number;
+  /** How many steps run, as the running and draining workers reported. */
+  running_steps: number;
+};

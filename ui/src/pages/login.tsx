@@ -1,0 +1,73 @@
+// The page for users without a valid key, and the page without a server.
+
+import { useState } from "preact/hooks";
+import { Failure, useTitle } from "../parts/basic";
+import { type ApiError, setKey } from "../http";
+import { identify } from "../session";
+
+export function Login({ reason }: { reason: string }) {
+  const [key, setInput] = useState("");
+  const [busy, setBusy] = useState(false);
+  useTitle("Log in");
+  const login = async (): Promise<void> => {
+    setBusy(true);
+    setKey(key.trim());
+    await identify();
+    setBusy(false);
+  };
+  return (
+    <main class="alone">
+      <form
+        class="card"
+        onSubmit={(event) => {
+          event.preventDefault();
+          void login();
+        }}
+      >
+        <img src="icon.svg" alt="" width="40" height="40" />
+        <h1>Log in to Tasker</h1>
+        {reason && (
+          <p class="notice bad" role="alert">
+            The server refused the key: {reason}.
+          </p>
+        )}
+        <label>
+          API key or token
+          <input
+            type="password"
+            name="key"
+            required
+            autofocus
+            autocomplete="off"
+            spellcheck={false}
+            value={key}
+            onInput={(event) => {
+              setInput(event.currentTarget.value);
+            }}
+          />
+        </label>
+        <button type="submit" class="primary" disabled={busy}>
+          Log in
+        </button>
+        <p class="faint">The key stays in this tab. The browser forgets it when you close the tab.</p>
+      </form>
+    </main>
+  );
+}
+
+export function Unreachable({ error }: { error: ApiError }) {
+  useTitle("No server");
+  return (
+    <main class="alone">
+      <div class="card">
+        <h1>Tasker</h1>
+        <Failure
+          error={error}
+          retry={() => {
+            void identify();
+          }}
+        />
+      </div>
+    </main>
+  );
+}

@@ -1,0 +1,103 @@
+// Data of the server in a component: loaded, reloaded, and kept while a reload runs or fails.
+
+import { useEffect, useRef, useState } from "preact/hooks";
+import { type ApiError, asApiError } from "./http";
+import { type LiveEvent, subscribe } from "./live";
+
+export type Resource<T> = {
+  data: T | undefined;
+  error: ApiError | undefined;
+  loading: boolean;
+  /** Loads the data again. */
+  reload: () => void;
+  /** Changes the data without a request. */
+  update: (change: (data: T) => T) => void;
+};
+
+type State<T> = { key: string; data?: T | undefined; error?: ApiError | undefined; loading: boolean };
+
+/**
+ * Loads data when the component appears, and again when `key` changes. An empty key loads nothing. When only `refresh`
+ * changes, the data stay until the new ones are there.
+ */
+export function useResource<T>(key: string, load: (signal: AbortSignal) => Promise<T>, refresh?: unknown): Resource<T> {
+  const [state, setState] = useState<State<T>>({ key, loading: true });
+  const [round, setRound] = useState(0);
+  const latest = useRef(load);
+  latest.current = load;
+  // How often the data were changed without a request.
+  const changes = useRef(0);
+  useEffect(() => {
+    if (key === "") return;
+    const control = new AbortController();
+    const before = changes.current;
+    setState((old) => (old.key === key ? { ...old, loading: true } : { key, loading: true }));
+    latest.current(control.signal).then(
+      (data) => {
+        if (control.signal.aborted) return;
+        setState({ key, data, loading: false });
+        // A change that came meanwhile may be newer than this response.
+        if (changes.current !== before) setRound((count) => count + 1);
+      },
+      (error: unknown) => {
+        if (control.signal.aborted) return;
+        setState((old) => ({ ...old, error: asApiError(error), loading: false }));
+      },
+    );
+    return () => {
+      control.abort();
+    };
+  }, [key, round, refresh]);
+  const current = state.key === key ? state : { key, loading: true };
+  return {
+    data: current.data,
+    error: current.error,
+    loading: current.loading,
+    reload: () => {
+      setRound((count) => count + 1);
+    },
+    update: (change) => {
+      changes.current++;
+      setState((old) => (old.data === undefined ? old : { ...old, data: change(old.data) }));
+    },
+  };
+}
+
+/** Calls the handler with each event of the topics while the component is shown. */
+export function useLive(topics: string[], handler: (event: LiveEvent) => void): void {
+  const latest = useRef(handler);
+  latest.current = handler;
+  useEffect(() => {
+    const ends = topics.map((topic) =>
+      subscribe(topic, (event) => {
+        latest.current(event);
+      }),
+    );
+    return () => {
+      for (const end of ends) end();
+    };
+  }, [topics.join(" ")]);
+}
+
+/** A function that calls `act` soon, but once for all its calls within `ms`. */
+export function useThrottle(act: () => void, ms: number): () => void {
+  const latest = useRef(act);
+  latest.current = act;
+  const timer = useRef(0);
+  const last = useRef(0);
+  useEffect(
+    () => () => {
+      clearTimeout(timer.current);
+    },
+    [],
+  );
+  return () => {
+    if (timer.current) return;
+    const delay = Math.max(0, last.current + ms - Date.now());
+    timer.current = setTimeout(() => {
+      timer.current = 0;
+      last.current = Date.now();
+      latest.current();
+    }, delay);
+  };
+}

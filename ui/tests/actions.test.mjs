@@ -1,0 +1,296 @@
+// What users do: log in, find, retry, resolve, cancel, fail, run again, start, act on all that match; by keyboard
+// alone, and only what their key allows.
+
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { after, before, test } from "node:test";
+import { launch, open, settled, Stack, step, tabTo, until } from "./support.mjs";
+
+const SCOPES = {
+  reader: ["read"],
+  submitter: ["read", "submit"],
+  operator: ["read", "operate"],
+  blind: ["submit"],
+  all: ["read", "submit", "operate"],
+};
+const keys = Object.entries(SCOPES).map(([name, scopes]) => ({ name, scopes, key: randomBytes(24).toString("hex") }));
+const keyOf = (name) => keys.find((key) => key.name === name).key;
+const REFUSED = /status of (401|404|409|422)/;
+
+let stack;
+let browser;
+let server;
+before(async () => {
+  [stack, browser] = await Promise.all([Stack.start(), launch()]);
+  server = await stack.server({ keys });
+});
+after(async () => {
+  await browser?.close();
+  await stack?.stop();
+});
+
+/** A task whose only step has failed. */
+async function blocked(name, more = {}) {
+  await stack.api.template(name, [step("decline", "permanent"), step("after", "echo", {}, ["decline"])]);
+  const { task_uuid: id } = await stack.api.task(name, { amount: 7 }, more);
+  assert.equal((await stack.api.rest(id)).status, "blocked_by_failures");
+  return id;
+}
+
+test("a journey by keyboard alone: log in, find, retry, resolve, cancel, log out", async () => {
+  const id = await blocked("journey", { tags: { customer: "keyboard" } });
+  const other = await blocked("journey_two");
+  const page = await open(browser, server.url, { expected: REFUSED });
+  const { keyboard } = page;
+  await page.goto(server.url);
+  // The field of the key has the focus.
+  await page.getByLabel("API key or token").and(page.locator(":focus")).waitFor();
+  await keyboard.type("not-a-key-of-this-server");
+  await keyboard.press("Enter");
+  await page.getByText("The server refused the key").waitFor();
+  await page.getByLabel("API key or token").and(page.locator(":focus")).waitFor();
+  await keyboard.press("ControlOrMeta+a");
+  await keyboard.type(keyOf("all"));
+  await keyboard.press("Enter");
+  await page.getByRole("heading", { name: "Dashboard" }).waitFor();
+
+  await keyboard.press("/");
+  await keyboard.type("customer=keyboard");
+  await keyboard.press("Enter");
+  await page.waitForURL((url) => url.hash === `#/tasks/${id}`);
+  await settled(page);
+
+  await tabTo(page, "button", "Retry the failed step");
+  await keyboard.press("Enter");
+  await page.getByRole("dialog").waitFor();
+  await tabTo(page, "textbox", /Reason/);
+  await keyboard.type("the bank is back");
+  await keyboard.press("Enter");
+  await page.getByRole("dialog").waitFor({ state: "detached" });
+  await until("the step has failed again", async () => {
+    const { transitions } = await stack.api.get(`/v1/tasks/${id}/transitions`);
+    return transitions.filter(({ step: name, to }) => name === "decline" && to === "failed").length === 2;
+  });
+
+  // The row of the step, by j.
+  await page.getByRole("row", { name: /decline.*Failed/ }).waitFor();
+  await keyboard.press("j");
+  await until("the row has the focus", async () => {
+    if ((await page.locator(":focus").innerText()) === "decline") return true;
+    await keyboard.press("j");
+    return false;
+  });
+  await keyboard.press("Enter");
+  await page.getByRole("complementary", { name: "Step decline" }).waitFor();
+  await tabTo(page, "button", "Resolve…");
+  await keyboard.press("Enter");
+  await tabTo(page, "textbox", /Result/);
+  await keyboard.press("ControlOrMeta+a");
+  await keyboard.type('{"paid": true}');
+  await tabTo(page, "textbox", /Reason/);
+  await keyboard.type("paid by hand");
+  await keyboard.press("Enter");
+  await page.getByRole("dialog").waitFor({ state: "detached" });
+  const task = await stack.api.rest(id);
+  assert.equal(task.status, "completed");
+  assert.deepEqual(task.steps[0].result, { paid: true });
+  await page.locator(".facts").getByText("Completed").waitFor();
+  await keyboard.press("Escape");
+  await page.getByRole("complementary", { name: "Step decline" }).waitFor({ state: "detached" });
+
+  await keyboard.press("/");
+  await keyboard.type(other);
+  await keyboard.press("Enter");
+  await page.waitForURL((url) => url.hash === `#/tasks/${other}`);
+  await settled(page);
+  await tabTo(page, "button", "Cancel");
+  await keyboard.press("Enter");
+  await tabTo(page, "button", "Cancel the task");
+  await keyboard.press("Enter");
+  await page.locator(".facts").getByText("Cancelled").waitFor();
+  assert.equal((await stack.api.get(`/v1/tasks/${other}`)).status, "cancelled");
+
+  // The actor is the key, and the history has the reasons.
+  const { transitions } = await stack.api.get(`/v1/tasks/${id}/transitions`);
+  const acts = transitions
+    .filter(({ actor }) => actor?.startsWith("key:"))
+    .map(({ actor, reason }) => `${actor}: ${reason}`);
+  assert.ok(acts.includes("key:all: the bank is back") && acts.includes("key:all: paid by hand"), acts.join("\n"));
+
+  // The key was never in an address or in permanent storage.
+  assert.ok(!page.url().includes(keyOf("all")));
+  assert.equal(await page.evaluate(() => JSON.stringify({ ...localStorage }) + document.cookie), "{}");
+  await tabTo(page, "button", "Log out");
+  await keyboard.press("Enter");
+  await page.getByRole("heading", { name: "Log in to Tasker" }).waitFor();
+  assert.equal(await page.evaluate(() => sessionStorage.length), 0);
+  page.verify();
+  await page.context().close();
+});
+
+test("each scope sees its actions, and no other", async () => {
+  const id = await blocked("scopes");
+  const operate = ["Retry the failed step", "Mark as failed", "Cancel", "Run again…", "Retry", "Resolve…"];
+  const seen = { reader: [], submitter: [], operator: operate, all: operate };
+  for (const [name, expected] of Object.entries(seen)) {
+    const page = await open(browser, server.url, { key: keyOf(name) });
+    await page.show(`#/tasks/${id}?step=decline`);
+    const buttons = await page.locator("main button").allInnerTexts();
+    assert.deepEqual(buttons.filter((text) => !text.startsWith("Copy")).sort(), [...expected].sort(), name);
+    await page.show("#/templates/faults/scopes");
+    assert.equal(
+      await page.getByRole("link", { name: "Start a task" }).count(),
+      SCOPES[name].includes("submit") ? 1 : 0,
+      name,
+    );
+    await page.show("#/tasks");
+    const boxes = await page.locator("tbody input[type=checkbox]").count();
+    assert.equal(boxes > 0, expected.includes("Cancel"), name);
+    page.verify();
+    await page.context().close();
+  }
+  const page = await open(browser, server.url, { key: keyOf("blind") });
+  await page.show("#/tasks");
+  await page.getByText("This key lacks the scope read.").waitFor();
+  page.verify();
+  await page.context().close();
+});
+
+test("a key that the server no longer accepts leads to the login, and the page stays", async () => {
+  const page = await open(browser, server.url, { key: keyOf("reader"), expected: REFUSED });
+  await page.show("#/workers");
+  await page.evaluate(() => sessionStorage.setItem("tasker-key", "a-key-that-was-removed-from-the-server"));
+  await page.reload();
+  await page.getByText("The server refused the key").waitFor();
+  await page.getByLabel("API key or token").fill(keyOf("reader"));
+  await page.getByRole("button", { name: "Log in" }).click();
+  await page.getByRole("heading", { name: "Workers" }).waitFor();
+  page.verify();
+  await page.context().close();
+});
+
+test("all tasks that match are retried by one job, with a preview and a reason", async () => {
+  await stack.api.template("bulk", [step("decline", "permanent")]);
+  const ids = [];
+  for (let index = 0; index < 60; index++) ids.push((await stack.api.task("bulk", {}, { tags: ["bulk"] })).task_uuid);
+  await Promise.all(ids.map((id) => stack.api.rest(id)));
+  const page = await open(browser, stack.url);
+  await page.show("#/tasks?template=bulk&status=blocked_by_failures");
+  await page.getByLabel("Select all tasks of this page").check();
+  await page.getByText("50 tasks selected").waitFor();
+  await page.getByRole("button", { name: "Select all that match" }).click();
+  await page.getByRole("button", { name: "Retry", exact: true }).click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByText("60 tasks").waitFor();
+  await page.axe();
+  await dialog.getByLabel(/Reason/).fill("a fix was deployed");
+  await dialog.getByRole("button", { name: "Retry" }).click();
+  await page.getByRole("heading", { name: "Bulk jobs" }).waitFor();
+  const row = page.getByRole("row", { name: /a fix was deployed/ });
+  await row.getByText("Completed").waitFor();
+  assert.match(await row.innerText(), /\b60\b/);
+  await page.axe();
+  for (const id of ids) {
+    const { transitions } = await stack.api.get(`/v1/tasks/${id}/transitions`);
+    assert.ok(
+      transitions.some(({ reason }) => reason === "a fix was deployed"),
+      id,
+    );
+  }
+  page.verify();
+  await page.context().close();
+});
+
+test("selected tasks are cancelled one by one, and the refused ones are named", async () => {
+  const ids = [await blocked("each_one"), await blocked("each_two")];
+  const page = await open(browser, stack.url, { expected: REFUSED });
+  await page.show("#/tasks?status=blocked_by_failures");
+  for (const id of ids) await page.getByLabel(new RegExp(`Select .*${id}`)).check();
+  await page.getByText("2 tasks selected").waitFor();
+  await stack.api.post(`/v1/tasks/${ids[0]}/cancel`);
+  await page.getByRole("button", { name: "Cancel", exact: true }).click();
+  await page
+    .getByRole("dialog")
+    .getByLabel(/Reason/)
+    .fill("not needed");
+  await page.getByRole("dialog").getByRole("button", { name: "Cancel" }).click();
+  await page.getByText("The server refused 1 task:").waitFor();
+  assert.equal((await stack.api.get(`/v1/tasks/${ids[1]}`)).status, "cancelled");
+  page.verify();
+  await page.context().close();
+});
+
+test("a form made from the schema starts a task, and shows what is wrong", async () => {
+  await stack.api.template("form", [step("say", "echo")], {
+    input_schema: {
+      type: "object",
+      required: ["customer", "lines"],
+      properties: {
+        customer: {
+          type: "object",
+          required: ["email"],
+          properties: { email: { type: "string", pattern: "^[^@]+@[^@]+$" } },
+        },
+        lines: {
+          type: "array",
+          minItems: 1,
+          items: { type: "object", required: ["count"], properties: { count: { type: "integer", minimum: 1 } } },
+        },
+        speed: { enum: ["standard", "express"] },
+        gift: { type: "boolean" },
+      },
+    },
+  });
+  const page = await open(browser, stack.url, { expected: REFUSED });
+  await page.show("#/templates/faults/form?tab=start");
+  await page.getByRole("button", { name: "Start the task" }).click();
+  await page.getByText("This is required.").first().waitFor();
+  await page.getByLabel("email").fill("nobody");
+  await page.getByLabel("count").fill("3");
+  await page.getByLabel("speed").selectOption({ label: "express" });
+  await page.getByLabel("gift").selectOption("true");
+  await page.getByText("Tags, priority, idempotency key").click();
+  await page.getByLabel("Tags").fill("customer=acme");
+  await page.getByRole("button", { name: "Start the task" }).click();
+  // The server knows the pattern. The message is at the field.
+  await page
+    .locator(".field", { has: page.getByLabel("email") })
+    .getByRole("alert")
+    .waitFor();
+  await page.getByLabel("email").fill("ada@example.com");
+  await page.getByRole("button", { name: "Start the task" }).click();
+  await page.waitForURL((url) => url.hash.startsWith("#/tasks/"));
+  const task = await stack.api.rest(new URL(page.url()).hash.split("/").pop());
+  assert.deepEqual(task.context, {
+    customer: { email: "ada@example.com" },
+    lines: [{ count: 3 }],
+    speed: "express",
+    gift: true,
+  });
+  assert.deepEqual(task.tags, { customer: "acme" });
+  page.verify();
+  await page.context().close();
+});
+
+test("a task runs again with an edited input, and knows its origin", async () => {
+  const id = await blocked("again");
+  const page = await open(browser, stack.url);
+  await page.show(`#/tasks/${id}`);
+  await page.getByRole("button", { name: "Run again…" }).click();
+  await page.getByRole("dialog").getByLabel("Input").fill('{"amount": 8');
+  await page.getByRole("button", { name: "Start the new task" }).click();
+  await page.getByRole("dialog").getByText("This is not JSON").waitFor();
+  await page.getByRole("dialog").getByLabel("Input").fill('{"amount": 8}');
+  await page
+    .getByRole("dialog")
+    .getByLabel(/Reason/)
+    .fill("with the right amount");
+  await page.getByRole("button", { name: "Start the new task" }).click();
+  await page.waitForURL((url) => url.hash.startsWith("#/tasks/") && !url.hash.includes(id));
+  await settled(page);
+  await page.getByRole("link", { name: id.slice(-8) }).waitFor();
+  const again = await stack.api.get(`/v1/tasks/${new URL(page.url()).hash.split("/").pop()}`);
+  assert.deepEqual([again.context, again.rerun_of], [{ amount: 8 }, id]);
+  page.verify();
+  await page.context().close();
+});

@@ -1,0 +1,132 @@
+// Live changes: fast, complete after an outage, without rows that jump, and none while the page is hidden.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { launch, open, settled, Stack, step, until } from "./support.mjs";
+
+let stack;
+let browser;
+before(async () => {
+  [stack, browser] = await Promise.all([Stack.start(), launch()]);
+});
+after(async () => {
+  await browser?.close();
+  await stack?.stop();
+});
+
+/** A task with steps that wait for an operator. */
+async function waiting(name, count) {
+  const steps = Array.from({ length: count }, (_, index) => step(`step_${index}`, "permanent"));
+  await stack.api.template(name, steps);
+  const { task_uuid: id } = await stack.api.task(name);
+  await stack.api.rest(id);
+  return id;
+}
+
+const resolve = (api, id, name) => api.post(`/v1/tasks/${id}/steps/${name}/resolve`, { result: null });
+
+test("a change is on the page in 400 ms (median), and always within a second", async () => {
+  const samples = 60;
+  const id = await waiting("latency", samples);
+  const page = await open(browser, stack.url);
+  await page.show(`#/tasks/${id}`);
+  await page.getByText("Live", { exact: true }).waitFor();
+  const times = [];
+  for (let index = 0; index < samples; index++) {
+    const begun = Date.now();
+    await resolve(stack.api, id, `step_${index}`);
+    // In the page, so that the test's own polling costs nothing.
+    await page.waitForFunction(
+      (done) => document.querySelector(".facts")?.textContent.includes(`${done} of `),
+      index + 1,
+      { polling: "raf" },
+    );
+    times.push(Date.now() - begun);
+  }
+  times.sort((a, b) => a - b);
+  const median = times[samples / 2];
+  console.log(`commit to DOM: median ${median} ms, longest ${times.at(-1)} ms`);
+  assert.ok(median < 400, `median ${median} ms`);
+  assert.ok(times.at(-1) < 1000, `longest ${times.at(-1)} ms`);
+  page.verify();
+  await page.context().close();
+});
+
+test("a killed server: the page says so, and shows everything when the server is back", async () => {
+  const id = await waiting("outage", 3);
+  const server = await stack.server();
+  const page = await open(browser, server.url, { expected: /ERR_/ });
+  await page.show(`#/tasks/${id}`);
+  await page.getByText("Live", { exact: true }).waitFor();
+  await server.kill();
+  await page.getByText("Connection lost. Trying again…").waitFor();
+  // The other server serves on. The page must not miss what happens meanwhile.
+  await resolve(stack.api, id, "step_0");
+  await resolve(stack.api, id, "step_1");
+  await stack.server({ port: server.port });
+  await page.getByText("Live", { exact: true }).waitFor();
+  await page.locator(".facts").getByText("2 of 3").waitFor();
+  await resolve(stack.api, id, "step_2");
+  await page.locator(".facts").getByText("Completed").waitFor();
+  page.verify();
+  await page.context().close();
+});
+
+test("new tasks are announced, and no row jumps", async () => {
+  await stack.api.template("news", [step("say", "echo")]);
+  await stack.api.task("news");
+  const page = await open(browser, stack.url);
+  await page.show("#/tasks?namespace=faults&template=news");
+  const rows = () =>
+    page.locator("tbody [data-row]").evaluateAll((links) => links.map((link) => link.getAttribute("href")));
+  const shown = await rows();
+  assert.equal(shown.length, 1);
+  const created = [];
+  for (let index = 0; index < 12; index++) created.push((await stack.api.task("news")).task_uuid);
+  await page.getByRole("button", { name: "12 new" }).waitFor();
+  assert.deepEqual(await rows(), shown);
+  await page.getByRole("button", { name: "12 new" }).click();
+  await page.waitForFunction(() => document.querySelectorAll("tbody tr").length === 13);
+  assert.deepEqual(await rows(), [...created.reverse().map((id) => `#/tasks/${id}`), ...shown]);
+  await page.getByRole("button", { name: /new$/ }).waitFor({ state: "detached" });
+  page.verify();
+  await page.context().close();
+});
+
+test("a row changes its state where it stands", async () => {
+  const id = await waiting("row", 1);
+  const page = await open(browser, stack.url);
+  await page.show("#/tasks?template=row");
+  const row = page.locator("tbody tr").first();
+  await row.getByText("Blocked by failures").waitFor();
+  await resolve(stack.api, id, "step_0");
+  await row.getByText("Completed").waitFor();
+  page.verify();
+  await page.context().close();
+});
+
+test("a hidden page watches nothing, and catches up when it is shown", async () => {
+  const id = await waiting("hidden", 2);
+  const page = await open(browser, stack.url);
+  let streams = 0;
+  page.on("request", (request) => (streams += request.url().includes("/v1/events") ? 1 : 0));
+  const ended = (request) => (streams -= request.url().includes("/v1/events") ? 1 : 0);
+  page.on("requestfailed", ended);
+  page.on("requestfinished", ended);
+  await page.show(`#/tasks/${id}`);
+  await page.getByText("Live", { exact: true }).waitFor();
+  await until("there is one stream", () => streams === 1);
+  const setHidden = (hidden) =>
+    page.evaluate((value) => {
+      Object.defineProperty(document, "hidden", { value, configurable: true });
+      document.dispatchEvent(new Event("visibilitychange"));
+    }, hidden);
+  await setHidden(true);
+  await until("the stream is closed", () => streams === 0);
+  await resolve(stack.api, id, "step_0");
+  await setHidden(false);
+  await page.locator(".facts").getByText("1 of 2").waitFor();
+  await settled(page);
+  page.verify();
+  await page.context().close();
+});

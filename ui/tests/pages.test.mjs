@@ -1,0 +1,263 @@
+// Every page: accessible in light and dark, without errors, violations of the policy or foreign requests; and safe
+// with hostile texts and large values.
+
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { after, before, test } from "node:test";
+import { TYPES, typesOf } from "../scripts/types.mjs";
+import { DEADLINE, launch, open, settled, Stack, step, until } from "./support.mjs";
+
+let stack;
+let browser;
+before(async () => {
+  [stack, browser] = await Promise.all([Stack.start(), launch()]);
+});
+after(async () => {
+  await browser?.close();
+  await stack?.stop();
+});
+
+test("the committed types are those of the server", async () => {
+  const document = await stack.api.get("/openapi.json");
+  assert.equal(await readFile(TYPES, "utf8"), typesOf(document), "run `npm run types -- ADDRESS`");
+});
+
+/** A task in each state that matters, and the addresses of all pages. */
+async function addresses() {
+  const { api } = stack;
+  const steps = [
+    step("collect", "echo"),
+    step("flaky", "fail_times", { failures: 1 }),
+    step("decline", "permanent", {}, ["collect", "flaky"]),
+    ...["a", "b", "c", "d", "e"].map((name) => step(`part_${name}`, "sleep", { ms: 60_000 }, ["collect"])),
+  ];
+  const schema = {
+    type: "object",
+    required: ["order", "lines"],
+    properties: {
+      order: {
+        type: "object",
+        required: ["id"],
+        properties: { id: { type: ["integer", "string"] }, note: { type: "string" } },
+      },
+      lines: {
+        type: "array",
+        minItems: 1,
+        items: { type: "object", properties: { sku: { type: "string" }, count: { type: "integer", minimum: 1 } } },
+      },
+      kind: { enum: ["standard", "express"] },
+      gift: { type: "boolean" },
+      rest: { oneOf: [{ type: "string" }, { type: "object" }] },
+    },
+  };
+  await api.template("pages", steps, { description: "All kinds of steps", input_schema: schema });
+  const { task_uuid: id } = await api.task(
+    "pages",
+    { order: { id: 1 }, lines: [{ sku: "TEA", count: 2 }] },
+    { tags: { customer: "acme" }, priority: 3 },
+  );
+  await api.template("declined", [step("decline", "permanent")]);
+  const { task_uuid: blocked } = await api.task("declined", {}, { tags: ["vip"] });
+  await api.rest(blocked);
+  await api.template("unserved", [step("nobody", "no_such_handler")]);
+  await api.task("unserved");
+  await until("the steps have run", async () => (await api.get(`/v1/tasks/${id}`)).failed_steps === 1);
+  return [
+    "#/",
+    "#/tasks",
+    "#/tasks?status=blocked_by_failures,failed&namespace=faults&tag=vip",
+    "#/tasks?template=no_such_template",
+    `#/tasks/${id}`,
+    `#/tasks/${id}?step=decline`,
+    `#/tasks/${id}?tab=timeline&step=flaky`,
+    `#/tasks/${id}?tab=history`,
+    `#/tasks/${id}?tab=input`,
+    `#/tasks/${blocked}?step=decline`,
+    "#/templates",
+    "#/templates/faults/pages",
+    "#/templates/faults/pages?tab=start",
+    "#/templates/faults/pages?tab=source",
+    "#/workers",
+    "#/queues",
+    "#/bulk",
+    "#/no/such/page",
+  ];
+}
+
+test("every page is accessible, light and dark, and keeps to the policy", async (t) => {
+  const pages = await addresses();
+  for (const scheme of ["light", "dark"]) {
+    const page = await open(browser, stack.url, { scheme });
+    for (const address of pages) {
+      await t.test(`${scheme} ${address.replaceAll(/[0-9a-f-]{36}/g, "ID")}`, async () => {
+        await page.show(address);
+        await page.axe();
+        page.verify();
+      });
+    }
+    await page.context().close();
+  }
+});
+
+test("dialogs and a narrow window are accessible too", async () => {
+  await stack.api.template("dialogs", [step("decline", "permanent")]);
+  const { task_uuid: id } = await stack.api.task("dialogs");
+  await stack.api.rest(id);
+  const page = await open(browser, stack.url, { width: 480 });
+  await page.show(`#/tasks/${id}?step=decline`);
+  await page.axe();
+  for (const name of ["Retry the failed step", "Mark as failed", "Cancel", "Run again…", "Resolve…"]) {
+    await page.getByRole("button", { name, exact: true }).click();
+    await page.getByRole("dialog").waitFor();
+    await page.axe();
+    await page.keyboard.press("Escape");
+    await page.getByRole("dialog").waitFor({ state: "detached" });
+  }
+  await page.keyboard.press("?");
+  await page.getByRole("dialog", { name: "Keys" }).waitFor();
+  await page.axe();
+  await page.keyboard.press("Escape");
+  assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), "the page scrolls sideways");
+  page.verify();
+  await page.context().close();
+});
+
+test("hostile names, errors and results are only text", async () => {
+  const script = "<script>document.title='owned'</script>";
+  const image = `<img src=x onerror="document.title='owned'">`;
+  const backwards = "\u202egnihtyreve esrever\u202d";
+  const { api } = stack;
+  const names = [script, backwards, `"'><svg onload=alert(1)>`, "a/b?c#d&e=f%20", "x".repeat(128)];
+  await api.template(
+    "hostile",
+    names.map((name) => step(name, name === backwards ? "permanent" : "echo", {}, name === names[3] ? [script] : [])),
+    { description: image },
+  );
+  const { task_uuid: id } = await api.task(
+    "hostile",
+    { image, script, backwards, big: "y".repeat(900_000) },
+    { tags: { [script]: image }, idempotency_key: image },
+  );
+  await api.rest(id);
+  const page = await open(browser, stack.url);
+  for (const name of names) {
+    await page.show(`#/tasks/${id}?step=${encodeURIComponent(name)}`);
+    await page.getByRole("complementary", { name: `Step ${name}` }).waitFor();
+  }
+  for (const address of [
+    "#/",
+    "#/tasks",
+    `#/tasks?tag=${encodeURIComponent(`${script}=${image}`)}`,
+    `#/tasks/${id}?tab=timeline`,
+    `#/tasks/${id}?tab=history`,
+    "#/templates",
+    "#/templates/faults/hostile",
+  ]) {
+    await page.show(address);
+  }
+  // The links of the graph lead to the steps, whatever they are called.
+  await page.show(`#/tasks/${id}`);
+  await page
+    .getByRole("region", { name: "Graph of the task" })
+    .getByRole("link", { name: /a\/b\?c#d/ })
+    .click();
+  await page.getByRole("complementary", { name: "Step a/b?c#d&e=f%20" }).waitFor();
+  // A large value is cut off until the user asks for it.
+  await page.show(`#/tasks/${id}?tab=input`);
+  const value = page.getByRole("region", { name: "Input of the task" });
+  assert.ok((await value.innerText()).length < 20_000);
+  await page.getByRole("button", { name: /Show all/ }).click();
+  await until("the whole value is shown", async () => (await value.innerText()).length > 900_000);
+  assert.match(await page.title(), /Tasker$/);
+  assert.equal(await page.locator("main script, main img").count(), 0);
+  page.verify();
+  await page.context().close();
+});
+
+test("integers beyond 2^53 keep their digits", async () => {
+  await stack.api.template("digits", [step("say", "echo")]);
+  const body = '{"namespace":"faults","name":"digits","context":{"big":9007199254740993}}';
+  const { task_uuid: id } = await stack.api.request("POST", "/v1/tasks", body);
+  await stack.api.rest(id);
+  const page = await open(browser, stack.url);
+  await page.show(`#/tasks/${id}?step=say`);
+  await page.getByRole("region", { name: "Result of say" }).getByText("9007199254740993").waitFor();
+  // The digits survive an edited input, too.
+  await page.getByRole("button", { name: "Run again…" }).click();
+  const input = page.getByRole("dialog").getByLabel("Input");
+  await input.fill((await input.inputValue()).replace("{", '{"note": "again",'));
+  await page.getByRole("button", { name: "Start the new task" }).click();
+  await page.waitForURL((url) => !url.hash.includes(id));
+  const again = new URL(page.url()).hash.split("/").pop();
+  const text = await (await fetch(`${stack.url}/v1/tasks/${again}`)).text();
+  assert.match(text, /"big":9007199254740993\b/);
+  page.verify();
+  await page.context().close();
+});
+
+test("a graph of 1,000 steps is drawn within 200 ms", async () => {
+  // Steps with different dependents are not merged.
+  const width = 50;
+  const steps = Array.from({ length: 1000 }, (_, index) => {
+    const above = index - width;
+    return step(
+      `step_${index}`,
+      "echo",
+      {},
+      above < 0 ? [] : [`step_${above}`, ...(index % 7 === 0 && above > 0 ? [`step_${above - 1}`] : [])],
+    );
+  });
+  await stack.api.template("large", steps);
+  const page = await open(browser, stack.url);
+  await page.addInitScript(() => {
+    // When the last node was drawn: after the frame of the change.
+    new MutationObserver(() => {
+      if (globalThis.drawn || document.querySelectorAll(".node").length < 1000) return;
+      requestAnimationFrame(() => setTimeout(() => (globalThis.drawn = performance.now())));
+    }).observe(document, { childList: true, subtree: true });
+  });
+  const times = [];
+  // Until one run is fast enough: other programs may use the processor, too.
+  while (times.length < 20 && !(Math.min(...times) < 200)) {
+    await page.show("#/templates/faults/large");
+    await page.waitForFunction(() => globalThis.drawn, null, { timeout: DEADLINE });
+    times.push(
+      await page.evaluate(() => {
+        const [layout] = performance.getEntriesByType("resource").filter(({ name }) => name.includes("/layout"));
+        return globalThis.drawn - layout.responseEnd;
+      }),
+    );
+  }
+  console.log(`1,000 steps: ${times.map((ms) => ms.toFixed(0)).join(", ")} ms`);
+  assert.ok(Math.min(...times) < 200, `${times} ms`);
+  page.verify();
+  await page.context().close();
+});
+
+test("10,000 tasks: the list is usable within a second, and its size is bounded", async () => {
+  await stack.api.template("many", [step("nothing", "echo")]);
+  for (let created = 0; created < 10_000; created += 200) {
+    await Promise.all(Array.from({ length: 200 }, () => stack.api.task("many")));
+  }
+  const page = await open(browser, stack.url);
+  const times = [];
+  for (const address of ["#/tasks", "#/tasks?status=completed", "#/"]) {
+    await page.goto("about:blank");
+    const begun = Date.now();
+    await page.goto(`${stack.url}/${address}`);
+    await page.locator("main table tbody tr").first().waitFor();
+    times.push(Date.now() - begun);
+    assert.ok((await page.locator("*").count()) < 3_000);
+  }
+  console.log(`10,000 tasks: ${times.join(", ")} ms`);
+  assert.ok(Math.max(...times) < 1_000, `${times} ms`);
+  await page.show("#/tasks?template=many");
+  const first = await page.locator("tbody [data-row]").first().getAttribute("href");
+  await page.getByRole("link", { name: "Older" }).click();
+  await page.waitForFunction((old) => document.querySelector("tbody [data-row]")?.getAttribute("href") !== old, first);
+  await settled(page);
+  await page.getByRole("link", { name: "Newest" }).click();
+  await page.waitForFunction((old) => document.querySelector("tbody [data-row]")?.getAttribute("href") === old, first);
+  page.verify();
+  await page.context().close();
+});
