@@ -52,7 +52,10 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
+    use clap::ValueEnum;
+
     use super::*;
+    use crate::commands::new::Language;
 
     /// The files below a folder, as paths from it. `cargo` and Tasker make the ones that are left out.
     fn files_below(folder: &Path) -> BTreeSet<String> {
@@ -60,29 +63,36 @@ mod tests {
         for entry in fs::read_dir(folder).unwrap() {
             let entry = entry.unwrap();
             let name = entry.file_name().into_string().unwrap();
+            if ["Cargo.lock", "target", ".tasker"].contains(&name.as_str()) {
+                continue;
+            }
             if entry.file_type().unwrap().is_dir() {
                 files.extend(files_below(&entry.path()).into_iter().map(|file| format!("{name}/{file}")));
             } else {
                 files.insert(name);
             }
         }
-        files.retain(|file| file != "Cargo.lock" && !file.starts_with("target/") && !file.starts_with(".tasker/"));
         files
     }
 
     #[test]
     fn every_file_of_a_starter_is_embedded() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../starters/rust");
-        let embedded: BTreeSet<_> = RUST.iter().map(|file| file.path.to_owned()).collect();
-        assert_eq!(embedded, files_below(&folder));
-        for file in RUST {
-            assert_eq!(file.text, fs::read_to_string(folder.join(file.path)).unwrap(), "{}", file.path);
+        let starters = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../starters");
+        let mut expected = BTreeSet::new();
+        for language in Language::value_variants() {
+            let folder = language.to_possible_value().unwrap().get_name().to_owned();
+            for file in language.files() {
+                let path = format!("{folder}/{}", file.path);
+                assert_eq!(file.text, fs::read_to_string(starters.join(&path)).unwrap(), "{path}");
+                expected.insert(path);
+            }
         }
+        assert_eq!(files_below(&starters), expected);
     }
 
     #[test]
     fn no_file_keeps_the_name_of_the_starter() {
-        for file in RUST {
+        for file in Language::value_variants().iter().flat_map(|language| language.files()) {
             let text = file.text("my-shop");
             assert!(!text.contains(NAME) && !text.contains(IDENTIFIER), "{}", file.path);
         }

@@ -23,14 +23,15 @@ pub(crate) struct Command {
     name: String,
 }
 
+/// The languages, by the names of their folders in `starters`.
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Language {
+pub(crate) enum Language {
     /// An API with axum, and a worker in the same process.
     Rust,
 }
 
 impl Language {
-    fn files(self) -> &'static [File] {
+    pub(crate) fn files(self) -> &'static [File] {
         match self {
             Self::Rust => starters::RUST,
         }
