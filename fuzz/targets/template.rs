@@ -8,8 +8,8 @@ use std::collections::HashSet;
 use libfuzzer_sys::{Corpus, fuzz_target};
 use serde_json::json;
 use tasker_api::limits::{
-    MAX_ATTEMPTS, MAX_BACKOFF_MS, MAX_CALLABLE_CHARS, MAX_DEPENDENCIES, MAX_NAME_CHARS, MAX_NAMESPACE_CHARS, MAX_STEPS,
-    MAX_PARALLELISM, MAX_TIMEOUT_SECONDS, MAX_VERSION_CHARS,
+    MAX_ATTEMPTS, MAX_BACKOFF_MS, MAX_CALLABLE_CHARS, MAX_DEPENDENCIES, MAX_NAME_CHARS, MAX_NAMESPACE_CHARS,
+    MAX_PARALLELISM, MAX_STEPS, MAX_TIMEOUT_SECONDS, MAX_VERSION_CHARS,
 };
 use tasker_template::{InputValidator, StepTemplate, StepType, TaskTemplate, TemplateErrors, parse, version_key};
 
@@ -91,7 +91,9 @@ fn takes_shape(template: &TaskTemplate, number: usize, step: &StepTemplate) {
             assert!(step.batch_config.is_some());
             assert_eq!(dependencies.iter().map(type_of).collect::<Vec<_>>(), [StepType::Batchable]);
         }
-        StepType::Batchable => assert!(template.dependents_of(number).iter().any(|s| type_of(s) == StepType::BatchWorker)),
+        StepType::Batchable => {
+            assert!(template.dependents_of(number).iter().any(|s| type_of(s) == StepType::BatchWorker))
+        }
         StepType::DeferredConvergence => assert!(!dependencies.is_empty()),
         StepType::Standard | StepType::Decision => {}
     }
