@@ -227,5 +227,5 @@ fn a_worker_that_cannot_start_says_why() {
     options.log_filter = Some("a=b=c".to_owned());
     options.max_concurrent = None;
     let error = Bridge::start(options).unwrap_err();
-    assert!(error.to_string().contains("is not a log filter"), "{error}");
+    assert!(error.to_string().contains("logging.filter"), "{error}");
 }

@@ -11,7 +11,7 @@ use tasker_api::{CreateTask, StepDetail, TaskDetail, TaskState};
 use tasker_client::OrchestrationApiClient;
 use uuid::Uuid;
 
-pub(crate) use process::{Process, binary, send_signal};
+pub(crate) use process::{binary, send_signal};
 pub(crate) use stack::{OwnStack, Stack};
 
 /// How long anything in a test may take: far longer than it does unless the test fails.
