@@ -431,7 +431,7 @@ def test_handlers_of_one_process_run_side_by_side(stack: Stack, worker: Any, nam
     assert {task.status for task in tasks} == {"completed"}
 
 
-def test_memory_is_bounded() -> None:
+def test_threads_are_reused() -> None:
     """The pool reuses its threads."""
     from tasker._threads import Threads
 
