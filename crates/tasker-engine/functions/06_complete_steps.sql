@@ -159,7 +159,9 @@ begin
             end)::tasker.state as state,
             case
                 when r.outcome = 'retryable_error' and s.attempts < ts.max_attempts
-                then v_now + tasker.backoff_delay(ts.backoff, ts.backoff_base_ms, ts.max_backoff_ms, s.attempts)
+                then v_now + coalesce(
+                    tasker.requested_delay(r.payload),
+                    tasker.backoff_delay(ts.backoff, ts.backoff_base_ms, ts.max_backoff_ms, s.attempts))
             end as due_at,
             r.payload
         from (
@@ -245,6 +247,12 @@ begin
     end if;
 end
 $$;
+
+-- The delay that a handler asks for in its error, `retry_after_ms`, up to seven days. Null if it asks for none.
+create or replace function tasker.requested_delay(p_error jsonb) returns interval
+language sql immutable
+return case when jsonb_typeof(p_error -> 'retry_after_ms') = 'number'
+    then greatest(least((p_error ->> 'retry_after_ms')::numeric, 604800000), 0)::float8 * interval '1 millisecond' end;
 
 -- Extends the leases of steps that a worker still runs. A lease ends ten seconds after the step's timeout at
 -- the latest, so a worker that hangs cannot keep a step forever.

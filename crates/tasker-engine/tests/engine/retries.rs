@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde_json::json;
 use tasker_api::TaskState;
-use tasker_engine::{Operation, OperationOutcome};
+use tasker_engine::{Operation, OperationOutcome, StepOutcome, StepResult};
 
 use crate::fixture::{Fixture, NAMESPACE, failed, step};
 
@@ -77,5 +77,25 @@ async fn an_attempt_lost_with_its_worker_counts() -> Result<()> {
     let error: serde_json::Value = fixture.value("select error from tasker.steps").await?;
     assert_eq!(error["kind"], "lease_ended");
     assert!(error["message"].as_str().is_some_and(|message| message.contains("crashes")), "{error}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_handler_can_ask_for_the_delay_before_the_next_attempt() -> Result<()> {
+    let fixture = Fixture::new().await?;
+    let template = fixture.store_template(NAMESPACE, json!([step("a", &[])])).await?;
+    fixture.create_task(template).await?;
+    for (asked, waits_ms) in [(json!(90_000), 90_000), (json!(0), 0)] {
+        let claimed = fixture.claim_only("w").await?;
+        let error = json!({ "kind": "busy", "message": "not now", "retry_after_ms": asked });
+        let result = StepResult { step: claimed.step_ref(), outcome: StepOutcome::RetryableError(error) };
+        fixture.complete("w", 0, &[result]).await?;
+        if waits_ms > 0 {
+            fixture.advance_clock(waits_ms - 1).await?;
+            assert_eq!(fixture.claim("w", 1).await?, []);
+            fixture.advance_clock(1).await?;
+        }
+    }
+    assert_eq!(fixture.claim_only("w").await?.attempt, 3);
     Ok(())
 }
