@@ -10,7 +10,8 @@ use tasker_worker_bridge::{Bridge, Error as BridgeError, Event, Options, check};
 #[magnus::wrap(class = "Tasker::NativeWorker", free_immediately)]
 struct NativeWorker(Bridge);
 
-#[magnus::init]
+/// Defines the native part of the module `Tasker`.
+#[magnus::init(name = "tasker_native")]
 fn init(ruby: &Ruby) -> Result<(), Error> {
     let tasker = ruby.define_module("Tasker")?;
     tasker.define_singleton_method("check_outcome", function!(check_outcome, 1))?;

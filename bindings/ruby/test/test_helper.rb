@@ -49,7 +49,7 @@ class Stack
     Process.kill('INT', @process)
     Process.wait(@process)
     @output.close
-    FileUtils.rm_rf(@folder)
+    FileUtils.rm_rf(@folder) if @folder
   end
 
   def self.binary(name)
@@ -72,7 +72,7 @@ class ServerTest < Minitest::Test
   end
 
   def teardown
-    FileUtils.rm_rf(@folder)
+    FileUtils.rm_rf(@folder) if @folder
   end
 
   # Writes the template +test+. The callables of its steps are NAMESPACE.NAME unless they say otherwise.

@@ -73,9 +73,9 @@ module Tasker
     # [version] of the template; the newest if nil
     # [idempotency_key] a repeated request with the same key returns the same task
     def create(namespace, name, context = {}, version: nil, idempotency_key: nil, priority: nil, tags: nil)
-      fields = { namespace:, name:, version:, context:,
+      fields = { namespace:, name:, version:, context: Outcome.plain(context),
                  idempotency_key:, priority:, tags: }.compact
-      request(Net::HTTP::Post, '/v1/tasks', body: Outcome.plain(fields)).fetch(:task_uuid)
+      request(Net::HTTP::Post, '/v1/tasks', body: fields).fetch(:task_uuid)
     rescue Outcome::BadValue => e
       raise ArgumentError, "the context of a task must be JSON: #{e.message}"
     end

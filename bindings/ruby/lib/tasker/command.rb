@@ -64,6 +64,9 @@ module Tasker
         raise StartError, "#{ENVIRONMENT} is missing: run tasker-worker in the folder of a Rails application, or " \
                           'name a file with --require'
       end
+      # This program has loaded Tasker before Rails.
+      require 'rails'
+      require_relative 'railtie'
       require File.expand_path(ENVIRONMENT)
       Rails.application.eager_load!
     end
