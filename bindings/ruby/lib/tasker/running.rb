@@ -1,6 +1,14 @@
 # frozen_string_literal: true
 
 module Tasker
+  # An event of the runtime, as the formatter of the logger gets it. As text, it is the message with the fields.
+  LogEvent = Struct.new(:message, :fields) do
+    def to_s
+      [message, *fields.map { |name, value| "#{name}=#{value}" }].join(' ')
+    end
+    alias_method :inspect, :to_s
+  end
+
   # A running worker: a thread takes events from the runtime, and a pool runs the handlers.
   class Running # :nodoc:
     # The most events that the dispatcher takes at once.
@@ -72,8 +80,7 @@ module Tasker
     def log(json)
       event = Outcome.parse(json)
       level, target, message, fields = event.values_at(:level, :target, :message, :fields)
-      text = [message, *fields.map { |name, value| "#{name}=#{value}" }].join(' ')
-      Tasker.logger.add(LEVELS.fetch(level, Logger::DEBUG), text, target.gsub('::', '.'))
+      Tasker.logger.add(LEVELS.fetch(level, Logger::DEBUG), LogEvent.new(message, fields), target.gsub('::', '.'))
     end
   end
 end
