@@ -1,6 +1,7 @@
 # The Ruby library `tasker-rb`: a gem for this platform, with the native part for this package set's Ruby.
 {
   lib,
+  llvmPackages ? { },
   makeRustPlatform,
   ruby,
   stdenv,
@@ -14,7 +15,7 @@ let
   };
 in
 # A package set that only checks the flake may lack libclang, which reads Ruby's headers.
-lib.optionalAttrs (rustPlatform ? bindgenHook) {
+lib.optionalAttrs (llvmPackages ? libclang) {
   tasker-rb = stdenv.mkDerivation {
     pname = "tasker-rb";
     inherit (workspace.commonArgs) version;
@@ -40,14 +41,15 @@ lib.optionalAttrs (rustPlatform ? bindgenHook) {
     '';
     installPhase = ''
       runHook preInstall
-      gem install --local --no-document --install-dir "$out/${ruby.gemPath}" tasker-rb.gem
+      gems=$out/lib/ruby/gems/$(ruby -e 'print RbConfig::CONFIG["ruby_version"]')
+      gem install --local --no-document --install-dir "$gems" tasker-rb.gem
       runHook postInstall
     '';
 
     # scripts/test-ruby runs the tests, which need a server.
     doInstallCheck = true;
     installCheckPhase = ''
-      GEM_PATH="$out/${ruby.gemPath}" ruby -e 'require "tasker"; Tasker::NativeWorker'
+      GEM_PATH=$gems ruby -e 'require "tasker"; Tasker::NativeWorker'
     '';
 
     meta = {
