@@ -26,10 +26,11 @@ class Stack
   end
 
   def initialize
+    program = Stack.binary('tasker-cli')
     @folder = Dir.mktmpdir('tasker-ruby')
     # PostgreSQL runs as another user if the tests run as root.
     File.chmod(0o755, @folder)
-    command = [Stack.binary('tasker-cli'), 'dev', '--json', '--port', '0', '--worker-port', '0',
+    command = [program, 'dev', '--json', '--port', '0', '--worker-port', '0',
                '--data-dir', "#{@folder}/postgresql"]
     @output, writer = IO.pipe
     @process = Process.spawn({ 'DATABASE_URL' => nil }, *command, out: writer, err: "#{@folder}/log")
