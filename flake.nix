@@ -48,6 +48,7 @@
             workspace = callPackage ./nix/workspace.nix { };
             programs = callPackages ./nix/programs.nix { };
             python = callPackages ./nix/python.nix { };
+            rubyGem = callPackages ./nix/ruby.nix { };
             tests = callPackage ./nix/tests.nix { };
             formatter = callPackage ./nix/formatter.nix { };
             images = callPackage ./nix/images.nix { };
@@ -76,6 +77,7 @@
         platform: p:
         p.programs
         // p.python
+        // p.rubyGem
         // {
           default = p.programs.tasker-cli;
         }

@@ -1,0 +1,126 @@
+# frozen_string_literal: true
+
+require_relative 'running'
+
+module Tasker
+  # Runs the steps of tasks with handlers.
+  #
+  # A handler is an object with a method +call+ that takes a Tasker::Attempt and returns the step's result: a
+  # Tasker::Step, a block, or any other object. Handlers run in threads, several at once. Register them before the
+  # start.
+  #
+  # Leases, retries and the status API (+/health+, +/v1/worker/status+, +/metrics+) are the work of a runtime on threads
+  # of its own. So a handler that blocks the interpreter does not lose its lease.
+  class Worker
+    # The signals that stop +run+.
+    SIGNALS = %w[TERM INT].freeze
+
+    # Creates a worker that is not running. Every option that is nil comes from the environment (+DATABASE_URL+,
+    # +TASKER_NAMESPACES+, +TASKER_WORKER_HOST+, +TASKER_WORKER_PORT+, +TASKER_WORKER_ID+), then from the settings file,
+    # then from Tasker's defaults.
+    #
+    # [templates] files with task templates, and folders of them
+    # [steps] classes below Tasker::Step
+    # [namespaces] namespaces to serve besides those of the templates
+    # [executor] an object whose method +wrap+ runs a block around each handler, such as +Rails.application.executor+
+    # [config] the settings file
+    # [database_url] +postgres://user:password@host:port/database+
+    # [host, port] where the status API listens; port 0 takes a free one
+    # [worker_id] unique among running workers
+    # [max_concurrent] how many steps run at once
+    # [lease] the seconds for which a step belongs to the worker without a heartbeat
+    # [shutdown_timeout] the seconds that running steps may take to finish at a stop
+    # [log_filter] which events of the runtime are logged, such as +info,tasker_worker=debug+
+    def initialize(templates: [], steps: [], namespaces: [], executor: nil, config: nil, database_url: nil, host: nil,
+                   port: nil, worker_id: nil, max_concurrent: nil, lease: nil, shutdown_timeout: nil, log_filter: nil)
+      @options = {
+        templates: Array(templates).map(&:to_s), namespaces: Array(namespaces), config: config&.to_s,
+        database_url:, host:, port:, worker_id:, max_concurrent:,
+        lease_ms: milliseconds(lease), shutdown_timeout_ms: milliseconds(shutdown_timeout), log_filter:
+      }.compact
+      @executor = executor
+      @handlers = {}
+      @running = nil
+      steps.each { |step| step(step.callable, step) }
+    end
+
+    # Registers a handler: a block, or an object with a method +call+.
+    def step(callable, handler = nil, &block)
+      handler ||= block
+      name = callable.to_s
+      raise ArgumentError, "the handler #{name} is neither a block nor an object with a method call" unless
+        handler.respond_to?(:call)
+      raise ArgumentError, "two handlers are registered as #{name}" if @handlers.key?(name)
+      raise Error, 'the worker is running; register handlers before the start' if @running
+
+      @handlers[name] = handler
+      self
+    end
+
+    # Runs until SIGTERM or SIGINT, then stops gracefully. A second signal ends the process at once. Call it in the main
+    # thread. Raises StartError if the worker cannot start.
+    def run
+      received = Thread::Queue.new
+      previous = SIGNALS.to_h { |signal| [signal, trap(signal) { received << signal }] }
+      start do
+        received.pop
+        SIGNALS.each { |signal| trap(signal, 'SYSTEM_DEFAULT') }
+      end
+    ensure
+      previous&.each { |signal, handler| trap(signal, handler || 'DEFAULT') }
+    end
+
+    # Starts to run steps, and returns once the worker runs. With a block, it stops the worker after the block, and
+    # returns the block's value. Raises StartError if the worker cannot start.
+    def start
+      if @running
+        checked
+        raise Error, 'the worker is running already'
+      end
+      @running = Running.new(@options.merge(callables: @handlers.keys), @handlers, @executor)
+      return self unless block_given?
+
+      begin
+        yield self
+      ensure
+        stop
+      end
+    end
+
+    # Stops gracefully. Running steps may finish within the shutdown timeout. Then they are cancelled and returned:
+    # other workers start them at once, and the attempt does not count.
+    def stop
+      return unless @running
+
+      checked.stop
+      @running = nil
+    end
+
+    # The URL of the status API of the running worker, without a path.
+    def url
+      checked.native.url
+    end
+
+    # The name under which the running worker is registered.
+    def worker_id
+      checked.native.worker_id
+    end
+
+    private
+
+    # The running worker, unless the process is a fork of the one that started it.
+    def checked
+      raise Error, 'the worker is not running' unless @running
+
+      if @running.process != Process.pid
+        raise ForkError, "this worker was started by process #{@running.process} and cannot be used after a fork, in " \
+                         "process #{Process.pid}; create and start a worker after the fork, or start several processes"
+      end
+      @running
+    end
+
+    def milliseconds(seconds)
+      seconds && (seconds * 1000).round
+    end
+  end
+end

@@ -1,0 +1,22 @@
+# frozen_string_literal: true
+
+require_relative 'lib/tasker/version'
+
+# The gem holds the native part for each version of Ruby that `rake compile` was run with.
+minors = Dir.children(File.join(__dir__, 'lib/tasker')).grep(/\A\d+\.\d+\z/).sort_by { |minor| Gem::Version.new(minor) }
+
+Gem::Specification.new do |spec|
+  spec.name = 'tasker-rb'
+  spec.version = Tasker::VERSION
+  spec.platform = Gem::Platform.local
+  spec.summary = 'Workers for Tasker, durable workflows on PostgreSQL, in Ruby'
+  spec.authors = ['The Tasker authors']
+  spec.license = 'MIT'
+  spec.homepage = 'https://github.com/tasker-systems/tasker'
+  spec.metadata['rubygems_mfa_required'] = 'true'
+  spec.required_ruby_version =
+    minors.empty? ? '>= 3.1' : [">= #{minors.first}", "< #{Gem::Version.new("#{minors.last}.0").bump}.dev"]
+  spec.files = Dir.chdir(__dir__) { Dir['README.md', 'exe/*', 'lib/**/*'].select { |path| File.file?(path) } }
+  spec.bindir = 'exe'
+  spec.executables = ['tasker-worker']
+end
