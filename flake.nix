@@ -48,6 +48,7 @@
             workspace = callPackage ./nix/workspace.nix { };
             programs = callPackages ./nix/programs.nix { };
             python = callPackages ./nix/python.nix { };
+            typescript = callPackages ./nix/typescript.nix { };
             tests = callPackage ./nix/tests.nix { };
             formatter = callPackage ./nix/formatter.nix { };
             images = callPackage ./nix/images.nix { };
@@ -75,6 +76,7 @@
         platform: p:
         p.programs
         // p.python
+        // p.typescript
         // {
           default = p.programs.tasker-cli;
         }

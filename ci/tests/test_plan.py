@@ -18,7 +18,7 @@ RULES = parse_rules(plan.RULES.read_text(), "paths.toml")
 PLAN = Path(plan.__file__)
 
 # Short names for the table below.
-Q, U, N, Y, C, B, V, P = RULES.jobs
+Q, U, N, Y, T, C, B, V, P = RULES.jobs
 ALL = set(RULES.jobs)
 
 
@@ -42,10 +42,12 @@ class TheProjectsRules(unittest.TestCase):
         ("config/tasker/base/worker.toml", {Q, U, N, B, V, P}),
         ("Cargo.lock", {Q, U, N, B, V, P}),
         ("rust-toolchain.toml", {Q, U, N, B, V, P}),
-        ("crates/tasker-worker/src/claim.rs", {Q, U, N, Y, B, V, P}),
-        ("crates/tasker-worker-bridge/tests/bridge.rs", {Q, U, N, Y, B, V, P}),
+        ("crates/tasker-worker/src/claim.rs", {Q, U, N, Y, T, B, V, P}),
+        ("crates/tasker-worker-bridge/tests/bridge.rs", {Q, U, N, Y, T, B, V, P}),
         ("bindings/python/src/lib.rs", {Q, Y}),
         ("scripts/test-python", {Q, Y}),
+        ("bindings/typescript/src/worker.ts", {Q, T}),
+        ("scripts/test-typescript", {Q, T}),
         ("bindings/other/src/lib.rs", {Q, U}),
         ("flake.lock", {Q, U, N, C, B, V}),
         ("nix/checks.nix", {Q, N, C, B}),
