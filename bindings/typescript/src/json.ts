@@ -62,12 +62,15 @@ export function stringify(value: unknown): string {
 }
 
 /**
- * `JSON.stringify` writes 2^63 as 9223372036854776000, which other programs read as that integer. With an exponent they
- * read the number.
+ * `JSON.stringify` writes 2^63 as 9223372036854776000, which other programs read as that integer. Integers beyond 64 bits
+ * are refused, so a larger number has an exponent.
  */
 const LARGE_INTEGER = {
   test: (value: unknown): boolean => typeof value === "number" && isLargeInteger(value),
-  stringify: (value: unknown): string => (value as number).toExponential(),
+  stringify: (value: unknown): string => {
+    const number = value as number;
+    return number >= -(2 ** 63) && number < 2 ** 64 ? BigInt(number).toString() : number.toExponential();
+  },
 };
 
 function isLargeInteger(value: number): boolean {

@@ -2,11 +2,13 @@
 
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
+import { once } from "node:events";
+import { type AddressInfo, createServer } from "node:net";
 import { test } from "node:test";
 
-import { ApiError, Client } from "@tasker-systems/tasker";
+import { ApiError, Client, step } from "@tasker-systems/tasker";
 
-import { client, SERVER, stepOf, wait } from "./support.js";
+import { client, Namespace, SERVER, stepOf, wait } from "./support.js";
 
 interface Schema {
   $ref?: string;
@@ -72,14 +74,21 @@ void test("tasks are created once and cancelled", async () => {
 void test("errors say what is wrong", async () => {
   const unknown = randomUUID();
   await assert.rejects(client.get(unknown), new RegExp(`GET ${SERVER}/v1/tasks/${unknown}: 404 `));
-  await assert.rejects(new Client("http://127.0.0.1:1").get(unknown), /no response: connect ECONNREFUSED/);
+  const listener = createServer().listen(0, "127.0.0.1");
+  await once(listener, "listening");
+  const { port } = listener.address() as AddressInfo;
+  listener.close();
+  await once(listener, "close");
+  const nobody = new Client(`http://127.0.0.1:${String(port)}`);
+  await assert.rejects(nobody.get(unknown), /no response: connect ECONNREFUSED/);
   assert.throws(() => new Client("localhost:8080"), /is not the URL of a server/);
   await assert.rejects(client.create("a", "b", { number: NaN }), /NaN is not a JSON value/);
 });
 
 void test("a wait ends with its signal", async () => {
-  // Nobody serves the namespace of this task, because it waits for a step that does not end.
-  const taskId = await client.create("linear_workflow", "mathematical_sequence", { even_number: -1 });
-  assert.equal((await wait(taskId)).status, "blocked_by_failures");
-  await assert.rejects(client.wait(taskId, { signal: AbortSignal.abort() }), { name: "AbortError" });
+  const namespace = new Namespace({ noop: {} });
+  // The worker stores the template.
+  await namespace.run([step(namespace.callable("noop"), () => null)], []);
+  const taskId = await namespace.create();
+  await assert.rejects(client.wait(taskId, { signal: AbortSignal.timeout(100) }), { name: "TimeoutError" });
 });
