@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
 import { promisify } from "node:util";
@@ -30,11 +30,17 @@ void test("the quickstart works", async () => {
   for (const [name, content] of files()) {
     writeFileSync(path.join(folder, name), content);
   }
-  // What `npm install` would make.
-  mkdirSync(path.join(folder, "node_modules/@tasker-systems"), { recursive: true });
-  symlinkSync(PACKAGE, path.join(folder, "node_modules/@tasker-systems/tasker"));
-  for (const dependency of ["zod", "@types"]) {
-    symlinkSync(path.join(PACKAGE, "node_modules", dependency), path.join(folder, "node_modules", dependency));
+  // What `npm install` would make: the package as it is published, and its dependencies.
+  const modules = path.join(folder, "node_modules");
+  const installed = path.join(modules, "@tasker-systems/tasker");
+  mkdirSync(installed, { recursive: true });
+  await exec("npm", ["pack", "--ignore-scripts", "--pack-destination", folder], { cwd: PACKAGE });
+  const tarball = readdirSync(folder).find((name) => name.endsWith(".tgz")) ?? "";
+  await exec("tar", ["--extract", "--file", tarball, "--strip-components=1", "--directory", installed], {
+    cwd: folder,
+  });
+  for (const dependency of ["@standard-schema", "@types", "lossless-json", "undici-types", "zod"]) {
+    symlinkSync(path.join(PACKAGE, "node_modules", dependency), path.join(modules, dependency));
   }
   const tsc = path.join(PACKAGE, "node_modules/typescript/bin/tsc");
   const sources = ["steps.mts", "worker.mts", "greet.test.mts"];
