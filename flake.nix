@@ -49,6 +49,7 @@
             programs = callPackages ./nix/programs.nix { };
             python = callPackages ./nix/python.nix { };
             rubyGem = callPackages ./nix/ruby.nix { };
+            typescript = callPackages ./nix/typescript.nix { };
             tests = callPackage ./nix/tests.nix { };
             formatter = callPackage ./nix/formatter.nix { };
             images = callPackage ./nix/images.nix { };
@@ -78,6 +79,7 @@
         p.programs
         // p.python
         // p.rubyGem
+        // p.typescript
         // {
           default = p.programs.tasker-cli;
         }

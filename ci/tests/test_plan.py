@@ -18,7 +18,7 @@ RULES = parse_rules(plan.RULES.read_text(), "paths.toml")
 PLAN = Path(plan.__file__)
 
 # Short names for the table below.
-Q, U, W, N, Y, R, A, S, C, B, V, P = RULES.jobs
+Q, U, W, N, Y, R, T, A, S, C, B, V, P = RULES.jobs
 ALL = set(RULES.jobs)
 
 
@@ -42,12 +42,14 @@ class TheProjectsRules(unittest.TestCase):
         ("config/tasker/base/worker.toml", {Q, U, W, N, A, S, B, V, P}),
         ("Cargo.lock", {Q, U, W, N, A, S, B, V, P}),
         ("rust-toolchain.toml", {Q, U, W, N, A, S, B, V, P}),
-        ("crates/tasker-worker/src/claim.rs", {Q, U, W, N, Y, R, R, A, S, B, V, P}),
-        ("crates/tasker-worker-bridge/tests/bridge.rs", {Q, U, W, N, Y, R, R, A, S, B, V, P}),
+        ("crates/tasker-worker/src/claim.rs", {Q, U, W, N, Y, R, T, A, S, B, V, P}),
+        ("crates/tasker-worker-bridge/tests/bridge.rs", {Q, U, W, N, Y, R, T, A, S, B, V, P}),
         ("bindings/python/src/lib.rs", {Q, Y}),
         ("scripts/test-python", {Q, Y}),
         ("bindings/ruby/lib/tasker.rb", {Q, R}),
         ("scripts/test-ruby", {Q, R}),
+        ("bindings/typescript/src/worker.ts", {Q, T}),
+        ("scripts/test-typescript", {Q, T}),
         ("bindings/other/src/lib.rs", {Q, U}),
         ("starters/rust/src/main.rs", {Q, U, S}),
         ("tests/starters.py", {Q, U, S}),

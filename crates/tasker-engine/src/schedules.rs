@@ -61,7 +61,9 @@ statements! {
         order by s.next_at limit $1";
     FIRE_SCHEDULES = "select name, namespace, template, slot, outcome, task_id, error
         from tasker.fire_schedules($1, $2, $3, $4, $5, $6, $7, $8)";
-    NEXT_SCHEDULE = "select greatest(extract(epoch from min(next_at) - tasker.now()), 0)::float8
+    /// Null without schedules: `greatest` alone would ignore the null and say that one is due.
+    NEXT_SCHEDULE = "select case when min(next_at) is not null
+            then greatest(extract(epoch from min(next_at) - tasker.now()), 0)::float8 end
         from tasker.schedules where not paused";
 }
 

@@ -129,6 +129,7 @@ async fn a_running_task_is_skipped_joined_or_cancelled_as_the_schedule_says() ->
 #[tokio::test]
 async fn of_several_missed_slots_only_the_last_is_caught_up() -> Result<()> {
     let fixture = fixture("2026-01-01T00:30:00Z").await?;
+    assert_eq!(fixture.engine.next_schedule().await?, None, "without schedules, none is due");
     put(&fixture, "hourly", &schedule("0 * * * *", "UTC")).await?;
     put(&fixture, "strict", &PutSchedule { catch_up_seconds: 60, ..schedule("0 * * * *", "UTC") }).await?;
     fixture.set_clock("2026-01-01T05:10:00Z".parse()?).await?;

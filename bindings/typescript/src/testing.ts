@@ -1,0 +1,88 @@
+/**
+ * Runs handlers in tests, without a server or a database.
+ *
+ * @module
+ */
+
+import { randomUUID } from "node:crypto";
+
+import { checkOutcome } from "../native/index.js";
+import { PermanentError, RetryableError } from "./errors.js";
+import { encodeError, encodeResult, parse } from "./json.js";
+import { type Handler, runHandler } from "./step.js";
+
+/** The step that a test runs. */
+export interface TestStep<Input = unknown, Results = unknown> {
+  /** The task's input. Otherwise `{}`. */
+  input?: Input;
+  /** The results of the dependencies, by name. */
+  results?: Results;
+  /** The template's settings for the handler. */
+  initialization?: Record<string, unknown>;
+  /** The number of the attempt, from 1. */
+  attempt?: number;
+  /** The largest number of attempts. */
+  maxAttempts?: number;
+  /** The time until the deadline, in milliseconds. The test itself aborts `signal`. */
+  timeoutMs?: number;
+  /** The task's id. Otherwise a random one. */
+  taskId?: string;
+  /** The step's name. */
+  name?: string;
+  /** Cancels the attempt. */
+  signal?: AbortSignal;
+}
+
+/**
+ * Runs a handler as a worker would, and returns its result after its way through JSON. Input and results go the same way.
+ *
+ * @throws PermanentError or RetryableError, like those that the step would fail with. The `cause` is the error of the
+ * handler.
+ */
+export async function run<Input, Results, Result>(
+  handler: Handler<Input, Results, Result>,
+  step: TestStep<Input, Results> = {},
+): Promise<Result> {
+  const { name = "step", taskId = randomUUID() } = step;
+  const fields = {
+    task_id: taskId,
+    step: name,
+    namespace: "testing",
+    template: "testing",
+    template_version: "1.0.0",
+    callable: handler.callable,
+    key: `${taskId}/${name}`,
+    attempt: step.attempt ?? 1,
+    max_attempts: step.maxAttempts ?? 3,
+    timeout_ms: step.timeoutMs ?? 300_000,
+    input: checked(encodeResult(step.input ?? {})),
+    results: checked(encodeResult(step.results ?? {})) as Record<string, unknown>,
+    initialization: checked(encodeResult(step.initialization ?? {})) as Record<string, unknown>,
+  };
+  const signal = step.signal ?? new AbortController().signal;
+  let outcome: string;
+  try {
+    outcome = encodeResult(await runHandler(handler, fields, signal));
+  } catch (error) {
+    return checked(encodeError(error), error) as Result;
+  }
+  return checked(outcome) as Result;
+}
+
+interface Outcome {
+  result: unknown;
+  error?: { kind: string; message: string; permanent?: boolean; retry_after_ms?: number | null };
+}
+
+/** Returns the result that the runtime would store, or throws the error that the step would fail with. */
+function checked(outcome: string, cause?: unknown): unknown {
+  const { result, error } = parse(checkOutcome(outcome)) as Outcome;
+  if (error === undefined) {
+    return result;
+  }
+  const { kind, message, permanent, retry_after_ms } = error;
+  if (permanent === true) {
+    throw new PermanentError(message, { kind, cause });
+  }
+  throw new RetryableError(message, { kind, cause, retryAfterMs: retry_after_ms ?? undefined });
+}
