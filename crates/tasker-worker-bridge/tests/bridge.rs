@@ -106,7 +106,7 @@ impl Fixture {
 /// Returns the next event that is not a log event.
 fn next(bridge: &Bridge) -> Event {
     loop {
-        for event in bridge.next(1).unwrap().expect("the worker has stopped") {
+        for event in bridge.next(1).unwrap().unwrap() {
             if !matches!(event, Event::Log { .. }) {
                 return event;
             }
