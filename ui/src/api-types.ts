@@ -112,7 +112,7 @@ export type CreateTask = {
   /** The input of the task. It must match the `input_schema` of the template, and every step can read it. */
   context: Record<string, unknown>;
   /** Makes the request safe to repeat. The same request with the same key returns the existing task; another
-   * request with the same key is a conflict. Keys are shared by all templates. */
+   * request with the same key is a conflict. All templates of a namespace share its keys. */
   idempotency_key?: string | null;
   /** The template's name. */
   name: string;
@@ -127,12 +127,70 @@ export type CreateTask = {
   version?: string | null;
 };
 
+/** The response to a creation: the task, and its steps if the request waited. */
+export type CreatedTask = TaskSummary | TaskDetail;
+
+/** An investigation. */
+export type DeadLetter = {
+  /** When it was opened. */
+  created_at: string;
+  /** The state of the task now. */
+  current_state: TaskState;
+  /** The id of the investigation. It is a UUIDv7, so ids sort by the time of opening. */
+  dlq_entry_uuid: string;
+  /** Why it is investigated. */
+  dlq_reason: DeadLetterReason;
+  /** Any value, for people and tools. */
+  metadata?: Record<string, unknown> | null;
+  /** The name of its template. */
+  name: string;
+  /** The namespace of the task. */
+  namespace: string;
+  /** The state of the task when the investigation was opened. */
+  original_state: TaskState;
+  /** What was found out. */
+  resolution_notes?: string | null;
+  /** How far the investigation is. */
+  resolution_status: ResolutionStatus;
+  /** When it was closed. */
+  resolved_at?: string | null;
+  /** Who closed the investigation. */
+  resolved_by?: string | null;
+  /** The task. */
+  task_uuid: string;
+  /** When it was changed last. */
+  updated_at: string;
+  /** The version of its template. */
+  version: string;
+};
+
+/** The response to `GET /v1/dlq`. */
+export type DeadLetterList = {
+  /** The investigations, newest first. */
+  entries: DeadLetter[];
+  /** The cursor of the next page, if there may be one. */
+  next_cursor?: string | null;
+};
+
+/** Why a task is investigated. */
+export type DeadLetterReason = "staleness_timeout" | "max_retries_exceeded" | "dependency_cycle_detected" | "worker_unavailable" | "manual_dlq";
+
 /** One wrong place in a request. */
 export type FieldError = {
   /** What is wrong there. */
   message: string;
   /** The place: a JSON pointer (RFC 6901) into the `context` of the request, or `line:column` in a template. */
   pointer: string;
+};
+
+/** The request `POST /v1/tasks/{task_uuid}/fork`. */
+export type ForkTask = {
+  /** Who acts. The history of the new task records it. */
+  actor?: string | null;
+  /** Why. The history of the new task records it. */
+  reason?: string | null;
+  /** The name of the step from which the task runs again. The steps that depend on it run again, too. */
+  step: string;
 };
 
 /** A drawn graph. */
@@ -194,12 +252,24 @@ export type NamespaceList = {
 
 /** A namespace and its queue. */
 export type NamespaceSummary = {
+  /** How long its finished tasks are kept, in days; 0 means forever. None: as the settings of the server say. */
+  finished_tasks_days?: number | null;
   /** The namespace. */
   namespace: string;
+  /** Since when it is paused: none of its steps start. None if it is not paused. */
+  paused_at?: string | null;
   /** The name of its PGMQ queue. */
   queue: string;
   /** How many templates it has. Each version counts. */
   templates: number;
+};
+
+/** The request `POST /v1/dlq`: opens an investigation. */
+export type OpenDeadLetter = {
+  /** What is known. */
+  resolution_notes?: string | null;
+  /** The task. */
+  task_uuid: string;
 };
 
 /** The request of an action such as `POST /v1/tasks/{task_uuid}/cancel`. The body may be empty. */
@@ -208,6 +278,31 @@ export type OperatorAction = {
   actor?: string | null;
   /** Why. The history records it. */
   reason?: string | null;
+};
+
+/** What happens at a time of a schedule while the task of an earlier time is still running.
+ * 
+ * A task that is blocked by failures is not running. */
+export type Overlap = "skip" | "allow" | "cancel";
+
+/** The request `PATCH /v1/dlq/{dlq_entry_uuid}`. A field that is absent does not change. */
+export type PatchDeadLetter = {
+  /** Any object, for people and tools. */
+  metadata?: Record<string, unknown> | null;
+  /** What was found out. */
+  resolution_notes?: string | null;
+  resolution_status?: ResolutionStatus | null;
+  /** Who closes it. */
+  resolved_by?: string | null;
+};
+
+/** The request `PATCH /v1/namespaces/{namespace}`. A field that is absent does not change. */
+export type PatchNamespace = {
+  /** How long finished tasks are kept, in days: 0 to 36500. 0 means forever, and null as the settings of the server
+   * say. */
+  finished_tasks_days?: number | null;
+  /** True pauses the namespace: none of its steps start, and running steps end. False resumes it. */
+  paused?: boolean | null;
 };
 
 /** How PGMQ is installed in the database. */
@@ -238,6 +333,34 @@ export type Problem = {
   title: string;
   /** The kind of the problem: a stable name, written as a URI reference such as `/problems/template-not-found`. */
   type: string;
+};
+
+/** The request `PUT /v1/schedules/{name}`. */
+export type PutSchedule = {
+  /** How late a task may be created after an outage, in seconds. Of several missed times, only the last one is caught
+   * up. An hour if absent. */
+  catch_up_seconds?: number;
+  /** The input of the tasks. Empty if absent. */
+  context?: Record<string, unknown>;
+  /** When tasks are created: a cron expression with the fields minute, hour, day of the month, month, and day of the
+   * week, such as `0 2 * * *`. */
+  cron: string;
+  /** The namespace of the template. */
+  namespace: string;
+  /** What happens while an earlier task is still running. `skip` if absent. */
+  overlap?: Overlap;
+  /** Whether the schedule creates no tasks for now. */
+  paused?: boolean;
+  /** The priority of the tasks, 0 to 100. One point is worth ten seconds of waiting. 0 if absent. */
+  priority?: number | null;
+  /** Labels for your own use: an array of strings, or an object whose values are strings */
+  tags?: string[] | Record<string, string> | null;
+  /** The name of the template. */
+  template: string;
+  /** The time zone of the expression, by its name in the IANA database, such as `Europe/Berlin`. `UTC` if absent. */
+  timezone?: string;
+  /** The version of the template. If absent, each task gets the newest one. */
+  version?: string | null;
 };
 
 /** The queue of a namespace. */
@@ -271,6 +394,9 @@ export type RerunTask = {
   version?: string | null;
 };
 
+/** How far an investigation is. */
+export type ResolutionStatus = "pending" | "manually_resolved" | "permanently_failed" | "cancelled";
+
 /** The request `POST /v1/tasks/{task_uuid}/steps/{name}/resolve`. */
 export type ResolveStep = {
   /** Who acts. The history records it. */
@@ -280,6 +406,56 @@ export type ResolveStep = {
   /** The result of the step: any JSON value of at most 1 MiB. */
   result: unknown;
 };
+
+/** A schedule, and what it did last. */
+export type Schedule = {
+  /** How late a task may be created after an outage, in seconds. */
+  catch_up_seconds: number;
+  /** The input of the tasks. */
+  context: Record<string, unknown>;
+  /** When the schedule was created. */
+  created_at: string;
+  /** The cron expression. */
+  cron: string;
+  /** Why no task could be created. */
+  last_error?: string | null;
+  last_outcome?: SlotOutcome | null;
+  /** The last time that was handled. */
+  last_slot?: string | null;
+  /** The task that the schedule created last. It may have been deleted since. */
+  last_task_uuid?: string | null;
+  /** The name, unique in the whole system. */
+  name: string;
+  /** The namespace of the template. */
+  namespace: string;
+  /** When the next task is due. Without meaning while the schedule is paused. */
+  next_at: string;
+  /** What happens while an earlier task is still running. */
+  overlap: Overlap;
+  /** Whether the schedule creates no tasks for now. */
+  paused: boolean;
+  /** The priority of the tasks. */
+  priority: number;
+  /** Labels for your own use: an array of strings, or an object whose values are strings */
+  tags?: string[] | Record<string, string> | null;
+  /** The name of the template. */
+  template: string;
+  /** The time zone of the expression. */
+  timezone: string;
+  /** When it was changed last. */
+  updated_at: string;
+  /** The version of the template. None means the newest one. */
+  version?: string | null;
+};
+
+/** The response to `GET /v1/schedules`. */
+export type ScheduleList = {
+  /** The schedules, by name. */
+  schedules: Schedule[];
+};
+
+/** What came of a time of a schedule. */
+export type SlotOutcome = "created" | "skipped" | "missed" | "failed";
 
 /** The response to `GET /v1/stats`. The server keeps it for two seconds. */
 export type Stats = {
@@ -408,6 +584,10 @@ export type TaskCount = {
 export type TaskDetail = TaskSummary & {
   /** The input of the task. */
   context: Record<string, unknown>;
+  /** The task that this one was forked from. It may have been deleted since. */
+  forked_from?: string | null;
+  /** The tasks that were forked from this one, oldest first. */
+  forks?: string[];
   /** The idempotency key of the request that created it. */
   idempotency_key?: string | null;
   /** The task whose rerun it is. */

