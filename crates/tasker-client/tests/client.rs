@@ -2,8 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -359,4 +359,65 @@ async fn the_api_key_is_sent_and_never_shown() {
         let error = server.client().with_api_key(wrong).unwrap_err();
         assert!(matches!(error, ClientError::BadApiKey), "{error:?}");
     }
+}
+
+/// Builds a request from JSON, as a caller's file would.
+fn of<T: serde::de::DeserializeOwned>(value: Value) -> T {
+    serde_json::from_value(value).unwrap()
+}
+
+#[tokio::test]
+async fn every_call_of_an_operator_has_its_route() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let lines = Arc::clone(&seen);
+    let server = Server::start(move |_, request| {
+        lines.lock().unwrap().push(request.line);
+        answer(
+            404,
+            "application/problem+json",
+            r#"{"type":"about:blank","title":"no","status":404,"detail":"nothing"}"#,
+        )
+    })
+    .await;
+    let api = server.client();
+    let id = Uuid::nil();
+    let job = of(json!({ "action": "cancel", "filter": { "namespace": "n" } }));
+    let schedule = of(json!({ "namespace": "n", "template": "t", "cron": "0 2 * * *" }));
+    let mut refused = 0;
+    macro_rules! calls {
+        ($($call:expr => $line:expr),* $(,)?) => {{
+            let mut expected = Vec::new();
+            $(
+                refused += usize::from(matches!($call.await, Err(ClientError::Problem(_))));
+                expected.push($line.replace("ID", &id.to_string()));
+            )*
+            expected
+        }};
+    }
+    let expected = calls! {
+        api.create_task_and_wait(&of(json!({ "namespace": "n", "name": "t", "context": {} })), Duration::from_secs(2))
+            => "POST /v1/tasks?wait=2s",
+        api.list_attempts(id, &of(json!({}))) => "GET /v1/tasks/ID/attempts",
+        api.inspect_step(id, "a b") => "GET /v1/tasks/ID/steps/a%20b",
+        api.rerun_task(id, &of(json!({}))) => "POST /v1/tasks/ID/rerun",
+        api.fork_task(id, &of(json!({ "step": "a" }))) => "POST /v1/tasks/ID/fork",
+        api.create_bulk_job(&job) => "POST /v1/bulk",
+        api.get_bulk_job(id) => "GET /v1/bulk/ID",
+        api.list_bulk_jobs() => "GET /v1/bulk",
+        api.stop_bulk_job(id) => "POST /v1/bulk/ID/stop",
+        api.list_schedules(Some("n")) => "GET /v1/schedules?namespace=n",
+        api.get_schedule("s") => "GET /v1/schedules/s",
+        api.put_schedule("s", &schedule) => "PUT /v1/schedules/s",
+        api.delete_schedule("s") => "DELETE /v1/schedules/s",
+        api.trigger_schedule("s") => "POST /v1/schedules/s/trigger",
+        api.list_dead_letters(&of(json!({ "namespace": "n" }))) => "GET /v1/dlq?namespace=n",
+        api.open_dead_letter(&of(json!({ "task_uuid": id }))) => "POST /v1/dlq",
+        api.patch_dead_letter(id, &of(json!({}))) => "PATCH /v1/dlq/ID",
+        api.get_template_layout("n", "t", None) => "GET /v1/templates/n/t/layout",
+        api.stats(None) => "GET /v1/stats",
+        api.whoami() => "GET /v1/whoami",
+        api.patch_namespace("n", &of(json!({ "paused": true }))) => "PATCH /v1/namespaces/n",
+    };
+    assert_eq!(*seen.lock().unwrap(), expected);
+    assert_eq!(refused, expected.len());
 }
