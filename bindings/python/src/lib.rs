@@ -22,6 +22,9 @@ mod _native {
         module.add("BridgeError", module.py().get_type::<BridgeError>())
     }
 
+    /// An event: its kind, its id, and JSON text.
+    type Fields = (&'static str, u64, String);
+
     /// A running worker whose handlers are in Python.
     #[pyclass(frozen)]
     struct NativeWorker(Bridge);
@@ -51,7 +54,7 @@ mod _native {
         }
 
         /// Waits for events: tuples of kind, id and JSON text. None at the end.
-        fn next(&self, py: Python<'_>, limit: usize) -> PyResult<Option<Vec<(&'static str, u64, String)>>> {
+        fn next(&self, py: Python<'_>, limit: usize) -> PyResult<Option<Vec<Fields>>> {
             let events = py.detach(|| self.0.next(limit)).map_err(|error| to_python(&error))?;
             Ok(events.map(|events| events.into_iter().map(to_tuple).collect()))
         }
@@ -88,7 +91,7 @@ mod _native {
 
     type Checked = (Option<String>, Option<(String, String, bool, Option<u128>)>);
 
-    fn to_tuple(event: Event) -> (&'static str, u64, String) {
+    fn to_tuple(event: Event) -> Fields {
         match event {
             Event::Step { id, json } => ("step", id, json),
             Event::Cancelled { id } => ("cancelled", id, String::new()),
