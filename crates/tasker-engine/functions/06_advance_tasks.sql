@@ -14,6 +14,16 @@ return least(
         when 'fixed' then 1
     end) * (1 - random() / 4) * interval '1 millisecond';
 
+-- The state of a task that has started and has not been ended, by its counters of steps.
+create or replace function tasker.task_state(p_completed bigint, p_total bigint, p_active bigint, p_failed bigint)
+returns tasker.state
+language sql immutable parallel safe
+return (case
+    when p_completed = p_total then 'completed'
+    when p_active = 0 and p_failed > 0 then 'blocked_by_failures'
+    else 'in_progress'
+end)::tasker.state;
+
 -- Applies changes of steps to their tasks and dependents. The caller has locked the tasks. The arrays have
 -- one element for each step: 1 if it was completed or resolved, and what to add to the task's counters of
 -- failed and active steps.
@@ -97,11 +107,7 @@ begin
             started_at = coalesce(t.started_at, p_now),
             completed_at = case when n.state = 'completed' then p_now end
         from (
-            select d.*, (case
-                       when d.completed_steps = d.total_steps then 'completed'
-                       when d.active_steps = 0 and d.failed_steps > 0 then 'blocked_by_failures'
-                       else 'in_progress'
-                   end)::tasker.state as state
+            select d.*, tasker.task_state(d.completed_steps, d.total_steps, d.active_steps, d.failed_steps) as state
             from (
                 select c.task_id, c.state as old_state, c.total_steps,
                        c.completed_steps + sum(c.completed) as completed_steps,

@@ -98,16 +98,11 @@ begin
     end if;
 
     update tasker.tasks tt
-    set completed_steps = tt.completed_steps + 1, active_steps = n.active_steps, state = n.state,
-        completed_at = case when n.state = 'completed' then v_now end
-    from (
-        select l.active_steps - 1 + coalesce(v_ready, false)::integer as active_steps, (case
-                   when l.completed_steps + 1 = l.total_steps then 'completed'
-                   when l.active_steps = 1 and v_ready is not true and l.failed_steps > 0 then 'blocked_by_failures'
-                   else 'in_progress'
-               end)::tasker.state as state
-        from tasker.tasks l where l.task_id = r.task_id
-    ) n
+    set completed_steps = tt.completed_steps + 1,
+        active_steps = tt.active_steps - 1 + (v_ready is true)::integer,
+        state = tasker.task_state(
+            tt.completed_steps + 1, tt.total_steps, tt.active_steps - 1 + (v_ready is true)::integer, tt.failed_steps),
+        completed_at = case when tt.completed_steps + 1 = tt.total_steps then v_now end
     where tt.task_id = r.task_id
     returning tt.state into v_state;
     insert into tasker.transitions (task_id, at, step_no, attempt, from_state, to_state, actor)

@@ -70,7 +70,8 @@ begin
             select f.task_id from (
                 select t.task_id from tasker.tasks t where t.task_id = p_id
                 union
-                select t.task_id from tasker.tasks t where t.idempotency_key = p_text
+                select t.task_id from tasker.tasks t
+                where t.namespace = any (v_namespaces) and t.idempotency_key = p_text
                 union
                 select v.task_id from (
                     select task_id from tasker.task_values
@@ -79,7 +80,8 @@ begin
             ) f
             order by f.task_id desc limit p_scan);
     elsif p_key is not null then
-        v_seen := array(select t.task_id from tasker.tasks t where t.idempotency_key = p_key);
+        v_seen := array(
+            select t.task_id from tasker.tasks t where t.namespace = any (v_namespaces) and t.idempotency_key = p_key);
     elsif p_value is not null then
         v_seen := array(
             select v.task_id from tasker.task_values v

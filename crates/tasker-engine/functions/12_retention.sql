@@ -7,6 +7,11 @@
 -- Tasks that are not final are kept: tasks that are blocked by failures wait for an operator. Templates are
 -- kept, too, and so are PGMQ's archives, which the engine does not use.
 
+-- The smallest UUIDv7 of a time: 48 bits of milliseconds, then zeros.
+create or replace function tasker.smallest_uuid_of(p_at timestamptz) returns uuid
+language sql immutable parallel safe
+return rpad(lpad(to_hex(greatest(extract(epoch from p_at) * 1000, 0)::bigint), 12, '0'), 32, '0')::uuid;
+
 -- Deletes tasks of a namespace that became final (completed, failed, cancelled) more than `p_age` ago, with
 -- their steps and history. Their idempotency keys can then be used again. Looks at up to `p_limit` final
 -- tasks after the task `p_after`, in the order of creation.
@@ -24,9 +29,7 @@ create or replace function tasker.delete_finished_tasks(
 language plpgsql as $$
 declare
     v_before timestamptz := tasker.now() - p_age;
-    -- The smallest UUIDv7 of that time: 48 bits of milliseconds, then zeros.
-    v_created_before uuid := rpad(
-        lpad(to_hex(greatest(extract(epoch from v_before) * 1000, 0)::bigint), 12, '0'), 32, '0')::uuid;
+    v_created_before uuid := tasker.smallest_uuid_of(v_before);
     v_seen uuid[];
     v_old uuid[];
 begin

@@ -25,10 +25,9 @@ begin
                 select old.task_id from tasker.tasks old
                 where old.namespace = tt.namespace and old.state = s.state and old.template_id = tt.template_id
                   and old.created_at < v_now - tt.max_duration_minutes * interval '1 minute'
-                  -- The smallest UUIDv7 of the time after the limit: 48 bits of milliseconds, then zeros.
-                  and old.task_id < rpad(lpad(to_hex(greatest(extract(epoch from
-                      v_now - tt.max_duration_minutes * interval '1 minute') * 1000 + 1000, 0)::bigint), 12, '0'),
-                      32, '0')::uuid
+                  -- Ids come from the clocks of servers, which may be a little ahead.
+                  and old.task_id < tasker.smallest_uuid_of(
+                      v_now - tt.max_duration_minutes * interval '1 minute' + interval '1 second')
                 order by old.task_id limit p_limit
             ) late
             where tt.max_duration_minutes is not null
