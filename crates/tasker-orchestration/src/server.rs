@@ -11,6 +11,7 @@ use tasker_engine::database::{self, DatabaseError};
 use tasker_runtime::http::{self, Limits};
 use tasker_runtime::settings::Settings;
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::rest;
@@ -148,19 +149,15 @@ impl Server {
         let Self { listener, address, app, limits, housekeeping, scheduler, state } = self;
         tracing::info!(%address, version = tasker_api::VERSION, "tasker-server listens");
         let ending = state.shutdown.clone();
+        let mut services = JoinSet::new();
         let (waiters, outage) = (Arc::clone(&state.waiters), Arc::clone(&state.outage));
-        let waiters = tokio::spawn(waiters.run(state.engine.clone(), outage, ending.clone()));
-        let (ended, live) = (ending.clone(), Arc::clone(&state.live));
-        let live = tokio::spawn(async move { ended.run_until_cancelled(live.run()).await });
-        let (ended, bulk) = (ending.clone(), Arc::clone(&state.bulk));
-        let bulk = tokio::spawn(async move { ended.run_until_cancelled(bulk.run()).await });
-        let ended = ending.clone();
-        let housekeeping = tokio::spawn(async move { ended.run_until_cancelled(housekeeping.run()).await });
-        let (ended, engine, late_outage) = (ending.clone(), state.engine.clone(), Arc::clone(&state.outage));
-        let deadlines =
-            tokio::spawn(async move { ended.run_until_cancelled(deadlines::run(engine, late_outage)).await });
-        let ended = ending.clone();
-        let scheduler = tokio::spawn(async move { ended.run_until_cancelled(scheduler.run()).await });
+        services.spawn(waiters.run(state.engine.clone(), Arc::clone(&outage), ending.clone()));
+        let (live, bulk) = (Arc::clone(&state.live), Arc::clone(&state.bulk));
+        services.spawn(until(ending.clone(), async move { live.run().await }));
+        services.spawn(until(ending.clone(), async move { bulk.run().await }));
+        services.spawn(until(ending.clone(), housekeeping.run()));
+        services.spawn(until(ending.clone(), deadlines::run(state.engine.clone(), outage)));
+        services.spawn(until(ending.clone(), scheduler.run()));
         let serve = http::serve(listener, app, rest::too_many_connections, limits, ending.clone());
         let mut serving = tokio::spawn(serve);
 
@@ -172,13 +169,13 @@ impl Server {
             tracing::warn!("some requests did not finish in time; their connections are closed");
         }
         // The token has stopped them.
-        let _ = waiters.await;
-        let _ = live.await;
-        let _ = bulk.await;
-        let _ = housekeeping.await;
-        let _ = scheduler.await;
-        let _ = deadlines.await;
+        while services.join_next().await.is_some() {}
         let _ = tokio::time::timeout(Duration::from_secs(1), state.engine.pool().close()).await;
         tracing::info!("tasker-server has stopped");
     }
+}
+
+/// Runs a service that never returns until the token is cancelled.
+async fn until(ended: CancellationToken, service: impl Future<Output = ()>) {
+    ended.run_until_cancelled(service).await;
 }
