@@ -57,6 +57,10 @@ pub enum WaitReason {
     Queue,
     /// It has failed, and an operator must decide.
     NeedsOperator,
+    /// Its children, or enough other children of its group, have not ended.
+    Children,
+    /// It waits for a time, a signal or another task.
+    Waiting,
 }
 
 /// The query of `GET /v1/tasks/{task_uuid}/attempts` and `GET /v1/tasks/{task_uuid}/transitions`.

@@ -105,6 +105,10 @@ states! {
         Cancelled = "cancelled",
         /// It has a result from an operator.
         ResolvedManually = "resolved_manually",
+        /// It does not run, because a decision or a condition says so.
+        Skipped = "skipped",
+        /// It waits for a time, a signal or another task.
+        Waiting = "waiting",
     }
 }
 

@@ -33,8 +33,10 @@ const CHECKS: &[Check] = &[
          from tasker.transitions t join scope using (task_id)
          where t.step_no is not null and not coalesce(t.to_state::text = any (case coalesce(t.from_state::text, '')
              -- A task that was forked from another one begins with results.
-             when '' then array['enqueued', 'completed', 'resolved_manually']
-             when 'pending' then array['enqueued', 'in_progress', 'resolved_manually', 'cancelled']
+             when '' then array['enqueued', 'completed', 'resolved_manually', 'skipped']
+             -- A step is skipped without running, and a group ends with its children.
+             when 'pending' then array['enqueued', 'in_progress', 'resolved_manually', 'cancelled', 'skipped',
+                                       'completed', 'failed']
              when 'enqueued' then array['in_progress', 'resolved_manually', 'cancelled']
              when 'waiting_for_retry' then array['in_progress', 'resolved_manually', 'cancelled']
              when 'in_progress' then array['in_progress', 'completed', 'waiting_for_retry', 'failed', 'enqueued',
@@ -92,7 +94,7 @@ const CHECKS: &[Check] = &[
          from scope k
          left join (
              select s.task_id, count(*) as total,
-                    count(*) filter (where s.state in ('completed', 'resolved_manually')) as completed,
+                    count(*) filter (where s.state in ('completed', 'resolved_manually', 'skipped')) as completed,
                     count(*) filter (where s.state = 'failed') as failed,
                     count(*) filter (where s.state in ('enqueued', 'in_progress', 'waiting_for_retry')) as active
              from tasker.steps s join scope using (task_id) group by s.task_id
@@ -132,9 +134,10 @@ const CHECKS: &[Check] = &[
          lateral (
              select count(*) as open from tasker.steps b
              where b.task_id = s.task_id and b.step_no = any (ts.dependencies)
-               and b.state not in ('completed', 'resolved_manually')
+               and b.state not in ('completed', 'resolved_manually', 'skipped')
          ) d
-         where s.state not in ('resolved_manually', 'cancelled') and s.pending_dependencies <> d.open",
+         -- A group waits for its children.
+         where s.first_child is null and s.state not in ('resolved_manually', 'cancelled') and s.pending_dependencies <> d.open",
     ),
     (
         // Since an operator last retried the step. Attempts that were returned do not count.

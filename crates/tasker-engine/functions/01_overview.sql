@@ -30,7 +30,14 @@
 --                                     |  no attempt left, or a permanent error
 --                                     +-----------> failed --(operator)--> enqueued, resolved_manually
 --   pending ---(handed to the worker that made it ready)---> in_progress
+--   pending ---(a decision or a condition says so)---> skipped
 --   any state that is not final --(operator)--> cancelled
+--
+-- Workflows that take shape while they run
+-- ----------------------------------------
+-- All steps of a template have rows from the beginning, and a step is decided when its dependencies have
+-- settled: `06_settle_steps.sql` runs or skips it, `06_expand_steps.sql` gives a group its children. A task
+-- of a workflow with a fixed shape (`tasks.plain`) comes by neither.
 --
 -- Rules that every function keeps
 -- -------------------------------

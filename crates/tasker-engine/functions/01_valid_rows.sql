@@ -12,7 +12,8 @@ begin
         and (p_state = 'pending') <= (p_pending_dependencies > 0)
         -- The fencing token belongs to a lease.
         and (p_token is not null) = (p_state = 'in_progress')
-        and (p_due_at is not null) = (p_state between 'in_progress' and 'waiting_for_retry')
+        and (p_state = 'waiting'
+             or (p_due_at is not null) = (p_state between 'in_progress' and 'waiting_for_retry'))
         and (p_result is null or p_state = 'completed' or p_state = 'resolved_manually');
 end
 $$;
@@ -25,6 +26,7 @@ create or replace function tasker.task_is_valid(
 language plpgsql immutable as $$
 begin
     return p_state <> 'enqueued' and p_state <> 'waiting_for_retry' and p_state <> 'resolved_manually'
+        and p_state <> 'skipped' and p_state <> 'waiting'
         and p_priority between 0 and 100
         and p_completed_steps >= 0 and p_failed_steps >= 0 and p_active_steps >= 0
         and p_completed_steps + p_failed_steps + p_active_steps <= p_total_steps

@@ -74,14 +74,16 @@ declare
 begin
     perform tasker.ensure_namespace(p_namespace);
     insert into tasker.task_templates as t (
-        namespace, name, version, version_key, definition, total_steps, root_steps, max_duration_minutes, created_at)
+        namespace, name, version, version_key, definition, total_steps, root_steps, max_duration_minutes, created_at,
+        plain)
     select p_namespace, p_name, p_version, p_version_key, p_definition, count(*),
            count(*) filter (where step -> 'dependencies' = '[]'),
            -- Programs of earlier releases also accept other values, which have no effect.
            (select (m.minutes #>> '{}')::integer
             from (select p_definition #> '{lifecycle,max_duration_minutes}' as minutes) m
             where jsonb_typeof(m.minutes) = 'number' and m.minutes between '1' and '43200'
-              and p_definition #>> '{lifecycle,staleness_action}' is distinct from 'none'), tasker.now()
+              and p_definition #>> '{lifecycle,staleness_action}' is distinct from 'none'), tasker.now(),
+           bool_and(coalesce(step ->> 'admission', step ->> 'outcome', step ->> 'events') is null)
     from jsonb_array_elements(p_steps) step
     on conflict do nothing
     returning t.template_id into template_id;
@@ -97,9 +99,10 @@ begin
 
     insert into tasker.template_steps (
         template_id, step_no, name, callable, initialization, dependencies, dependents,
-        max_attempts, backoff, backoff_base_ms, max_backoff_ms, timeout_seconds)
+        max_attempts, backoff, backoff_base_ms, max_backoff_ms, timeout_seconds, admission, outcome, events)
     select apply_template.template_id, (e.ordinal - 1)::smallint, s.name, s.callable, s.initialization, s.dependencies,
-           s.dependents, s.max_attempts, s.backoff, s.backoff_base_ms, s.max_backoff_ms, s.timeout_seconds
+           s.dependents, s.max_attempts, s.backoff, s.backoff_base_ms, s.max_backoff_ms, s.timeout_seconds,
+           s.admission, s.outcome, s.events
     from jsonb_array_elements(p_steps) with ordinality e(step, ordinal),
          jsonb_populate_record(null::tasker.template_steps, e.step) s;
     outcome := 'created';

@@ -32,7 +32,7 @@ begin
                 p_namespace, m.msg_id, m.vt,
                 case when m.message ->> 'task_id' ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
                      then (m.message ->> 'task_id')::uuid end,
-                case when m.message ->> 'step_no' ~ '^(0|[1-9][0-9]{0,3})$'
+                case when m.message ->> 'step_no' ~ '^(0|[1-9][0-9]{0,3}|[12][0-9]{4})$'
                      then (m.message ->> 'step_no')::smallint end)::tasker.read_message)
             into v_msg_ids, v_read
             from (

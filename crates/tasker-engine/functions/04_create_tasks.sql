@@ -21,6 +21,8 @@ declare
     v_root_tasks uuid[];
     v_root_steps smallint[];
     v_visible_at timestamptz[];
+    v_asking_tasks uuid[];
+    v_asking_steps smallint[];
 begin
     if cardinality(p_task_ids) = 1 and p_idempotency_keys[1] is null and tasker.short_way() then
         ordinal := 1;
@@ -28,17 +30,19 @@ begin
         created_at := v_now;
         outcome := tasker.create_task(
             v_now, p_task_ids[1], p_template_ids[1], p_latest[1], p_contexts[1], p_priorities[1], p_tags[1]);
-        return next;
-        return;
+        if outcome is not null then
+            return next;
+            return;
+        end if;
     end if;
 
     -- In the order of the idempotency keys, so that batches that share keys cannot deadlock.
     with created as (
         insert into tasker.tasks (
             task_id, template_id, created_at, state, priority, total_steps, active_steps, namespace,
-            request_hash, idempotency_key, tags, context)
+            request_hash, idempotency_key, tags, context, plain)
         select r.task_id, t.template_id, v_now, 'pending', r.priority, t.total_steps, t.root_steps, t.namespace,
-               r.request_hash, r.idempotency_key, r.tags, r.context
+               r.request_hash, r.idempotency_key, r.tags, r.context, t.plain
         from unnest(
                  p_task_ids, p_template_ids, p_latest, p_contexts, p_priorities, p_tags, p_idempotency_keys,
                  p_request_hashes
@@ -51,7 +55,7 @@ begin
         order by r.idempotency_key, t.namespace, r.task_id
         -- Whatever the index: an upgrade removes the older one after it has replaced this function.
         on conflict do nothing
-        returning task_id, template_id, namespace, priority
+        returning task_id, template_id, namespace, priority, plain
     ), new_steps as (
         insert into tasker.steps (task_id, step_no, pending_dependencies, state)
         select c.task_id, s.step_no, cardinality(s.dependencies),
@@ -59,21 +63,29 @@ begin
         from created c join tasker.template_steps s on s.template_id = c.template_id
         returning task_id, step_no, state
     ), roots as materialized (
-        select n.task_id, n.step_no, c.namespace, v_now - c.priority * interval '10 seconds' as visible_at
+        select n.task_id, n.step_no, c.namespace, v_now - c.priority * interval '10 seconds' as visible_at,
+               not c.plain and exists (
+                   select from tasker.template_steps ts
+                   where ts.template_id = c.template_id and ts.step_no = n.step_no and ts.admission is not null) as asks
         from new_steps n join created c on c.task_id = n.task_id where n.state = 'enqueued'
     ), history as (
         insert into tasker.transitions (task_id, at, step_no, to_state)
         select c.task_id, v_now, null::smallint, 'pending'::tasker.state from created c
         union all
-        select r.task_id, v_now, r.step_no, 'enqueued' from roots r
+        select r.task_id, v_now, r.step_no, 'enqueued' from roots r where not r.asks
     )
-    select array(select c.task_id from created c), array_agg(r.namespace), array_agg(r.task_id), array_agg(r.step_no),
-           array_agg(r.visible_at)
-    into v_created, v_root_namespaces, v_root_tasks, v_root_steps, v_visible_at
+    select array(select c.task_id from created c), array_agg(r.namespace) filter (where not r.asks),
+           array_agg(r.task_id) filter (where not r.asks), array_agg(r.step_no) filter (where not r.asks),
+           array_agg(r.visible_at) filter (where not r.asks),
+           array_agg(r.task_id) filter (where r.asks), array_agg(r.step_no) filter (where r.asks)
+    into v_created, v_root_namespaces, v_root_tasks, v_root_steps, v_visible_at, v_asking_tasks, v_asking_steps
     from roots r;
 
     if v_root_tasks is not null then
         perform tasker.enqueue(v_root_namespaces, v_root_tasks, v_root_steps, v_visible_at);
+    end if;
+    if v_asking_tasks is not null then
+        perform tasker.admit_roots(v_now, v_asking_tasks, v_asking_steps);
     end if;
 
     return query
@@ -93,7 +105,8 @@ begin
 end
 $$;
 
--- Creates one task without an idempotency key, the short way. Returns the outcome.
+-- Creates one task without an idempotency key, the short way. Returns 'created'. It changes nothing and returns null if
+-- the template is outdated or its workflow takes shape while it runs.
 create or replace function tasker.create_task(
     p_now timestamptz, p_task_id uuid, p_template_id bigint, p_latest boolean, p_context jsonb, p_priority smallint,
     p_tags jsonb
@@ -107,12 +120,12 @@ declare
 begin
     select tt.namespace, tt.total_steps, tt.root_steps into t
     from tasker.task_templates tt
-    where tt.template_id = p_template_id and (not p_latest or tt.template_id = (
+    where tt.template_id = p_template_id and tt.plain and (not p_latest or tt.template_id = (
         select l.template_id from tasker.task_templates l
         where l.namespace = tt.namespace and l.name = tt.name
         order by l.version_key desc limit 1));
     if not found then
-        return 'outdated';
+        return null;
     end if;
     insert into tasker.tasks (
         task_id, template_id, created_at, state, priority, total_steps, active_steps, namespace, tags, context)

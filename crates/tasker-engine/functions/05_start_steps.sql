@@ -21,7 +21,7 @@ return true;
 -- All that a worker needs to run a step that it has just claimed.
 create or replace function tasker.leased_step(
     p_task_id uuid, p_step_no smallint, p_token uuid, p_msg_id bigint, p_namespace text, p_template_id bigint,
-    p_context jsonb, p_attempt smallint, p_waited_seconds double precision
+    p_context jsonb, p_attempt smallint, p_waited_seconds double precision, p_input jsonb, p_traceparent text
 )
 returns tasker.leased_step
 language plpgsql stable as $$
@@ -30,12 +30,14 @@ declare
 begin
     select p_task_id, p_step_no, p_token, p_msg_id, p_namespace, tt.name, tt.version, ts.name, ts.callable,
            ts.initialization, p_context,
-           case when ts.dependencies = '{}' then '{}'::json else (
+           case when ts.dependencies = '{}' then '{}'::json
+                when not tt.plain then tasker.results_of_dependencies(p_task_id, p_template_id, ts.dependencies)
+                else (
                select json_object_agg(ds.name, d.result)
                from tasker.steps d
                join tasker.template_steps ds on ds.template_id = p_template_id and ds.step_no = d.step_no
                where d.task_id = p_task_id and d.step_no = any (ts.dependencies)) end,
-           p_attempt, ts.max_attempts, ts.timeout_seconds, p_waited_seconds
+           p_attempt, ts.max_attempts, ts.timeout_seconds, p_waited_seconds, p_input, p_traceparent
     into v_leased
     from tasker.template_steps ts
     join tasker.task_templates tt on tt.template_id = ts.template_id
@@ -53,20 +55,21 @@ language plpgsql stable
 as $$
 begin
     return query
-    select s.task_id, s.step_no, s.token, c.msg_id, t.namespace, tt.name, tt.version, ts.name, ts.callable,
-           ts.initialization, t.context,
-           coalesce((
+    select s.task_id, s.step_no, s.token, c.msg_id, t.namespace, tt.name, tt.version, coalesce(s.name, ts.name),
+           ts.callable, ts.initialization || coalesce(s.input -> 'initialization', '{}'), t.context,
+           case when not t.plain then tasker.results_of_dependencies(t.task_id, t.template_id, ts.dependencies)
+                else coalesce((
                select json_object_agg(ds.name, d.result)
                from tasker.steps d
                join tasker.template_steps ds on ds.template_id = t.template_id and ds.step_no = d.step_no
-               where d.task_id = s.task_id and d.step_no = any (ts.dependencies)), '{}'),
-           s.attempts, ts.max_attempts, ts.timeout_seconds, c.waited_seconds
+               where d.task_id = s.task_id and d.step_no = any (ts.dependencies)), '{}') end,
+           s.attempts, ts.max_attempts, ts.timeout_seconds, c.waited_seconds, s.input, t.traceparent
     from unnest(p_task_ids, p_step_nos, p_msg_ids, p_waited_seconds)
         c(task_id, step_no, msg_id, waited_seconds)
     join tasker.steps s on s.task_id = c.task_id and s.step_no = c.step_no
     join tasker.tasks t on t.task_id = s.task_id
     join tasker.task_templates tt on tt.template_id = t.template_id
-    join tasker.template_steps ts on ts.template_id = t.template_id and ts.step_no = s.step_no;
+    join tasker.template_steps ts on ts.template_id = t.template_id and ts.step_no = coalesce(s.definition, s.step_no);
 end
 $$;
 
@@ -182,7 +185,8 @@ begin
     ) s on true
     left join lateral (
         select l.max_attempts
-        from tasker.tasks t join tasker.template_steps l on l.template_id = t.template_id and l.step_no = m.step_no
+        from tasker.tasks t
+        join tasker.template_steps l on l.template_id = t.template_id and l.step_no = coalesce(s.definition, m.step_no)
         where t.task_id = m.task_id and s.state = 'in_progress'
     ) ts on true;
 
@@ -231,7 +235,8 @@ begin
 end
 $$;
 
--- Starts the step of a message the short way, if it is enqueued. Otherwise it changes nothing and returns null.
+-- Starts the step of a message the short way, if it is enqueued and no child. Otherwise it changes nothing and returns
+-- null.
 create or replace function tasker.start_step(
     p_worker_id text, p_now timestamptz, p_lease_end timestamptz, m tasker.read_message
 )
@@ -242,16 +247,17 @@ declare
     s record;
 begin
     -- A task that is pending begins now, so it is locked first.
-    select tt.state, tt.template_id, tt.namespace, tt.context into t
+    select tt.state, tt.template_id, tt.namespace, tt.context, tt.traceparent into t
     from tasker.tasks tt where tt.task_id = m.task_id and tt.state = 'pending' for update;
     if not found then
-        select tt.state, tt.template_id, tt.namespace, tt.context into t from tasker.tasks tt where tt.task_id = m.task_id;
+        select tt.state, tt.template_id, tt.namespace, tt.context, tt.traceparent into t
+        from tasker.tasks tt where tt.task_id = m.task_id;
     end if;
     update tasker.steps st
     set state = 'in_progress', attempts = st.attempts + 1, due_at = p_lease_end, token = gen_random_uuid(),
         worker_id = p_worker_id, started_at = p_now
-    where st.task_id = m.task_id and st.step_no = m.step_no and st.state = 'enqueued'
-    returning st.attempts, st.token into s;
+    where st.task_id = m.task_id and st.step_no = m.step_no and st.state = 'enqueued' and st.definition is null
+    returning st.attempts, st.token, st.input into s;
     if not found then
         return null;
     end if;
@@ -265,7 +271,7 @@ begin
     select m.task_id, p_now, m.step_no, s.attempts, 'enqueued', 'in_progress', p_worker_id;
     return tasker.leased_step(
         m.task_id, m.step_no, s.token, m.msg_id, t.namespace, t.template_id, t.context, s.attempts,
-        extract(epoch from p_now - m.visible_at)::double precision);
+        extract(epoch from p_now - m.visible_at)::double precision, s.input, t.traceparent);
 end
 $$;
 
@@ -283,7 +289,7 @@ begin
              insert into tasker.rejected_messages (queue, msg_id, message, reason, rejected_at)
              select $2, msg_id, message, $3, $4 from gone', 'q_' || tasker.queue_name(v_bad.namespace))
         using v_bad.msg_id, tasker.queue_name(v_bad.namespace),
-              'not an object with a task_id (UUID, in lower case) and a step_no (integer, 0 to 9999)', p_now;
+              'not an object with a task_id (UUID, in lower case) and a step_no (integer, 0 to 29999)', p_now;
     end loop;
     return array(select m from unnest(p_read) m where m.task_id is not null and m.step_no is not null);
 end

@@ -27,8 +27,8 @@ begin
 end
 $$;
 
--- Records the result of a completed step that has at most one dependent. The message moves on to the
--- dependent. For any other result it changes nothing and returns null.
+-- Records the result of a completed step that has at most one dependent, in a workflow of a fixed shape. The message
+-- moves on to the dependent. For any other result it changes nothing and returns null.
 create or replace function tasker.complete_step(
     p_worker_id text, p_namespaces text[], p_take integer, p_lease interval, r tasker.step_result,
     out refused integer[], out handed tasker.leased_step[]
@@ -47,12 +47,12 @@ begin
     select d.*, case when d.hand then v_now + p_lease else v_now - d.priority * interval '10 seconds' end as visible_at
     into t
     from (
-        select tt.template_id, tt.namespace, tt.context, tt.state, tt.priority, ts.dependents[1] as next,
+        select tt.template_id, tt.namespace, tt.context, tt.traceparent, tt.state, tt.priority, ts.dependents[1] as next,
                p_take > 0 and tt.namespace = any (p_namespaces) and not exists (
                    select from tasker.namespaces n where n.namespace = tt.namespace and n.paused_at is not null) as hand
         from tasker.tasks tt
         join tasker.template_steps ts on ts.template_id = tt.template_id and ts.step_no = r.step_no
-        where tt.task_id = r.task_id and r.outcome = 'completed' and cardinality(ts.dependents) <= 1
+        where tt.task_id = r.task_id and r.outcome = 'completed' and cardinality(ts.dependents) <= 1 and tt.plain
         for update of tt
     ) d;
     if not found then
@@ -119,7 +119,8 @@ begin
 
     if v_ready and t.hand then
         handed := array[tasker.leased_step(
-            r.task_id, t.next, v_token, v_msg_id, t.namespace, t.template_id, t.context, 1::smallint, null)];
+            r.task_id, t.next, v_token, v_msg_id, t.namespace, t.template_id, t.context, 1::smallint, null, null,
+            t.traceparent)];
     end if;
 end
 $$;
@@ -139,9 +140,16 @@ declare
     v_handed_tasks uuid[];
     v_handed_steps smallint[];
     v_handed_msgs bigint[];
+    v_plain boolean;
 begin
-    perform from tasker.tasks t
-    where t.task_id = any (array(select r.task_id from unnest(p_results) r)) order by t.task_id for update;
+    select bool_and(l.plain) into v_plain
+    from (
+        select t.plain from tasker.tasks t
+        where t.task_id = any (array(select r.task_id from unnest(p_results) r)) order by t.task_id for update
+    ) l;
+    if not v_plain then
+        p_results := tasker.checked_results(p_results);
+    end if;
 
     -- 1. Decide which results are accepted and how they change their steps.
     with accepted as materialized (
@@ -169,7 +177,9 @@ begin
         ) s on s.token = r.token
         left join lateral (
             select l.*
-            from tasker.tasks t join tasker.template_steps l on l.template_id = t.template_id and l.step_no = r.step_no
+            from tasker.tasks t
+            join tasker.template_steps l
+                on l.template_id = t.template_id and l.step_no = coalesce(s.definition, r.step_no)
             where t.task_id = r.task_id and r.outcome = 'retryable_error'
         ) ts on true
     ), recorded as (
@@ -279,7 +289,7 @@ begin
         select * from tasker.steps l where l.task_id = r.task_id and l.step_no = r.step_no for update
     ) s on s.token = r.token
     join tasker.tasks t on t.task_id = r.task_id
-    join tasker.template_steps ts on ts.template_id = t.template_id and ts.step_no = r.step_no;
+    join tasker.template_steps ts on ts.template_id = t.template_id and ts.step_no = coalesce(s.definition, r.step_no);
 
     update tasker.steps s set due_at = h.due_at
     from unnest(v_held, v_due_at) h(namespace, msg_id, task_id, step_no, token, due_at)

@@ -35,7 +35,8 @@ begin
     perform from tasker.steps s where s.task_id = p_task_id order by s.step_no for update;
     with old as (
         select s.step_no, s.state from tasker.steps s
-        where s.task_id = p_task_id and s.state in ('pending', 'enqueued', 'in_progress', 'waiting_for_retry')
+        where s.task_id = p_task_id
+          and s.state in ('pending', 'enqueued', 'in_progress', 'waiting_for_retry', 'waiting')
     ), ended as (
         update tasker.steps s set state = 'cancelled', token = null, due_at = null, completed_at = v_now
         from old o where s.task_id = p_task_id and s.step_no = o.step_no
@@ -74,8 +75,11 @@ begin
     from tasker.template_steps ts
     join (
         select * from tasker.steps l where l.task_id = p_task_id order by l.step_no for update
-    ) s on s.step_no = ts.step_no
-    where ts.template_id = v_task.template_id and (p_step is null or ts.name = p_step);
+    ) s on coalesce(s.definition, s.step_no) = ts.step_no
+    where ts.template_id = v_task.template_id and (p_step is null or coalesce(s.name, ts.name) = p_step)
+      -- The group of such a child has counted it already.
+      and not (s.state = 'failed' and s.definition is not null
+               and ts.admission #>> '{expand,failure_strategy}' = 'continue_on_failure');
     if p_step is null then
         state := v_task.state;
     end if;
@@ -104,7 +108,8 @@ end
 $$;
 
 -- Records a result for a step by hand. The step does not run any more, and its dependents continue. The state
--- is wrong if the task is final, or the step has a result or was cancelled.
+-- is wrong if the task is final, or the step has a result, was skipped or cancelled. A result that decides how the
+-- workflow continues is checked like one of a handler.
 create or replace function tasker.resolve_step(
     p_task_id uuid, p_step text, p_result jsonb, p_actor text, p_reason text, out outcome text, out state tasker.state
 )
@@ -115,29 +120,55 @@ declare
     v_task tasker.tasks;
     v_step_no smallint;
     v_old tasker.state;
+    v_error text;
+    v_settled integer;
+    v_failed integer;
+    v_active integer;
 begin
     select t.* into v_task from tasker.tasks t where t.task_id = p_task_id for update;
     if v_task.task_id is null then
         outcome := 'not_found';
         return;
     end if;
-    select s.step_no, s.state into v_step_no, v_old
-    from tasker.template_steps ts
-    join lateral (
-        select * from tasker.steps l where l.task_id = p_task_id and l.step_no = ts.step_no for update
-    ) s on true
-    where ts.template_id = v_task.template_id and ts.name = p_step;
+    select s.step_no, s.state, case when s.definition is null then tasker.outcome_error(ts, p_result) end
+    into v_step_no, v_old, v_error
+    from tasker.steps s
+    join tasker.template_steps ts
+        on ts.template_id = v_task.template_id and ts.step_no = coalesce(s.definition, s.step_no)
+    where s.task_id = p_task_id and coalesce(s.name, ts.name) = p_step for update of s;
     state := v_old;
     outcome := case
         when v_step_no is null then 'no_step'
         when v_task.state in ('completed', 'failed', 'cancelled')
-          or v_old in ('completed', 'resolved_manually', 'cancelled') then 'wrong_state'
+          or v_old in ('completed', 'resolved_manually', 'cancelled', 'skipped') then 'wrong_state'
         else 'done'
     end;
     if outcome <> 'done' then
         return;
     end if;
+    if v_error is not null then
+        raise exception '%', v_error using errcode = 'invalid_parameter_value';
+    end if;
     state := 'resolved_manually';
+    -- A group that is resolved needs its children no more.
+    perform from tasker.steps s
+    where s.task_id = p_task_id and s.definition = v_step_no order by s.step_no for update;
+    with open as (
+        select s.step_no, s.state from tasker.steps s
+        where s.task_id = p_task_id and s.definition = v_step_no
+          and s.state in ('pending', 'enqueued', 'in_progress', 'waiting_for_retry', 'waiting', 'failed')
+          -- A failure that was tolerated has been counted.
+          and not (s.state = 'failed' and tasker.failure_strategy(p_task_id, s.step_no) = 'continue_on_failure')
+    ), ended as (
+        update tasker.steps s set state = 'cancelled', token = null, due_at = null, completed_at = v_now
+        from open o where s.task_id = p_task_id and s.step_no = o.step_no
+    ), history as (
+        insert into tasker.transitions (task_id, at, step_no, from_state, to_state, actor, reason)
+        select p_task_id, v_now, o.step_no, o.state, 'cancelled', p_actor, p_reason from open o
+    )
+    select count(*), count(*) filter (where o.state = 'failed'),
+           count(*) filter (where o.state not in ('pending', 'failed'))
+    into v_settled, v_failed, v_active from open o;
 
     update tasker.steps s
     set state = 'resolved_manually', result = p_result, error = null, token = null, due_at = null, completed_at = v_now
@@ -146,7 +177,9 @@ begin
     values (p_task_id, v_now, v_step_no, v_old, 'resolved_manually', p_actor, p_reason);
 
     perform tasker.advance_tasks(
-        v_now, array[p_task_id], array[v_step_no], array[1], array[-(v_old = 'failed')::integer],
-        array[-(v_old in ('enqueued', 'in_progress', 'waiting_for_retry'))::integer], p_actor, p_reason);
+        v_now, array[p_task_id], array[v_step_no], array[1 + v_settled],
+        array[-(v_old = 'failed')::integer - v_failed],
+        array[-(v_old in ('enqueued', 'in_progress', 'waiting_for_retry', 'waiting'))::integer - v_active],
+        p_actor, p_reason);
 end
 $$;

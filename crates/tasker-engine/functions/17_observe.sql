@@ -96,7 +96,7 @@ returns table (
     outcome tasker.state, error_kind text, reason text
 )
 language sql stable as $$
-    select a.transition_id, ts.name, a.attempt, a.actor, a.at, a.ended_at, a.outcome, a.kind, a.why
+    select a.transition_id, coalesce(s.name, ts.name), a.attempt, a.actor, a.at, a.ended_at, a.outcome, a.kind, a.why
     from (
         select r.*, lead(r.at) over step as ended_at, lead(r.to_state) over step as outcome,
                lead(r.error_kind) over step as kind, lead(r.reason) over step as why
@@ -105,8 +105,10 @@ language sql stable as $$
         window step as (partition by r.step_no order by r.transition_id)
     ) a
     join tasker.tasks t on t.task_id = p_task_id
-    join tasker.template_steps ts on ts.template_id = t.template_id and ts.step_no = a.step_no
-    where a.to_state = 'in_progress' and a.transition_id > p_after and (p_step is null or ts.name = p_step)
+    join tasker.steps s on s.task_id = t.task_id and s.step_no = a.step_no
+    join tasker.template_steps ts on ts.template_id = t.template_id and ts.step_no = coalesce(s.definition, s.step_no)
+    where a.to_state = 'in_progress' and a.transition_id > p_after
+      and (p_step is null or coalesce(s.name, ts.name) = p_step)
     order by a.transition_id limit p_limit
 $$;
 
@@ -135,12 +137,12 @@ begin
             from tasker.steps d
             join tasker.template_steps ds on ds.template_id = t.template_id and ds.step_no = d.step_no
             where d.task_id = t.task_id and d.step_no = any (ts.dependencies)
-              and d.state not in ('completed', 'resolved_manually'))
+              and d.state not in ('completed', 'resolved_manually', 'skipped'))
     into task_state, state, namespace, callable, due_at, worker_id, v_step_no, missing
     from tasker.tasks t
-    join tasker.template_steps ts on ts.template_id = t.template_id and ts.name = p_step
-    join tasker.steps s on s.task_id = t.task_id and s.step_no = ts.step_no
-    where t.task_id = p_task_id;
+    join tasker.steps s on s.task_id = t.task_id
+    join tasker.template_steps ts on ts.template_id = t.template_id and ts.step_no = coalesce(s.definition, s.step_no)
+    where t.task_id = p_task_id and coalesce(s.name, ts.name) = p_step;
     if v_step_no is null then
         return;
     end if;

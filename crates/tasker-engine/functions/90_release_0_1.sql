@@ -12,6 +12,13 @@ begin
 end
 $$;
 
+-- A step as release 0.1 knows it.
+create or replace function tasker.claimed_step(p_refused boolean, s tasker.leased_step) returns tasker.claimed_step
+language sql immutable
+return (p_refused, s.task_id, s.step_no, s.token, s.msg_id, s.namespace, s.template_name, s.template_version, s.step_name,
+        s.callable, s.initialization, s.context, s.dependency_results, s.attempt, s.max_attempts, s.timeout_seconds,
+        s.waited_seconds)::tasker.claimed_step;
+
 create or replace function tasker.claimed_steps(
     p_task_ids uuid[], p_step_nos smallint[], p_msg_ids bigint[], p_waited_seconds double precision[]
 )
@@ -20,7 +27,7 @@ language plpgsql stable
 as $$
 begin
     return query
-    select false, s.* from tasker.leased_steps(p_task_ids, p_step_nos, p_msg_ids, p_waited_seconds) s;
+    select (tasker.claimed_step(false, s)).* from tasker.leased_steps(p_task_ids, p_step_nos, p_msg_ids, p_waited_seconds) s;
 end
 $$;
 
@@ -32,7 +39,7 @@ language plpgsql as $$
 begin
     perform tasker.pin_plans();
     return query
-    select false, s.* from tasker.start_steps(p_worker_id, p_namespaces, p_look_back, p_limit, p_lease) s;
+    select (tasker.claimed_step(false, s)).* from tasker.start_steps(p_worker_id, p_namespaces, p_look_back, p_limit, p_lease) s;
 end
 $$;
 
@@ -60,7 +67,7 @@ begin
            null::text, null::text, null::text, null::jsonb, null::jsonb, null::json, null::smallint, null::smallint,
            null::integer, null::double precision
     from unnest(v_refused) nth;
-    return query select false, h.* from unnest(v_handed) h;
+    return query select (tasker.claimed_step(false, h)).* from unnest(v_handed) h;
 end
 $$;
 

@@ -29,11 +29,12 @@ statements! {
         cross join lateral (
             select count(*) as changes, coalesce(max(r.transition_id), 0) as last_change
             from tasker.transitions r where w.steps and r.task_id = t.task_id) r";
-    WATCH_STEPS = "select s.step_no, ts.name, s.state::text as state, s.attempts, s.worker_id, s.started_at, s.completed_at,
+    WATCH_STEPS = "select s.step_no, coalesce(s.name, ts.name) as name, s.state::text as state, s.attempts, s.worker_id, s.started_at, s.completed_at,
             s.due_at, s.error ->> 'kind' as kind
         from tasker.steps s
         join tasker.tasks t using (task_id)
-        join tasker.template_steps ts on ts.template_id = t.template_id and ts.step_no = s.step_no
+        join tasker.template_steps ts
+            on ts.template_id = t.template_id and ts.step_no = coalesce(s.definition, s.step_no)
         where s.task_id = $1 order by s.step_no";
     NEWER_TASKS = "select count(*), max(l.task_id::text)::uuid
         from tasker.newest_tasks(

@@ -40,6 +40,8 @@ const FUNCTIONS: &[&str] = &[
     include_str!("../functions/05_start_steps.sql"),
     include_str!("../functions/06_advance_tasks.sql"),
     include_str!("../functions/06_complete_steps.sql"),
+    include_str!("../functions/06_expand_steps.sql"),
+    include_str!("../functions/06_settle_steps.sql"),
     include_str!("../functions/07_operate.sql"),
     include_str!("../functions/08_workers.sql"),
     include_str!("../functions/09_next_due.sql"),

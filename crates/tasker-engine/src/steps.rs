@@ -58,6 +58,11 @@ pub struct ClaimedStep {
     /// The time for which the step's message was visible in the queue, in seconds. None if the step was handed to the
     /// worker that made it ready.
     pub waited_seconds: Option<f64>,
+    /// What the handler receives besides `context` and `dependency_results`: an object, whose fields are those of
+    /// `tasker.steps.input`.
+    pub input: Option<Value>,
+    /// The W3C trace context of the request that created the task.
+    pub traceparent: Option<String>,
 }
 
 /// Identifies a claimed step in later calls.

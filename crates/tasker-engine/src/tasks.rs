@@ -110,7 +110,7 @@ macro_rules! summary_columns {
 macro_rules! steps_column {
     () => {
         "(select coalesce(json_agg(json_build_object(
-            'name', ts.name, 'callable', ts.callable, 'status', s.state, 'attempts', s.attempts, 'max_attempts', ts.max_attempts,
+            'name', coalesce(s.name, ts.name), 'callable', ts.callable, 'status', s.state, 'attempts', s.attempts, 'max_attempts', ts.max_attempts,
             'dependencies', array(
                 select d.name from unnest(ts.dependencies) with ordinality n(step_no, nth)
                 join tasker.template_steps d on d.template_id = ts.template_id and d.step_no = n.step_no
@@ -118,8 +118,9 @@ macro_rules! steps_column {
             'result', case when $2 then s.result end, 'error', s.error, 'worker_id', s.worker_id,
             'started_at', s.started_at, 'completed_at', s.completed_at, 'due_at', s.due_at) order by s.step_no), '[]')
         from tasker.steps s
-        join tasker.template_steps ts on ts.template_id = t.template_id and ts.step_no = s.step_no
-        where s.task_id = t.task_id and ($3::text is null or ts.name = $3)) as steps"
+        join tasker.template_steps ts
+            on ts.template_id = t.template_id and ts.step_no = coalesce(s.definition, s.step_no)
+        where s.task_id = t.task_id and ($3::text is null or coalesce(s.name, ts.name) = $3)) as steps"
     };
 }
 
@@ -153,12 +154,14 @@ statements! {
     AT_REST = "select i.task_id from unnest($1::uuid[]) i(task_id)
         where not exists (
             select from tasker.tasks t where t.task_id = i.task_id and t.state in ('pending', 'in_progress'))";
-    LIST_TRANSITIONS = "select r.transition_id, r.at, ts.name as step, r.attempt, r.from_state::text, r.to_state::text,
+    LIST_TRANSITIONS = "select r.transition_id, r.at, coalesce(s.name, ts.name) as step, r.attempt, r.from_state::text, r.to_state::text,
             r.actor, r.reason, r.error_kind
         from tasker.transitions r
         join tasker.tasks t using (task_id)
-        left join tasker.template_steps ts on ts.template_id = t.template_id and ts.step_no = r.step_no
-        where r.task_id = $1 and r.transition_id > $2 and ($3::text is null or ts.name = $3)
+        left join tasker.steps s on s.task_id = r.task_id and s.step_no = r.step_no
+        left join tasker.template_steps ts
+            on ts.template_id = t.template_id and ts.step_no = coalesce(s.definition, s.step_no)
+        where r.task_id = $1 and r.transition_id > $2 and ($3::text is null or coalesce(s.name, ts.name) = $3)
         order by r.transition_id limit $4";
 }
 

@@ -1,10 +1,10 @@
 //! Storing and reading task templates.
 
 use chrono::{DateTime, Utc};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sqlx::{FromRow, Type};
 use tasker_api::{TemplateDetail, TemplateSummary};
-use tasker_template::{TaskTemplate, version_key};
+use tasker_template::{StepTemplate, StepType, TaskTemplate, version_key};
 
 use crate::Engine;
 use crate::statements::statements;
@@ -94,6 +94,42 @@ impl From<TemplateRow> for TemplateSummary {
     }
 }
 
+/// What decides whether and how a step runs once its dependencies have settled. See `admission` of
+/// `tasker.template_steps`.
+fn admission(template: &TaskTemplate, step: &StepTemplate) -> Option<Value> {
+    let mut admission = Map::new();
+    if step.step_type == StepType::DeferredConvergence {
+        admission.insert("join".into(), json!("any"));
+    }
+    if !step.when.is_empty() {
+        admission.insert("when".into(), json!(step.when));
+    }
+    let expand = match (&step.map, &step.batch_config) {
+        (Some(map), _) => Some(json!({
+            "kind": "map", "step": map.step, "path": map.path, "parallelism": map.parallelism,
+            "failure_strategy": map.failure_strategy,
+        })),
+        (None, Some(config)) if step.step_type == StepType::BatchWorker => Some(json!({
+            "kind": "batches",
+            "step": template.steps.iter().position(|other| step.dependencies.first() == Some(&other.name)),
+            "parallelism": config.parallelism, "failure_strategy": config.failure_strategy,
+            "cursor_field": config.cursor_field,
+        })),
+        (None, _) => None,
+    };
+    admission.extend(expand.map(|expand| ("expand".to_owned(), expand)));
+    (!admission.is_empty()).then_some(Value::Object(admission))
+}
+
+/// What else the result of a step decides. See `outcome` of `tasker.template_steps`.
+fn outcome(step_type: StepType) -> Option<&'static str> {
+    match step_type {
+        StepType::Decision => Some("decision"),
+        StepType::Batchable => Some("batches"),
+        StepType::Standard | StepType::DeferredConvergence | StepType::BatchWorker => None,
+    }
+}
+
 impl Engine {
     /// Stores a version of a template. Creates its namespace and queue if they do not exist.
     ///
@@ -116,6 +152,8 @@ impl Engine {
                     "backoff_base_ms": step.retry.backoff_base_ms,
                     "max_backoff_ms": step.retry.max_backoff_ms,
                     "timeout_seconds": step.timeout_seconds,
+                    "admission": admission(template, step),
+                    "outcome": outcome(step.step_type),
                 })
             })
             .collect();

@@ -100,7 +100,7 @@ pub enum Comparison {
 pub enum FailureStrategy {
     /// The other children run, and the steps that depend on the group receive the failures among the results.
     ContinueOnFailure,
-    /// No further child starts, and the group fails.
+    /// No further child starts, and the group waits until an operator retries or resolves the failed one.
     FailFast,
     /// The other children run, and the group waits until an operator resolves the failed one.
     Isolate,

@@ -206,18 +206,13 @@ steps:
             "5: task_handler: has no effect: only steps have handlers",
             "6: system_dependencies: has no effect: it is only information",
             "8: environments: has no effect: every environment has the same settings",
-            "14: steps[0].type: has no effect: every step runs once, as an ordinary step",
             "16: steps[0].handler.method: has no effect: `callable` alone selects the handler",
             "16: steps[0].handler.resolver: has no effect: `callable` alone selects the handler",
             "17: steps[0].retry.initial_delay: has no effect: use `backoff_base_ms`, in milliseconds",
             "17: steps[0].retry.max_delay: has no effect: use `max_backoff_ms`, in milliseconds",
             "23: steps[1].retry.limit: 0 is read as 1: the first attempt always runs",
-            "25: steps[2].type: has no effect: every step runs once, as an ordinary step",
-            "26: steps[2].batch_config: has no effect: the step is not split into batches",
             "29: steps[2].result_schema: has no effect: results are not checked",
             "30: steps[2].publishes_events: has no effect: domain events are not published",
-            "32: steps[3].type: has no effect: every step runs once, as an ordinary step",
-            "33: steps[3].batch_config: has no effect: the step is not split into batches",
         ]
     );
 }

@@ -46,6 +46,8 @@ fn context(template: &TaskTemplate, number: usize, input: &Value, results: &Map<
         max_attempts: 3,
         timeout_seconds: 30,
         waited_seconds: None,
+        input: None,
+        traceparent: None,
     })
 }
 

@@ -99,6 +99,11 @@ impl StepContext {
         &self.0.step.callable
     }
 
+    /// The element for which this child of a step with `map` runs. None for every other step.
+    pub fn item(&self) -> Option<&Value> {
+        self.0.step.input.as_ref()?.get("item")
+    }
+
     /// The number of this attempt, from 1.
     pub fn attempt(&self) -> i16 {
         self.0.step.attempt
@@ -211,6 +216,8 @@ mod tests {
             max_attempts: 3,
             timeout_seconds: 30,
             waited_seconds: None,
+            input: None,
+            traceparent: None,
         })
     }
 

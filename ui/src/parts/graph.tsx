@@ -27,8 +27,10 @@ const URGENCY = [
   "waiting_for_retry",
   "in_progress",
   "enqueued",
+  "waiting",
   "pending",
   "cancelled",
+  "skipped",
   "resolved_manually",
   "completed",
 ];

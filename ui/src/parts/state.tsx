@@ -16,6 +16,8 @@ const SIGNS = {
   cross: "M3 3l6 6M9 3l-6 6",
   alert: "M6 1.8v5M6 10h.01",
   bar: `${RING}M3 9L9 3`,
+  skip: "M2 3l4 3-4 3zM7 3v6M9.5 3v6",
+  pause: "M4 3v6M8 3v6",
   hand: "M2 10l.5-2.5L8.2 1.8l2 2L4.5 9.5z",
   lost: "M4.2 4a1.9 1.9 0 1 1 2.6 1.9c-.6.3-.8.6-.8 1.3M6 10h.01",
 };
@@ -30,6 +32,8 @@ const LOOKS: Record<string, Look> = {
   completed: { tone: "good", sign: SIGNS.check },
   resolved_manually: { tone: "good", sign: SIGNS.hand },
   cancelled: { tone: "off", sign: SIGNS.bar },
+  skipped: { tone: "off", sign: SIGNS.skip },
+  waiting: { tone: "idle", sign: SIGNS.pause },
   running: { tone: "good", sign: SIGNS.play },
   draining: { tone: "warn", sign: SIGNS.again },
   stopped: { tone: "off", sign: SIGNS.bar },

@@ -11,5 +11,6 @@ mod queue;
 mod retention;
 mod retries;
 mod schedules;
+mod shape;
 #[path = "../support/mod.rs"]
 mod support;

@@ -73,7 +73,8 @@ fn explain(facts: &StepFacts) -> Vec<Waiting> {
             WaitReason::NeedsOperator,
             "The step has failed. An operator can retry it, resolve it with a result, or end the task.",
         )],
-        StepState::Completed | StepState::Cancelled | StepState::ResolvedManually => Vec::new(),
+        StepState::Waiting => vec![reason(WaitReason::Waiting, "The step waits for a time, a signal or another task.")],
+        StepState::Completed | StepState::Cancelled | StepState::ResolvedManually | StepState::Skipped => Vec::new(),
     }
 }
 
@@ -96,6 +97,10 @@ fn of_pending(facts: &StepFacts) -> Vec<Waiting> {
         let count = i64::try_from(open.len()).ok();
         let message = format!("It waits for the results of {}.", listed(&open));
         reasons.push(Waiting { steps: open, count, ..reason(WaitReason::Dependencies, message) });
+    }
+    if reasons.is_empty() {
+        let message = "It waits for its children or, if it is a child, for another child of its group to end.";
+        reasons.push(reason(WaitReason::Children, message));
     }
     reasons
 }
