@@ -534,7 +534,7 @@ export type StepList = {
 };
 
 /** The state of a step. */
-export type StepState = "pending" | "enqueued" | "in_progress" | "waiting_for_retry" | "completed" | "failed" | "cancelled" | "resolved_manually";
+export type StepState = "pending" | "enqueued" | "in_progress" | "waiting_for_retry" | "completed" | "failed" | "cancelled" | "resolved_manually" | "skipped" | "waiting";
 
 /** `GET /v1/system/info`. */
 export type SystemInfo = {
@@ -737,7 +737,7 @@ export type UnservedHandler = {
 };
 
 /** The kinds of reasons why a step waits. */
-export type WaitReason = "dependencies" | "blocked_dependency" | "backoff" | "running" | "worker_lost" | "no_worker" | "no_handler" | "workers_full" | "queue" | "needs_operator";
+export type WaitReason = "dependencies" | "blocked_dependency" | "backoff" | "running" | "worker_lost" | "no_worker" | "no_handler" | "workers_full" | "queue" | "needs_operator" | "children" | "waiting";
 
 /** A reason why a step waits. */
 export type Waiting = {
