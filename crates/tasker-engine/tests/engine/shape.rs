@@ -272,7 +272,8 @@ async fn run_shape(fixture: &Fixture, number: usize, shape: &[(u8, u8, u8)], mut
     let task = fixture.create_task(fixture.store_template(&namespace, json!(steps)).await?).await?;
     let expected = skipped(&graph, &choices);
     loop {
-        let mut claimed = fixture.engine.start_steps("w", std::slice::from_ref(&namespace), 10, crate::fixture::LEASE, &[]).await?;
+        let mut claimed =
+            fixture.engine.start_steps("w", std::slice::from_ref(&namespace), 10, crate::fixture::LEASE, &[]).await?;
         if claimed.is_empty() {
             break;
         }
