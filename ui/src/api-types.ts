@@ -454,6 +454,14 @@ export type ScheduleList = {
   schedules: Schedule[];
 };
 
+/** The request `POST /v1/tasks/{task_uuid}/signals/{name}`. */
+export type SendSignal = {
+  /** Who sends it. The history records it. */
+  actor?: string | null;
+  /** What the steps that wait for the signal receive: any JSON value of at most 1 MiB. Null if absent. */
+  payload?: unknown;
+};
+
 /** What came of a time of a schedule. */
 export type SlotOutcome = "created" | "skipped" | "missed" | "failed";
 

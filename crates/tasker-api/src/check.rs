@@ -3,7 +3,9 @@
 use serde::{Deserialize, Deserializer, de};
 use serde_json::{Number, Value};
 
-use super::{CreateTask, OpenDeadLetter, OperatorAction, PatchDeadLetter, PatchNamespace, PutSchedule, ResolveStep};
+use super::{
+    CreateTask, OpenDeadLetter, OperatorAction, PatchDeadLetter, PatchNamespace, PutSchedule, ResolveStep, SendSignal,
+};
 use crate::limits::{
     MAX_ACTOR_CHARS, MAX_CATCH_UP_SECONDS, MAX_CRON_CHARS, MAX_IDEMPOTENCY_KEY_CHARS, MAX_METADATA_BYTES,
     MAX_NAME_CHARS, MAX_NAMESPACE_CHARS, MAX_NOTES_CHARS, MAX_PRIORITY, MAX_REASON_CHARS, MAX_RESULT_BYTES,
@@ -128,6 +130,24 @@ impl OperatorAction {
             Some(reason) => length("reason", reason, 0, MAX_REASON_CHARS),
             None => Ok(()),
         }
+    }
+}
+
+impl SendSignal {
+    /// Checks the sizes of the payload and of the actor.
+    ///
+    /// # Errors
+    /// When the payload is larger than the result of a step may be, or the actor is too long.
+    pub fn check(&self) -> Result<(), RequestError> {
+        OperatorAction { actor: self.actor.clone(), reason: None }.check()?;
+        let bytes = stored_bytes(&self.payload);
+        if bytes > MAX_RESULT_BYTES {
+            return Err(RequestError::TooLarge(format!(
+                "the payload has {bytes} bytes of JSON; the limit is {MAX_RESULT_BYTES}; \
+                 store large data elsewhere, and send where"
+            )));
+        }
+        Ok(())
     }
 }
 

@@ -35,8 +35,8 @@ pub use system::{
     Health, HealthCheck, HealthStatus, NamespaceList, NamespaceSummary, PatchNamespace, PgmqInfo, SystemInfo,
 };
 pub use tasks::{
-    CreateTask, ForkTask, ListTasks, OperatorAction, RerunTask, ResolveStep, StepDetail, StepList, StepState,
-    TaskDetail, TaskList, TaskState, TaskSummary, Transition, TransitionList, UnknownState,
+    CreateTask, ForkTask, ListTasks, OperatorAction, RerunTask, ResolveStep, SendSignal, StepDetail, StepList,
+    StepState, TaskDetail, TaskList, TaskState, TaskSummary, Transition, TransitionList, UnknownState,
 };
 pub use templates::{AppliedTemplate, ListTemplates, TemplateDetail, TemplateList, TemplateOutcome, TemplateSummary};
 pub use whoami::Whoami;

@@ -384,6 +384,19 @@ pub struct ResolveStep {
     pub reason: Option<String>,
 }
 
+/// The request `POST /v1/tasks/{task_uuid}/signals/{name}`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SendSignal {
+    /// What the steps that wait for the signal receive: any JSON value of at most 1 MiB. Null if absent.
+    #[serde(default)]
+    #[schema(value_type = Value)]
+    pub payload: Value,
+    /// Who sends it. The history records it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<String>,
+}
+
 /// The response to `GET /v1/tasks/{task_uuid}/transitions`.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct TransitionList {

@@ -36,11 +36,12 @@ const CHECKS: &[Check] = &[
              when '' then array['enqueued', 'completed', 'resolved_manually', 'skipped']
              -- A step is skipped without running, and a group ends with its children.
              when 'pending' then array['enqueued', 'in_progress', 'resolved_manually', 'cancelled', 'skipped',
-                                       'completed', 'failed']
+                                       'completed', 'failed', 'waiting']
+             when 'waiting' then array['in_progress', 'enqueued', 'failed', 'skipped', 'resolved_manually', 'cancelled']
              when 'enqueued' then array['in_progress', 'resolved_manually', 'cancelled']
              when 'waiting_for_retry' then array['in_progress', 'resolved_manually', 'cancelled']
              when 'in_progress' then array['in_progress', 'completed', 'waiting_for_retry', 'failed', 'enqueued',
-                                           'resolved_manually', 'cancelled']
+                                           'resolved_manually', 'cancelled', 'waiting']
              when 'failed' then array['enqueued', 'resolved_manually']
          end), false)",
     ),
@@ -96,7 +97,8 @@ const CHECKS: &[Check] = &[
              select s.task_id, count(*) as total,
                     count(*) filter (where s.state in ('completed', 'resolved_manually', 'skipped')) as completed,
                     count(*) filter (where s.state = 'failed') as failed,
-                    count(*) filter (where s.state in ('enqueued', 'in_progress', 'waiting_for_retry')) as active
+                    count(*) filter (
+                        where s.state in ('enqueued', 'in_progress', 'waiting_for_retry', 'waiting')) as active
              from tasker.steps s join scope using (task_id) group by s.task_id
          ) n using (task_id)
          where (k.total_steps, k.completed_steps, k.failed_steps, k.active_steps)
@@ -117,7 +119,7 @@ const CHECKS: &[Check] = &[
         "select format('task %s is %s, but step %s is %s', k.task_id, k.state, s.step_no, s.state)
          from scope k join tasker.steps s using (task_id)
          where k.state in ('completed', 'failed', 'cancelled')
-           and s.state in ('pending', 'enqueued', 'in_progress', 'waiting_for_retry')",
+           and s.state in ('pending', 'enqueued', 'in_progress', 'waiting_for_retry', 'waiting')",
     ),
     (
         "steps have a result if and only if they are done",

@@ -7,8 +7,8 @@ use tasker_api::{
     AppliedTemplate, AttemptList, BulkJob, BulkJobList, BulkPreview, CreateBulkJob, CreateTask, DeadLetter,
     DeadLetterList, ForkTask, Health, ListDeadLetters, ListOfTask, ListTasks, NamespaceList, NamespaceSummary,
     OpenDeadLetter, OperatorAction, PatchDeadLetter, PatchNamespace, PutSchedule, RerunTask, ResolveStep, Schedule,
-    ScheduleList, Stats, StepInspection, StepList, SystemInfo, TaskDetail, TaskList, TaskSummary, TemplateDetail,
-    TemplateLayout, TemplateList, TransitionList, Whoami, WorkerList,
+    ScheduleList, SendSignal, Stats, StepInspection, StepList, SystemInfo, TaskDetail, TaskList, TaskSummary,
+    TemplateDetail, TemplateLayout, TemplateList, TransitionList, Whoami, WorkerList,
 };
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -143,6 +143,14 @@ pub trait OrchestrationApiClient: Sync {
         &self,
         task_uuid: Uuid,
         fork: &ForkTask,
+    ) -> impl Future<Output = Result<TaskSummary, ClientError>> + Send;
+
+    /// Sends a signal to a task. Sending it again with the same payload changes nothing.
+    fn send_signal(
+        &self,
+        task_uuid: Uuid,
+        name: &str,
+        signal: &SendSignal,
     ) -> impl Future<Output = Result<TaskSummary, ClientError>> + Send;
 
     /// Retries a failed step.
@@ -382,6 +390,12 @@ impl OrchestrationApiClient for OrchestrationClient {
 
     async fn fork_task(&self, task_uuid: Uuid, fork: &ForkTask) -> Result<TaskSummary, ClientError> {
         self.operate(task_uuid, &["fork"], fork).await
+    }
+
+    async fn send_signal(&self, task_uuid: Uuid, name: &str, signal: &SendSignal) -> Result<TaskSummary, ClientError> {
+        let task_uuid = task_uuid.to_string();
+        let path = ["v1", "tasks", &task_uuid, "signals", name];
+        self.http.send(Repeat::Safe, || self.http.post(&path).json(signal)).await
     }
 
     async fn retry_step(

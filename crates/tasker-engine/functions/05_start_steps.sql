@@ -142,12 +142,12 @@ begin
         select coalesce(array_agg(m) filter (where a.active), '{}'),
                array_agg(m) filter (where not a.active),
                array_agg(distinct t.task_id)
-                   filter (where a.active and (t.state = 'pending' or s.state = 'in_progress'))
+                   filter (where a.active and (t.state = 'pending' or s.state in ('in_progress', 'waiting')))
         into v_read, v_idle, v_lock
         from unnest(v_read) m
         left join tasker.steps s on s.task_id = m.task_id and s.step_no = m.step_no
         left join tasker.tasks t on t.task_id = m.task_id,
-        lateral (select coalesce(s.state in ('enqueued', 'in_progress', 'waiting_for_retry'), false) as active) a;
+        lateral (select coalesce(s.state in ('enqueued', 'in_progress', 'waiting_for_retry', 'waiting'), false) as active) a;
         if v_idle is not null then
             perform tasker.delete_messages(
                 array_agg(m.namespace), array_agg(m.msg_id), array_agg(m.task_id), array_agg(m.step_no))
@@ -171,7 +171,12 @@ begin
                 case when s.attempts < ts.max_attempts then 'start'
                      when m.task_id = any (v_lock) then 'exhaust'
                      else 'defer' end
-            when s.state in ('in_progress', 'waiting_for_retry') then 'defer'
+            when s.state = 'waiting' and s.due_at <= v_now then
+                -- A template makes a step wait before its first attempt only.
+                case when s.signal is null or s.started_at is not null or ts.on_timeout = 'run' then 'start'
+                     when m.task_id = any (v_lock) then ts.on_timeout
+                     else 'defer' end
+            when s.state in ('in_progress', 'waiting_for_retry') or s.due_at > v_now then 'defer'
             else 'delete'
         end,
         s.state, s.attempts, s.due_at, s.worker_id)::tasker.read_step)
@@ -184,11 +189,16 @@ begin
         select * from tasker.steps l where l.task_id = m.task_id and l.step_no = m.step_no for update
     ) s on true
     left join lateral (
-        select l.max_attempts
+        select l.max_attempts, l.admission #>> '{wait,on_timeout}' as on_timeout
         from tasker.tasks t
         join tasker.template_steps l on l.template_id = t.template_id and l.step_no = coalesce(s.definition, m.step_no)
-        where t.task_id = m.task_id and s.state = 'in_progress'
+        where t.task_id = m.task_id and s.state in ('in_progress', 'waiting')
     ) ts on true;
+    if 'waiting' = any (array(select c.state from unnest(v_steps) c where c.action = 'start')) then
+        update tasker.steps s set signal = null, input = coalesce(s.input, '{}') || '{"timed_out": true}'
+        from unnest(v_steps) c
+        where c.action = 'start' and s.task_id = c.task_id and s.step_no = c.step_no and s.signal is not null;
+    end if;
 
     -- 4. Start the steps that can start.
     with starting as materialized (
@@ -216,9 +226,10 @@ begin
     -- 5. Handle the others. This is rare.
     if exists (select from unnest(v_steps) c where c.action <> 'start') then
         perform tasker.exhaust_steps(v_now, array(select c from unnest(v_steps) c where c.action = 'exhaust'));
+        perform tasker.time_out_steps(v_now, array(select c from unnest(v_steps) c where c.action in ('fail', 'skip')));
         perform tasker.delete_messages(
             array_agg(c.namespace), array_agg(c.msg_id), array_agg(c.task_id), array_agg(c.step_no))
-        from unnest(v_steps) c where c.action in ('delete', 'exhaust');
+        from unnest(v_steps) c where c.action in ('delete', 'exhaust', 'fail', 'skip');
         perform tasker.defer_messages(
             array_agg(c.namespace), array_agg(c.msg_id), array_agg(c.task_id), array_agg(c.step_no),
             array_agg(case when c.due_at > v_now then c.due_at else v_now + interval '1 second' end))

@@ -157,6 +157,7 @@ begin
             (case
                 when r.outcome = 'completed' then 'completed'
                 when r.outcome = 'released' then 'enqueued'
+                when r.outcome = 'waiting' then case when g.name is null then 'waiting' else 'enqueued' end
                 when r.outcome = 'retryable_error' and s.attempts < ts.max_attempts then 'waiting_for_retry'
                 when r.outcome in ('retryable_error', 'permanent_error') then 'failed'
             end)::tasker.state as state,
@@ -165,8 +166,9 @@ begin
                 then v_now + coalesce(
                     tasker.requested_delay(r.payload),
                     tasker.backoff_delay(ts.backoff, ts.backoff_base_ms, ts.max_backoff_ms, s.attempts))
+                when r.outcome = 'waiting' and g.name is null then v_now + tasker.requested_wait(r.payload)
             end as due_at,
-            r.payload
+            r.payload, r.outcome, g.payload as signal
         from (
             select distinct on (u.task_id, u.step_no, u.token) u.*
             from unnest(p_results) with ordinality u(namespace, msg_id, task_id, step_no, token, outcome, payload, nth)
@@ -182,10 +184,14 @@ begin
                 on l.template_id = t.template_id and l.step_no = coalesce(s.definition, r.step_no)
             where t.task_id = r.task_id and r.outcome = 'retryable_error'
         ) ts on true
+        left join tasker.signals g
+            on r.outcome = 'waiting' and g.task_id = r.task_id and g.name = r.payload ->> 'signal'
     ), recorded as (
         update tasker.steps s
         set state = a.state, token = null, due_at = a.due_at,
-            attempts = s.attempts - (a.state = 'enqueued')::integer,
+            attempts = s.attempts - (a.state = 'enqueued' or a.state = 'waiting')::integer,
+            signal = case when a.state = 'waiting' then a.payload ->> 'signal' end,
+            input = case when a.outcome = 'waiting' then tasker.resumed_input(s.input, a.payload, a.signal) else s.input end,
             completed_at = case when a.state = 'completed' or a.state = 'failed' then v_now end,
             result = case when a.state = 'completed' then coalesce(a.payload, 'null') end,
             error = case when a.state = 'waiting_for_retry' or a.state = 'failed' then a.payload end
@@ -195,7 +201,7 @@ begin
         insert into tasker.transitions (task_id, at, step_no, attempt, from_state, to_state, actor, reason, error_kind)
         select a.task_id, v_now, a.step_no, a.attempts, 'in_progress', a.state, p_worker_id,
                case when a.state = 'waiting_for_retry' or a.state = 'failed' then left(a.payload ->> 'message', 1000)
-                    when a.state = 'enqueued' then 'released by the worker' end,
+                    when a.outcome = 'released' then 'released by the worker' end,
                case when a.state = 'waiting_for_retry' or a.state = 'failed' then left(a.payload ->> 'kind', 100) end
         from accepted a
     )
@@ -207,10 +213,12 @@ begin
         -- 2. Delete or defer their messages.
         perform tasker.delete_messages(
             array_agg(a.namespace), array_agg(a.msg_id), array_agg(a.task_id), array_agg(a.step_no))
-        from unnest(v_accepted) a where a.state = 'completed' or a.state = 'failed';
-        if exists (select from unnest(v_accepted) a where a.state = 'enqueued' or a.state = 'waiting_for_retry') then
-            v_waiting := array(
-                select a from unnest(v_accepted) a where a.state = 'enqueued' or a.state = 'waiting_for_retry');
+        from unnest(v_accepted) a
+        where a.state = 'completed' or a.state = 'failed' or a.state = 'waiting' and a.due_at is null;
+        v_waiting := array(
+            select a from unnest(v_accepted) a
+            where a.state = 'enqueued' or a.state = 'waiting_for_retry' or a.state = 'waiting' and a.due_at is not null);
+        if v_waiting <> '{}' then
             select array_agg(d.task_id || ' ' || d.step_no) into v_deferred
             from tasker.defer_messages(
                 array(select w.namespace from unnest(v_waiting) w), array(select w.msg_id from unnest(v_waiting) w),
@@ -258,6 +266,23 @@ create or replace function tasker.requested_delay(p_error jsonb) returns interva
 language sql immutable
 return case when jsonb_typeof(p_error -> 'retry_after_ms') = 'number'
     then greatest(least((p_error ->> 'retry_after_ms')::numeric, 604800000), 0)::float8 * interval '1 millisecond' end;
+
+-- How long a handler waits: `delay_ms` of its outcome. It waits for the signal only if it names just that, and not at all
+-- if it names nothing.
+create or replace function tasker.requested_wait(p_wait jsonb) returns interval
+language sql immutable
+return case
+    when jsonb_typeof(p_wait -> 'delay_ms') = 'number'
+        then greatest((p_wait ->> 'delay_ms')::numeric, 0)::float8 * interval '1 millisecond'
+    when p_wait ->> 'signal' is null then interval '0'
+end;
+
+-- What the next attempt of a step receives after its handler waited.
+create or replace function tasker.resumed_input(p_input jsonb, p_wait jsonb, p_signal jsonb) returns jsonb
+language sql immutable
+return (coalesce(p_input, '{}') - '{signal,timed_out}'::text[])
+    || case when p_wait ? 'checkpoint' then jsonb_build_object('checkpoint', p_wait -> 'checkpoint') else '{}' end
+    || case when p_signal is not null then jsonb_build_object('signal', p_signal) else '{}' end;
 
 -- Extends the leases of steps that a worker still runs. A lease ends ten seconds after the step's timeout at
 -- the latest, so a worker that hangs cannot keep a step forever.

@@ -181,6 +181,7 @@ begin
             when a.admission ->> 'join' = 'any' and s.skipped_dependencies >= cardinality(a.dependencies) then 'skip'
             when a.admission ->> 'join' is null and s.skipped_dependencies > 0 then 'skip'
             when not tasker.conditions_hold(s.task_id, coalesce(a.admission -> 'when', '[]')) then 'skip'
+            when a.admission ? 'wait' then 'wait'
             when a.admission ? 'expand' then 'expand'
             else 'run'
         end, a.name, a.admission)::tasker.admitted_step order by s.task_id, s.step_no)
@@ -210,7 +211,18 @@ begin
         end if;
     end loop;
 
-    -- 3. Run.
+    -- 3. Wait.
+    if exists (select from unnest(v_admitted) a where a.action = 'wait') then
+        perform tasker.enqueue(
+            array_agg(p.namespace), array_agg(p.task_id), array_agg(p.step_no), array_agg(p.visible_at))
+        from tasker.park_steps(p_now, array(select a from unnest(v_admitted) a where a.action = 'wait')) p
+        where p.visible_at is not null having count(*) > 0;
+        -- Workers ask again when the next message becomes visible.
+        perform tasker.wake(n.namespace, array[p_now])
+        from (select distinct a.namespace from unnest(v_admitted) a where a.action = 'wait') n;
+    end if;
+
+    -- 4. Run.
     insert into tasker.transitions (task_id, at, step_no, from_state, to_state)
     select a.task_id, p_now, a.step_no, 'pending', 'enqueued' from unnest(v_admitted) a where a.action = 'run';
     if found then

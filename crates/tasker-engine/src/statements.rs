@@ -21,8 +21,8 @@ mod tests {
     use sqlx::{Executor, SqlSafeStr};
 
     use crate::{
-        bulk, dead_letters, migrate, observe, operate, queues, retention, schedules, steps, system, tasks, templates,
-        workers,
+        bulk, dead_letters, migrate, observe, operate, queues, retention, schedules, signals, steps, system, tasks,
+        templates, workers,
     };
 
     #[tokio::test]
@@ -35,6 +35,7 @@ mod tests {
             queues::STATEMENTS,
             retention::STATEMENTS,
             schedules::STATEMENTS,
+            signals::STATEMENTS,
             steps::STATEMENTS,
             system::STATEMENTS,
             tasks::STATEMENTS,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use sqlx::decode::Decode;
 use sqlx::encode::{Encode, IsNull};
 use sqlx::error::BoxDynError;
@@ -105,6 +105,30 @@ pub enum StepOutcome {
     PermanentError(Value),
     /// It was not run. The step is released, and the attempt does not count.
     Released,
+    /// It continues later. The attempt does not count.
+    Waiting(Wait),
+}
+
+/// What a step waits for. Without a delay and a signal, it continues at once.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wait {
+    /// The longest time. None: until the signal arrives.
+    pub delay: Option<Duration>,
+    /// The signal that ends the wait.
+    pub signal: Option<String>,
+    /// What the next attempt receives as its checkpoint. None: the one that this attempt has.
+    pub checkpoint: Option<Value>,
+}
+
+impl Wait {
+    /// The payload of the outcome.
+    fn payload(&self) -> Value {
+        let delay = self.delay.map(|delay| u64::try_from(delay.as_millis()).unwrap_or(u64::MAX).into());
+        let signal = self.signal.clone().map(Value::String);
+        let fields = [("delay_ms", delay), ("signal", signal), ("checkpoint", self.checkpoint.clone())];
+        let fields = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+        Value::Object(fields.collect::<Map<_, _>>())
+    }
 }
 
 /// The outcome of a claimed step.
@@ -230,16 +254,22 @@ enum OutcomeName {
     RetryableError,
     PermanentError,
     Released,
+    Waiting,
 }
 
 /// Encodes the composite type `tasker.step_result`. A derived implementation would copy the payload.
 impl Encode<'_, Postgres> for StepResult {
     fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
+        let wait;
         let (outcome, payload) = match &self.outcome {
             StepOutcome::Completed(value) => (OutcomeName::Completed, Some(value)),
             StepOutcome::RetryableError(error) => (OutcomeName::RetryableError, Some(error)),
             StepOutcome::PermanentError(error) => (OutcomeName::PermanentError, Some(error)),
             StepOutcome::Released => (OutcomeName::Released, None),
+            StepOutcome::Waiting(value) => {
+                wait = value.payload();
+                (OutcomeName::Waiting, Some(&wait))
+            }
         };
         let mut record = PgRecordEncoder::new(buffer);
         record

@@ -33,7 +33,7 @@ pub enum Feature {
 
 /// The features that the engine of this release runs. All others are reported with a warning.
 pub const SUPPORTED: &[Feature] =
-    &[Feature::Decisions, Feature::Conditions, Feature::Batches, Feature::Maps, Feature::TimeLimits];
+    &[Feature::Decisions, Feature::Conditions, Feature::Batches, Feature::Maps, Feature::Waits, Feature::TimeLimits];
 
 impl Feature {
     /// Whether the engine of this release runs the feature.

@@ -104,6 +104,18 @@ impl StepContext {
         self.0.step.input.as_ref()?.get("item")
     }
 
+    /// The payload of the signal for which the step waited. None if it did not wait for one, or the signal did not arrive
+    /// in time.
+    pub fn signal(&self) -> Option<&Value> {
+        self.0.step.input.as_ref()?.get("signal")
+    }
+
+    /// The value that an earlier attempt of the step stored when it began to wait. See
+    /// [`HandlerError::checkpoint`](crate::HandlerError::checkpoint).
+    pub fn checkpoint(&self) -> Option<&Value> {
+        self.0.step.input.as_ref()?.get("checkpoint")
+    }
+
     /// The number of this attempt, from 1.
     pub fn attempt(&self) -> i16 {
         self.0.step.attempt

@@ -20,6 +20,8 @@ pub(crate) enum Ended {
     PermanentError,
     /// Released at shutdown.
     Released,
+    /// The step continues later.
+    Waiting,
     /// The result was too late.
     Refused,
     /// Cancelled: the lease was lost or the task has ended.
@@ -34,6 +36,7 @@ impl Ended {
             Self::RetryableError => "retryable_error",
             Self::PermanentError => "permanent_error",
             Self::Released => "released",
+            Self::Waiting => "waiting",
             Self::Refused => "refused",
             Self::Lost => "lost",
         }
@@ -121,7 +124,7 @@ impl Metrics {
         match outcome {
             Ended::Completed => _ = self.completed.fetch_add(1, Ordering::Relaxed),
             Ended::RetryableError | Ended::PermanentError => _ = self.failed.fetch_add(1, Ordering::Relaxed),
-            Ended::Released | Ended::Refused | Ended::Lost => {}
+            Ended::Released | Ended::Waiting | Ended::Refused | Ended::Lost => {}
         }
     }
 

@@ -30,6 +30,10 @@ pub(crate) fn of_result(result: HandlerResult) -> StepOutcome {
             StepOutcome::RetryableError(error)
         }
         Err(HandlerError::Permanent { kind, message }) => permanent(&kind, &message),
+        Err(HandlerError::Waiting(wait)) => match wait.checkpoint.as_ref().map_or(Ok(()), check) {
+            Ok(()) => StepOutcome::Waiting(wait),
+            Err(message) => permanent("bad_checkpoint", &message),
+        },
     }
 }
 

@@ -137,11 +137,13 @@ fn settle(shared: &Arc<Shared>, batch: &mut Batch, completion: Completion) {
             StepOutcome::RetryableError(_) => Ended::RetryableError,
             StepOutcome::PermanentError(_) => Ended::PermanentError,
             StepOutcome::Released => Ended::Released,
+            StepOutcome::Waiting(_) => Ended::Waiting,
         };
         shared.metrics.attempt_ended(&step.namespace, outcome);
     }
-    // The `claim` loop sleeps until the next message is due. These retries may be due earlier.
-    let retried = |result: &&StepResult| matches!(result.outcome, StepOutcome::RetryableError(_));
+    // The `claim` loop sleeps until the next message is due. These retries and waits may be due earlier.
+    let retried =
+        |result: &&StepResult| matches!(result.outcome, StepOutcome::RetryableError(_) | StepOutcome::Waiting(_));
     let retries = batch.results.iter().filter(retried).map(|result| &result.step.namespace);
     if retries.clone().next().is_some() {
         shared.wake.notify(retries, Some(Instant::now()));

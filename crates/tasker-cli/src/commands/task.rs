@@ -7,8 +7,8 @@ use clap::{Args, Subcommand};
 use humantime::parse_duration;
 use serde_json::Value;
 use tasker_api::{
-    CreateTask, ForkTask, ListOfTask, ListTasks, OperatorAction, RerunTask, StepDetail, TaskDetail, TaskState,
-    TaskSummary,
+    CreateTask, ForkTask, ListOfTask, ListTasks, OperatorAction, RerunTask, SendSignal, StepDetail, TaskDetail,
+    TaskState, TaskSummary,
 };
 use tasker_client::OrchestrationApiClient;
 use tasker_runtime::shutdown;
@@ -104,6 +104,21 @@ pub(crate) enum Command {
         id: Uuid,
         #[command(flatten)]
         operator: Operator,
+    },
+    /// Send a signal to a task. Steps that wait for it continue.
+    Signal {
+        /// The task's id.
+        #[arg(long)]
+        id: Uuid,
+        /// The name of the signal.
+        #[arg(long)]
+        name: String,
+        /// What the steps receive: JSON, or `@FILE`, or `-` for standard input.
+        #[arg(long, default_value = "null")]
+        payload: String,
+        /// Who sends it. The history records it.
+        #[arg(long)]
+        actor: Option<String>,
     },
     /// Run a task again from a step, as a new task with the results of the steps that do not depend on it.
     Fork {
@@ -263,6 +278,10 @@ impl Command {
             Self::Cancel { id, operator } => acted(context, &client.cancel_task(id, &operator.action()).await?),
             Self::Fail { id, operator } => acted(context, &client.fail_task(id, &operator.action()).await?),
             Self::Retry { id, operator } => acted(context, &client.retry_task(id, &operator.action()).await?),
+            Self::Signal { id, name, payload, actor } => {
+                let payload = input::json("--payload", &payload)?;
+                acted(context, &client.send_signal(id, &name, &SendSignal { payload, actor }).await?)
+            }
             Self::Fork { id, step, operator } => {
                 let OperatorAction { actor, reason } = operator.action();
                 acted(context, &client.fork_task(id, &ForkTask { step, actor, reason }).await?)

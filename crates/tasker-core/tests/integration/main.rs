@@ -20,6 +20,7 @@ mod kills;
 mod monitoring;
 mod operators;
 mod own_stack;
+mod shape;
 mod templates;
 mod versions;
 mod workflows;

@@ -14,3 +14,4 @@ mod schedules;
 mod shape;
 #[path = "../support/mod.rs"]
 mod support;
+mod waits;

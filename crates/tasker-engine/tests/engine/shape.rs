@@ -52,7 +52,7 @@ async fn check_counters(fixture: &Fixture) -> Result<()> {
             "select t.task_id from tasker.tasks t
              cross join lateral (
                  select count(*) as total,
-                        count(*) filter (where s.state in ('enqueued', 'in_progress', 'waiting_for_retry')) as active,
+                        count(*) filter (where s.state in ('enqueued', 'in_progress', 'waiting_for_retry', 'waiting')) as active,
                         count(*) filter (where s.state in ('completed', 'resolved_manually', 'skipped')) as settled
                  from tasker.steps s where s.task_id = t.task_id
              ) s

@@ -170,6 +170,7 @@ impl Model {
                     step.has_error = true;
                     touched.insert(held.task_id);
                 }
+                StepOutcome::Waiting(_) => unreachable!("no action waits"),
                 StepOutcome::Released => {
                     step.state = StepState::Enqueued;
                     (step.due_at, step.token, step.has_error) = (None, None, false);

@@ -128,8 +128,15 @@ fn needed(method: &Method, path: &str) -> Needed {
         ("GET" | "HEAD", "/v1/whoami") => Needed::Credential,
         ("GET" | "HEAD", _) => Needed::Scope(Scope::Read),
         ("POST", "/v1/tasks") => Needed::Scope(Scope::Submit),
+        // An application that may create tasks may also tell them that something happened.
+        ("POST", path) if is_signal(path) => Needed::Scope(Scope::Submit),
         _ => Needed::Scope(Scope::Operate),
     }
+}
+
+/// Whether it is the path of a signal, `/v1/tasks/{task_uuid}/signals/{name}`.
+fn is_signal(path: &str) -> bool {
+    matches!(path.split('/').collect::<Vec<_>>()[..], ["", "v1", "tasks", _, "signals", _])
 }
 
 /// The key or token of a request, if it has one.

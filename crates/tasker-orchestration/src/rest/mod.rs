@@ -15,6 +15,7 @@ mod observe;
 mod openapi;
 mod origin;
 mod schedules;
+mod signals;
 pub(crate) mod state;
 mod stats;
 mod system;
@@ -59,6 +60,7 @@ fn routes() -> OpenApiRouter<Arc<State>> {
         .routes(routes!(tasks::fail))
         .routes(routes!(tasks::retry))
         .routes(routes!(tasks::fork))
+        .routes(routes!(signals::send))
         .routes(routes!(tasks::retry_step))
         .routes(routes!(tasks::resolve_step))
         .routes(routes!(templates::apply, templates::list))

@@ -12,7 +12,7 @@ use utoipa::openapi::path::{Operation, Parameter, PathItem};
 use utoipa::openapi::{Content, OpenApi, Ref, RefOr, Required, Response, Schema};
 
 /// The shortest and longest texts in requests, in characters: schema, field, and the two limits.
-const TEXTS: [(&str, &str, usize, usize); 23] = [
+const TEXTS: [(&str, &str, usize, usize); 24] = [
     ("CreateTask", "namespace", 1, MAX_NAMESPACE_CHARS),
     ("CreateTask", "name", 1, MAX_NAME_CHARS),
     ("CreateTask", "version", 1, MAX_VERSION_CHARS),
@@ -30,6 +30,7 @@ const TEXTS: [(&str, &str, usize, usize); 23] = [
     ("PutSchedule", "cron", 1, MAX_CRON_CHARS),
     ("ResolveStep", "actor", 0, MAX_ACTOR_CHARS),
     ("ResolveStep", "reason", 0, MAX_REASON_CHARS),
+    ("SendSignal", "actor", 0, MAX_ACTOR_CHARS),
     ("RerunTask", "version", 1, MAX_VERSION_CHARS),
     ("RerunTask", "idempotency_key", 1, MAX_IDEMPOTENCY_KEY_CHARS),
     ("RerunTask", "actor", 0, MAX_ACTOR_CHARS),

@@ -589,7 +589,7 @@ async fn operate(
     }
 }
 
-async fn summary(state: &state::State, task_id: Uuid) -> Result<TaskSummary, ApiError> {
+pub(super) async fn summary(state: &state::State, task_id: Uuid) -> Result<TaskSummary, ApiError> {
     state.engine.get_task_summary(task_id).await?.ok_or_else(|| no_such_task(task_id))
 }
 

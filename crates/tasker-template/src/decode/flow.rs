@@ -422,6 +422,9 @@ pub(super) fn check(steps: &[StepTemplate], graph: &Graph, places: &[(Position, 
         if step.batch_config.is_some() && !matches!(step.step_type, StepType::Batchable | StepType::BatchWorker) {
             error("`batch_config` belongs to steps of `type: batchable` and `type: batch_worker`".into());
         }
+        if step.wait.is_some() && (step.map.is_some() || step.step_type == StepType::BatchWorker) {
+            error("a step that has children cannot have `wait`: put it on a step before".into());
+        }
         if step.map.is_some() && step.step_type != StepType::Standard {
             error(format!("`map` and `type: {}` exclude each other", step.step_type.as_str()));
         }
