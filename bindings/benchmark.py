@@ -59,6 +59,7 @@ class Api:
         self._connection = http.client.HTTPConnection(urllib.parse.urlsplit(url).netloc, timeout=LIMIT)
 
     def __call__(self, method: str, path: str, body: Any = None) -> Any:
+        """Send a request, and return the response. Raises ``RuntimeError`` if it is an error."""
         text = None if body is None else json.dumps(body)
         self._connection.request(method, path, text, {"Content-Type": "application/json"})
         response = self._connection.getresponse()
@@ -201,7 +202,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=100, help="tasks of `latency` in a round")
     parser.add_argument("--steps", type=int, default=20_800, help="steps of `noop` in a round")
     parser.add_argument("--sleeps", type=int, default=5_200, help="steps of `sleep` in a round")
-    parser.add_argument("--slots", type=int, default=16, help="how many steps that sleep run at once")
+    parser.add_argument("--slots", type=int, default=128, help="how many steps that sleep run at once")
     arguments = parser.parse_args()
     names = [Path(program).name for program in arguments.programs]
     samples: dict[str, dict[str, list[float]]] = {name: {} for name in names}

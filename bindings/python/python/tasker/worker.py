@@ -271,7 +271,8 @@ class _Running:
             for_loop.append(partial(self._start_task, id_, handler, step))
         else:
             self._cancels[id_] = step._cancel
-            self._threads.submit(partial(contextvars.Context().run, self._run_in_thread, id_, handler, step))
+            run = partial(self._run_in_thread, id_, handler, step)
+            self._threads.submit(partial(contextvars.Context().run, run))
 
     def _run_in_thread(self, id_: int, handler: Handler, step: Step[Any]) -> None:
         try:
