@@ -3,10 +3,11 @@
     python3 ci/release.py check --tag v0.1.0          checks that tag and workspace match, and the order of the crates
     python3 ci/release.py order                       lists the crates, each after its dependencies
     python3 ci/release.py publish --dry-run           packs and builds what `publish` would upload
+    python3 ci/release.py upload ruby packages/ruby   uploads packages that scripts/package has made, also typescript
     python3 ci/release.py pack target/release dist    makes an archive of the binaries, and its checksum
     python3 ci/release.py push worker a.tar.gz ...    pushes an image by digest, from one archive per system
 
-After a failure, run `publish` or `push` again. They skip what is already published.
+After a failure, run `publish`, `upload` or `push` again. They skip what is already published.
 """
 
 from __future__ import annotations
@@ -29,6 +30,19 @@ from report import Problem
 
 ROOT = Path(__file__).parent.parent
 BINARIES = ["tasker-cli", "tasker-server", "rust-worker"]
+# Where the libraries for other languages say their version. The wheel has that of its Cargo.toml.
+VERSIONS = {
+    "bindings/python/Cargo.toml": r'^version = "(.+)"$',
+    "bindings/ruby/Cargo.toml": r'^version = "(.+)"$',
+    "bindings/ruby/lib/tasker/version.rb": r"VERSION = '(.+)'$",
+    "bindings/typescript/Cargo.toml": r'^version = "(.+)"$',
+    "bindings/typescript/package.json": r'^  "version": "(.+)",$',
+}
+# How the packages of a library are uploaded: the command, the files, and what the registry says of a known version.
+UPLOADS = {
+    "ruby": (["gem", "push"], "*.gem", "Repushing of gem versions is not allowed"),
+    "typescript": (["npm", "publish", "--access", "public"], "*.tgz", "cannot publish over the previously published"),
+}
 
 
 @dataclass
@@ -98,10 +112,18 @@ def check(crates: list[Crate], tag: str | None) -> str:
     return version
 
 
+def check_libraries(version: str) -> None:
+    """Rejects libraries for other languages that have another version than the crates."""
+    for path, pattern in VERSIONS.items():
+        found = re.search(pattern, report.read(str(ROOT / path)), re.MULTILINE)
+        if found is None or found[1] != version:
+            raise Problem(f"{path}: the version is {found and found[1]}, but the crates have {version}")
+
+
 def run(command: list[str], accept: str | None = None, **options: Any) -> str:
-    """Returns the output of a command. `accept`: text in the error output that marks a failure as success."""
+    """Returns the output of a command. `accept`: text in the output that marks a failure as success."""
     done = report.command(command, cwd=ROOT, **options)
-    if done.returncode != 0 and not (accept and accept in done.stderr):
+    if done.returncode != 0 and not (accept and accept in done.stderr + (done.stdout or "")):
         raise Problem(f"`{' '.join(command)}` failed with exit code {done.returncode}:\n{done.stderr.strip()}")
     if done.stderr.strip():
         print(done.stderr.strip(), file=sys.stderr)
@@ -117,6 +139,17 @@ def publish(crates: list[Crate], dry: bool) -> None:
         # Cargo waits until the crate is available in the registry.
         run(["cargo", "publish", "--locked", "--package", crate.name], accept="already exists")
         print(f"{crate.name} {crate.version} is published")
+
+
+def upload(language: str, folder: Path) -> None:
+    """Uploads the packages of a library in a folder. A package comes after those for its platforms, which it names."""
+    command, pattern, known = UPLOADS[language]
+    packages = sorted(folder.resolve().glob(pattern), key=lambda path: (-len(path.name), path.name))
+    if not packages:
+        raise Problem(f"{folder} has no {pattern}: build it with scripts/package {language} {folder}")
+    for package in packages:
+        run([*command, str(package)], accept=known)
+        print(f"{package.name} is published")
 
 
 def system() -> str:
@@ -225,6 +258,9 @@ def main() -> int:
     commands.add_parser("publish", help="publish the crates").add_argument(
         "--dry-run", action="store_true", help="upload nothing"
     )
+    uploading = commands.add_parser("upload", help="upload the packages of a library for another language")
+    uploading.add_argument("language", choices=list(UPLOADS))
+    uploading.add_argument("folder", type=Path, help="the folder with the packages")
     packing = commands.add_parser("pack", help="pack the binaries")
     packing.add_argument("binaries", type=Path, help="the folder with the binaries")
     packing.add_argument("folder", type=Path, help="where the archive goes")
@@ -239,11 +275,14 @@ def main() -> int:
     version = check(crates, getattr(arguments, "tag", None))
     match arguments.command:
         case "check":
+            check_libraries(version)
             print(f"Tasker {version}: {len(order(crates))} crates can be published.")
         case "order":
             print("\n".join(crate.name for crate in order(crates)))
         case "publish":
             publish(crates, arguments.dry_run)
+        case "upload":
+            upload(arguments.language, arguments.folder)
         case "pack":
             print(pack(arguments.binaries, arguments.folder, version))
         case "push":

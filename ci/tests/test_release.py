@@ -112,6 +112,27 @@ class WithPrograms(unittest.TestCase):
         release.publish(crates("a"), dry=True)
         self.assertEqual(calls(self.folder, "cargo"), ["publish --workspace --locked --dry-run"])
 
+    def test_an_upload_resumes_and_the_platforms_come_first(self) -> None:
+        for name in ("tasker-1.0.0.tgz", "tasker-linux-x64-gnu-1.0.0.tgz", "other.gem"):
+            (self.folder / name).touch()
+        known = "npm error 403 You cannot publish over the previously published versions: 1.0.0."
+        stub(self.folder, "npm", f'case "$*" in *linux*) echo "{known}" >&2; exit 1 ;; esac')
+        release.upload("typescript", self.folder)
+        names = [Path(call).name for call in calls(self.folder, "npm")]
+        self.assertEqual(names, ["tasker-linux-x64-gnu-1.0.0.tgz", "tasker-1.0.0.tgz"])
+        # gem writes its errors to the standard output.
+        stub(self.folder, "gem", "echo 'Repushing of gem versions is not allowed.'; exit 1")
+        release.upload("ruby", self.folder)
+        stub(self.folder, "gem", "echo 'You do not have permission'; exit 1")
+        with self.assertRaisesRegex(Problem, "exit code 1"):
+            release.upload("ruby", self.folder)
+        with self.assertRaisesRegex(Problem, r"has no \*.gem: build it"):
+            release.upload("ruby", self.folder / "empty")
+
+    def test_libraries_have_the_version_of_the_crates(self) -> None:
+        with self.assertRaisesRegex(Problem, r"bindings/python/Cargo.toml: the version is \d.*, but the crates have 9"):
+            release.check_libraries("9.9.9")
+
     def test_archives_are_reproducible_and_have_a_checksum(self) -> None:
         for binary in release.BINARIES:
             (self.folder / binary).write_text(binary)

@@ -165,7 +165,8 @@ class Pins(unittest.TestCase):
                 load(text, "pins.json")
 
     def test_the_pins_are_the_versions_that_cargo_builds(self) -> None:
-        packages = tomllib.loads((ROOT / "Cargo.lock").read_text())["package"]
+        files = [ROOT / "Cargo.lock", *ROOT.glob("bindings/*/Cargo.lock")]
+        packages = [package for file in files for package in tomllib.loads(file.read_text())["package"]]
         locked = {(package["name"], package["version"]) for package in packages}
         for lag in load((ROOT / "upstream-versions.json").read_text(), "upstream-versions.json"):
             parse(lag.pinned)

@@ -9,7 +9,7 @@ mod _native {
     use pyo3::exceptions::{PyException, PyRuntimeError};
     use pyo3::prelude::*;
     use tasker_worker::HandlerError;
-    use tasker_worker_bridge::{Bridge, Error, Event, Options, check};
+    use tasker_worker_bridge::{Bridge, Error, Event, Options};
 
     create_exception!(_native, BridgeError, PyException, "The arguments are the message and an exit code.");
 
@@ -76,11 +76,18 @@ mod _native {
         }
     }
 
+    /// Asks the worker on this machine that was started with these options whether it is healthy.
+    #[pyfunction]
+    fn check_health(py: Python<'_>, options: &str) -> PyResult<()> {
+        let options = Options::from_json(options).map_err(|error| to_python(&error))?;
+        py.detach(|| tasker_worker_bridge::check_health(&options)).map_err(|error| to_python(&error))
+    }
+
     /// Checks an outcome as a worker would. Returns the result as JSON text and none, or none and the error: its kind,
     /// its message, whether it is permanent, and the delay of the next attempt in milliseconds.
     #[pyfunction]
     fn check_outcome(outcome: &str) -> Checked {
-        match check(outcome) {
+        match tasker_worker_bridge::check(outcome) {
             Ok(result) => (Some(result.to_string()), None),
             Err(HandlerError::Permanent { kind, message }) => (None, Some((kind, message, true, None))),
             Err(HandlerError::Retryable { kind, message, retry_after }) => {

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.parse
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -451,9 +452,29 @@ def test_threads_are_reused() -> None:
     pool.close()
 
 
+SAMPLE = Path(__file__).parents[1] / "sample" / "python-worker"
+
+
+def test_another_process_can_ask_for_the_health(stack: Stack, worker: Any, namespace: str) -> None:
+    def ask(port: int) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(SAMPLE), "health", "--port", str(port)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE, check=False)
+
+    async def scenario() -> None:
+        async with worker({"noop": {}}, {"noop": lambda step: None}) as running:
+            asked = await asyncio.to_thread(ask, urllib.parse.urlsplit(running.url).port)
+            assert (asked.returncode, asked.stderr) == (0, "")
+
+    asyncio.run(scenario())
+    asked = ask(1)
+    assert asked.returncode == 1
+    assert "no response from http://127.0.0.1:1/health" in asked.stderr
+    with pytest.raises(tasker.UnhealthyError, match="no response"):
+        Worker(port=1).check_health()
+
+
 def test_the_sample_worker_has_the_options_of_the_others() -> None:
-    sample = Path(__file__).parents[1] / "sample" / "python-worker"
     help_ = subprocess.run(
-        [sys.executable, str(sample), "--help"], capture_output=True, text=True, check=True, env=os.environ
+        [sys.executable, str(SAMPLE), "--help"], capture_output=True, text=True, check=True, env=os.environ
     )
     assert "8083" in help_.stdout

@@ -15,6 +15,7 @@ struct NativeWorker(Bridge);
 fn init(ruby: &Ruby) -> Result<(), Error> {
     let tasker = ruby.define_module("Tasker")?;
     tasker.define_singleton_method("check_outcome", function!(check_outcome, 1))?;
+    tasker.define_singleton_method("check_health", function!(check_health, 1))?;
     let class = tasker.define_class("NativeWorker", ruby.class_object())?;
     class.undef_default_alloc_func();
     class.define_singleton_method("start", function!(NativeWorker::start, 1))?;
@@ -81,6 +82,13 @@ fn to_tuple(ruby: &Ruby, event: Event) -> (Symbol, u64, String) {
     (ruby.to_symbol(kind), id, json)
 }
 
+/// Asks the worker on this machine that was started with these options, a JSON object, whether it is healthy.
+fn check_health(ruby: &Ruby, options: String) -> Result<(), Error> {
+    let options = Options::from_json(&options).map_err(|error| to_ruby(ruby, &error))?;
+    let checked = lock::without_lock(ruby, &|| tasker_worker_bridge::check_health(&options))?;
+    checked.map_err(|error| to_ruby(ruby, &error))
+}
+
 /// Checks an outcome as a worker would. Returns the result as JSON text and nil, or nil and the error: its kind, its
 /// message, whether it is permanent, and the delay of the next attempt in milliseconds.
 fn check_outcome(outcome: String) -> Checked {
@@ -100,6 +108,9 @@ fn to_ruby(ruby: &Ruby, error: &BridgeError) -> Error {
     let created = match error {
         BridgeError::Forked { .. } => {
             class_of(ruby, "ForkError").and_then(|class| class.new_instance((error.to_string(),)))
+        }
+        BridgeError::Unhealthy(_) => {
+            class_of(ruby, "UnhealthyError").and_then(|class| class.new_instance((error.to_string(),)))
         }
         _ => class_of(ruby, "StartError").and_then(|class| class.new_instance((error.to_string(), error.exit_code()))),
     };

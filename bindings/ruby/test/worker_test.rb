@@ -213,7 +213,10 @@ class WorkerTest < ServerTest
       assert_equal ['running', ["#{@namespace}.noop"]], status.values_at('status', 'handlers')
       assert_includes Net::HTTP.get(URI("#{running.url}/metrics")), 'tasker_'
       assert_raises(Tasker::Error) { running.start }
+      Tasker::Worker.new(port: URI(running.url).port).check_health
     end
+    error = assert_raises(Tasker::UnhealthyError) { Tasker::Worker.new(port: 1).check_health }
+    assert_includes error.message, 'no response from http://127.0.0.1:1/health'
     assert_raises(Tasker::Error) { running.url }
   end
 

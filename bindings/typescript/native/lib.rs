@@ -56,6 +56,15 @@ pub async fn start(options: String) -> Result<Either<NativeWorker, StartFailure>
     })
 }
 
+/// Asks the worker on this machine that was started with these options whether it is healthy. Returns what is wrong, or
+/// null.
+#[napi]
+pub async fn check_health(options: String) -> Result<Option<String>> {
+    let check = move || tasker_worker_bridge::check_health(&Options::from_json(&options)?);
+    let checked = spawn_blocking(check).await.map_err(to_js)?;
+    Ok(checked.err().map(|error| error.to_string()))
+}
+
 #[napi]
 impl NativeWorker {
     /// The name under which the worker is registered.

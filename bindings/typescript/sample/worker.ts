@@ -1,13 +1,13 @@
 /**
  * The sample worker in TypeScript: runs the steps of the sample workflows, on port 8085.
  *
- * It does what `rust-worker` does, with the same options, settings and exit codes.
+ * It does what `rust-worker` does, with the same command `health`, options, settings and exit codes.
  */
 
 import path from "node:path";
 import { parseArgs } from "node:util";
 
-import { type Logger, StartError, Worker } from "@tasker-systems/tasker";
+import { type Logger, StartError, UnhealthyError, Worker } from "@tasker-systems/tasker";
 
 import { steps } from "./handlers.js";
 
@@ -15,7 +15,10 @@ const TEMPLATES = path.join(__dirname, "../../../../crates/tasker-worker-rust/te
 const PORT = 8085;
 const USAGE = `Tasker's sample worker in TypeScript.
 
-Usage: typescript-worker [OPTIONS]
+Usage: typescript-worker [health] [OPTIONS]
+
+Commands:
+  health         check the health of the worker on this machine: exit code 0 if it is healthy, otherwise 1
 
 Options:
   --config FILE  the settings file (TOML)
@@ -46,7 +49,7 @@ function write(level: string, message: string, fields: object): void {
   process.stderr.write(`${text}\n`);
 }
 
-function parseArguments(): { config?: string; host?: string; port?: string; help?: boolean } {
+function parseArguments(): { config?: string; host?: string; port?: string; help?: boolean; health: boolean } {
   const options = {
     config: { type: "string" },
     host: { type: "string" },
@@ -54,11 +57,14 @@ function parseArguments(): { config?: string; host?: string; port?: string; help
     help: { type: "boolean" },
   } as const;
   try {
-    const { values } = parseArgs({ options });
+    const { values, positionals } = parseArgs({ options, allowPositionals: true });
+    if (positionals.length > 1 || (positionals[0] ?? "health") !== "health") {
+      throw new TypeError(`unexpected argument: ${positionals.join(" ")}`);
+    }
     if (values.port !== undefined && !(/^\d+$/.test(values.port) && Number(values.port) <= 65535)) {
       throw new TypeError(`--port must be a number up to 65535, but is ${values.port}`);
     }
-    return values;
+    return { ...values, health: positionals.length > 0 };
   } catch (error) {
     process.stderr.write(`typescript-worker: ${(error as Error).message}\n\n${USAGE}`);
     process.exit(2);
@@ -66,7 +72,7 @@ function parseArguments(): { config?: string; host?: string; port?: string; help
 }
 
 async function main(): Promise<void> {
-  const { config, host, port, help } = parseArguments();
+  const { config, host, port, help, health } = parseArguments();
   if (help === true) {
     process.stdout.write(USAGE);
     return;
@@ -82,8 +88,13 @@ async function main(): Promise<void> {
     logger,
   });
   try {
-    await worker.run();
+    await (health ? worker.checkHealth() : worker.run());
   } catch (error) {
+    if (error instanceof UnhealthyError) {
+      process.stderr.write(`typescript-worker: ${error.message}\n`);
+      process.exitCode = 1;
+      return;
+    }
     if (!(error instanceof StartError)) {
       throw error;
     }

@@ -19,6 +19,9 @@ export class StartError extends TaskerError {
   }
 }
 
+/** The worker does not respond, or is not healthy. The message says why. */
+export class UnhealthyError extends TaskerError {}
+
 /** The server refused a request, or could not be reached. */
 export class ApiError extends TaskerError {
   /** The HTTP status, or 0 if there was no response. */

@@ -21,6 +21,7 @@ export {
   type RetryableErrorOptions,
   StartError,
   TaskerError,
+  UnhealthyError,
 } from "./errors.js";
 export { type Handler, type HandlerFunction, type ResultSchemas, type Schemas, type Step, step } from "./step.js";
 export { type Logger, Worker, type WorkerOptions } from "./worker.js";

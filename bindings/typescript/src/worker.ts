@@ -1,7 +1,7 @@
 /** Workers: they run the steps of tasks with functions. */
 
-import { type NativeEvent, type NativeWorker, start } from "../native/index.js";
-import { HandlerError, StartError } from "./errors.js";
+import { checkHealth, type NativeEvent, type NativeWorker, start } from "../native/index.js";
+import { HandlerError, StartError, UnhealthyError } from "./errors.js";
 import { encodeError, encodeResult, parse } from "./json.js";
 import { type Handler, runHandler, type StepFields } from "./step.js";
 
@@ -131,6 +131,19 @@ export class Worker {
     if (this.#attempts.size > 0) {
       this.#logger.warn("handlers still run after the stop; exiting", { handlers: this.#attempts.size });
       process.exit();
+    }
+  }
+
+  /**
+   * Asks the worker with the options of this one, which another process on this machine runs, if it is healthy. Use it for
+   * the health check of a container.
+   *
+   * @throws UnhealthyError if it is not, or does not respond within three seconds.
+   */
+  async checkHealth(): Promise<void> {
+    const problem = await checkHealth(this.#options);
+    if (problem !== null) {
+      throw new UnhealthyError(problem);
     }
   }
 

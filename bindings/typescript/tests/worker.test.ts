@@ -7,7 +7,15 @@ import { createInterface } from "node:readline";
 import { test } from "node:test";
 import { setTimeout } from "node:timers/promises";
 
-import { PermanentError, RetryableError, type Step, StartError, step } from "@tasker-systems/tasker";
+import {
+  PermanentError,
+  RetryableError,
+  type Step,
+  StartError,
+  step,
+  UnhealthyError,
+  Worker,
+} from "@tasker-systems/tasker";
 import { z } from "zod";
 
 import { client, DATABASE, DEADLINE_MS, errorOf, Namespace, stepOf, wait } from "./support.js";
@@ -260,8 +268,14 @@ void test("the status API and the log", async () => {
   const status = (await response.json()) as Record<string, unknown>;
   assert.equal(status["worker_id"], worker.workerId);
   assert.deepEqual([status["status"], status["handlers"]], ["running", [namespace.callable("noop")]]);
+  await new Worker({ steps: [], port: Number(new URL(worker.url).port) }).checkHealth();
   await worker.stop();
   await worker.stop();
+  await assert.rejects(new Worker({ steps: [], port: 1 }).checkHealth(), (error) => {
+    assert(error instanceof UnhealthyError);
+    assert.match(error.message, /no response from http:\/\/127\.0\.0\.1:1\/health/);
+    return true;
+  });
   const [, fields] = events.find(([message]) => message.startsWith("worker started")) ?? [];
   assert.equal((fields as Record<string, unknown>)["namespaces"], namespace.name);
   assert.throws(() => worker.url, /not running/);

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use tasker_engine::database::DatabaseError;
+use tasker_runtime::probe::ProbeError;
 use tasker_runtime::settings::SettingsError;
 use tasker_worker::StartError;
 
@@ -33,6 +34,9 @@ pub enum Error {
     /// The worker cannot start.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// The worker does not respond, or is not healthy.
+    #[error(transparent)]
+    Unhealthy(#[from] ProbeError),
     /// The process was forked after the worker had started.
     #[error(
         "this worker was started by process {parent} and cannot be used after a fork, in process {child}; \

@@ -28,6 +28,7 @@
 //! |---|---|
 //! | `bridge` | starts and stops the worker; the calls of the host |
 //! | `calls` | the handlers: sends each step to the host and waits for its outcome |
+//! | `health` | asks a running worker whether it is healthy |
 //! | `options` | the options of a worker, and the templates that they name |
 //! | `outcome` | reads outcomes |
 //! | `logs` | sends the runtime's log to the host |
@@ -35,6 +36,7 @@
 mod bridge;
 mod calls;
 mod error;
+mod health;
 mod logs;
 mod options;
 mod outcome;
@@ -42,5 +44,6 @@ mod outcome;
 pub use bridge::Bridge;
 pub use calls::Event;
 pub use error::Error;
+pub use health::check_health;
 pub use options::Options;
 pub use outcome::check;

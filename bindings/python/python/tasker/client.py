@@ -10,7 +10,7 @@ import urllib.parse
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -101,7 +101,7 @@ class Client:
         ``context``: the task's input: a dictionary, a dataclass or a pydantic model. ``version``: of the template; the
         newest if none. With an ``idempotency_key``, a repeated request returns the same task.
         """
-        fields = {
+        fields: dict[str, Any] = {
             "namespace": namespace,
             "name": name,
             "version": version,
@@ -154,7 +154,7 @@ class Client:
         except ValueError as error:
             raise ApiError(f"{method} {path}: the response is not JSON: {error}", response.status) from error
         if response.status >= 400:
-            problem = parsed if isinstance(parsed, dict) else {}
+            problem = cast("dict[str, Any]", parsed) if isinstance(parsed, dict) else {}
             text = ": ".join(str(problem[key]) for key in ("title", "detail") if key in problem)
             raise ApiError(f"{method} {path}: {response.status} {text or response.reason}", response.status, problem)
         return parsed

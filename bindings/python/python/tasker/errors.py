@@ -19,6 +19,10 @@ class StartError(TaskerError):
         self.exit_code = exit_code
 
 
+class UnhealthyError(TaskerError):
+    """The worker does not respond, or is not healthy. The message says why."""
+
+
 class HandlerError(TaskerError):
     """The base class of the errors that handlers raise."""
 

@@ -17,9 +17,9 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from tasker._json import encode_error, encode_result
-from tasker._native import BridgeError, NativeWorker
+from tasker._native import BridgeError, NativeWorker, check_health
 from tasker._threads import Threads
-from tasker.errors import HandlerError, StartError
+from tasker.errors import HandlerError, StartError, UnhealthyError
 from tasker.steps import CALLABLE, FunctionT, Handler, Step
 
 logger = logging.getLogger("tasker")
@@ -134,6 +134,17 @@ class Worker:
             for number in signals:
                 loop.remove_signal_handler(number)
             signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def check_health(self) -> None:
+        """Ask the worker with the options of this one, which another process on this machine runs, if it is healthy.
+
+        Use it for the health check of a container. Raises :class:`UnhealthyError` if it is not, or does not respond
+        within three seconds.
+        """
+        try:
+            check_health(json.dumps(self._options))
+        except BridgeError as error:
+            raise UnhealthyError(error.args[0]) from None
 
     async def start(self) -> None:
         """Start to run steps. The handlers that are ``async`` run on the current event loop."""
@@ -260,7 +271,8 @@ class _Running:
             for_loop.append(partial(self._start_task, id_, handler, step))
         else:
             self._cancels[id_] = step._cancel
-            self._threads.submit(partial(contextvars.Context().run, self._run_in_thread, id_, handler, step))
+            run = partial(self._run_in_thread, id_, handler, step)
+            self._threads.submit(partial(contextvars.Context().run, run))
 
     def _run_in_thread(self, id_: int, handler: Handler, step: Step[Any]) -> None:
         try:

@@ -16,6 +16,9 @@ module Tasker
     end
   end
 
+  # The worker does not respond, or is not healthy. The message says why.
+  class UnhealthyError < Error; end
+
   # A worker was used in a process that is a fork of the one that started it.
   class ForkError < Error; end
 

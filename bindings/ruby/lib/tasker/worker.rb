@@ -70,6 +70,12 @@ module Tasker
       previous&.each { |signal, handler| trap(signal, handler || 'DEFAULT') }
     end
 
+    # Asks the worker with the options of this one, which another process on this machine runs, if it is healthy. Use it
+    # for the health check of a container. Raises UnhealthyError if it is not, or does not respond within three seconds.
+    def check_health
+      Tasker.check_health(JSON.generate(@options))
+    end
+
     # Starts to run steps, and returns once the worker runs. With a block, it stops the worker after the block, and
     # returns the block's value. Raises StartError if the worker cannot start.
     def start
