@@ -140,6 +140,7 @@ async fn create(engine: &Engine, template_id: i64) -> Result<Uuid> {
         tags: None,
         idempotency: None,
         values: Vec::new(),
+        traceparent: None,
     };
     engine.create_tasks(&[task]).await?;
     Ok(task_id)

@@ -1,5 +1,6 @@
 -- Creates a batch of tasks. The arrays have one element for each request.
 --
+-- `p_traceparents`: the place in a trace that created the task; workers continue there.
 -- `p_latest`: the request named no version, and the template was the newest version when the caller looked it
 -- up. Each namespace has its own idempotency keys. Outcomes:
 --   created   the task is stored and its first steps are in the queue
@@ -8,7 +9,7 @@
 --   outdated  the template has a newer version or was deleted; the caller must look it up again
 create or replace function tasker.create_tasks(
     p_task_ids uuid[], p_template_ids bigint[], p_latest boolean[], p_contexts jsonb[], p_priorities smallint[],
-    p_tags jsonb[], p_idempotency_keys text[], p_request_hashes bytea[]
+    p_tags jsonb[], p_idempotency_keys text[], p_request_hashes bytea[], p_traceparents text[]
 )
 returns table (ordinal bigint, task_id uuid, outcome text, created_at timestamptz)
 language plpgsql
@@ -29,7 +30,8 @@ begin
         task_id := p_task_ids[1];
         created_at := v_now;
         outcome := tasker.create_task(
-            v_now, p_task_ids[1], p_template_ids[1], p_latest[1], p_contexts[1], p_priorities[1], p_tags[1]);
+            v_now, p_task_ids[1], p_template_ids[1], p_latest[1], p_contexts[1], p_priorities[1], p_tags[1],
+            p_traceparents[1]);
         if outcome is not null then
             return next;
             return;
@@ -40,13 +42,13 @@ begin
     with created as (
         insert into tasker.tasks (
             task_id, template_id, created_at, state, priority, total_steps, active_steps, namespace,
-            request_hash, idempotency_key, tags, context, plain)
+            request_hash, idempotency_key, tags, context, plain, traceparent)
         select r.task_id, t.template_id, v_now, 'pending', r.priority, t.total_steps, t.root_steps, t.namespace,
-               r.request_hash, r.idempotency_key, r.tags, r.context, t.plain
+               r.request_hash, r.idempotency_key, r.tags, r.context, t.plain, r.traceparent
         from unnest(
                  p_task_ids, p_template_ids, p_latest, p_contexts, p_priorities, p_tags, p_idempotency_keys,
-                 p_request_hashes
-             ) r(task_id, template_id, latest, context, priority, tags, idempotency_key, request_hash)
+                 p_request_hashes, p_traceparents
+             ) r(task_id, template_id, latest, context, priority, tags, idempotency_key, request_hash, traceparent)
         join tasker.task_templates t on t.template_id = r.template_id
         where not r.latest or t.template_id = (
             select l.template_id from tasker.task_templates l
@@ -109,7 +111,7 @@ $$;
 -- the template is outdated or its workflow takes shape while it runs.
 create or replace function tasker.create_task(
     p_now timestamptz, p_task_id uuid, p_template_id bigint, p_latest boolean, p_context jsonb, p_priority smallint,
-    p_tags jsonb
+    p_tags jsonb, p_traceparent text
 )
 returns text
 language plpgsql as $$
@@ -128,10 +130,11 @@ begin
         return null;
     end if;
     insert into tasker.tasks (
-        task_id, template_id, created_at, state, priority, total_steps, active_steps, namespace, tags, context)
+        task_id, template_id, created_at, state, priority, total_steps, active_steps, namespace, tags, context,
+        traceparent)
     values (
         p_task_id, p_template_id, p_now, 'pending', p_priority, t.total_steps, t.root_steps, t.namespace, p_tags,
-        p_context);
+        p_context, p_traceparent);
     with created as (
         insert into tasker.steps as s (task_id, step_no, pending_dependencies, state)
         select p_task_id, ts.step_no, cardinality(ts.dependencies),

@@ -5,7 +5,7 @@
 -- values call `create_tasks` and pay nothing.
 create or replace function tasker.create_findable_tasks(
     p_task_ids uuid[], p_template_ids bigint[], p_latest boolean[], p_contexts jsonb[], p_priorities smallint[],
-    p_tags jsonb[], p_idempotency_keys text[], p_request_hashes bytea[],
+    p_tags jsonb[], p_idempotency_keys text[], p_request_hashes bytea[], p_traceparents text[],
     p_value_tasks uuid[], p_names text[], p_values text[]
 )
 returns table (ordinal bigint, task_id uuid, outcome text, created_at timestamptz)
@@ -16,7 +16,7 @@ begin
     select c.ordinal, c.task_id, c.outcome, c.created_at
     from tasker.create_tasks(
         p_task_ids, p_template_ids, p_latest, p_contexts, p_priorities, p_tags, p_idempotency_keys,
-        p_request_hashes) c;
+        p_request_hashes, p_traceparents) c;
     insert into tasker.task_values (task_id, name, value)
     select v.task_id, v.name, v.value from unnest(p_value_tasks, p_names, p_values) v(task_id, name, value)
     -- Not for requests whose task existed already or was not created.

@@ -67,7 +67,8 @@ begin
                 ) k
             ) b
             cross join lateral tasker.create_tasks(
-                b.task_ids, b.template_ids, b.latest, b.contexts, b.priorities, b.tags, b.keys, b.hashes) r
+                b.task_ids, b.template_ids, b.latest, b.contexts, b.priorities, b.tags, b.keys, b.hashes,
+                array_fill(null::text, array[cardinality(b.task_ids)])) r
             join unnest(v_create) with ordinality
                 f(name, slot, next_at, task_id, template_id, latest, error, outcome, cancel, nth) on f.nth = r.ordinal
         ) c;

@@ -4,7 +4,8 @@
 -- on the step `p_step`. That step, the steps that depend on it, and the steps that have no result yet run in the new
 -- task. It copies no idempotency key. Outcomes: done, not_found, no_step (see `07_operate.sql`).
 create or replace function tasker.fork_task(
-    p_task_id uuid, p_step text, p_fork_id uuid, p_actor text, p_reason text, out outcome text, out state tasker.state
+    p_task_id uuid, p_step text, p_fork_id uuid, p_actor text, p_reason text, p_traceparent text,
+    out outcome text, out state tasker.state
 )
 language plpgsql as $$
 #variable_conflict use_column
@@ -45,10 +46,10 @@ begin
 
     insert into tasker.tasks (
         task_id, template_id, created_at, state, priority, total_steps, completed_steps, active_steps, namespace, tags,
-        context, plain)
+        context, plain, traceparent)
     select p_fork_id, v_task.template_id, v_now, 'pending', v_task.priority, tt.total_steps + c.children,
            cardinality(v_kept) + c.children, cardinality(v_ready), v_task.namespace, v_task.tags, v_task.context,
-           v_task.plain
+           v_task.plain, p_traceparent
     from tasker.task_templates tt,
          (select count(*) as children from tasker.steps s where s.task_id = p_task_id and s.definition = any (v_kept)) c
     where tt.template_id = v_task.template_id;

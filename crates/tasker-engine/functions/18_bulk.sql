@@ -4,7 +4,7 @@
 create or replace function tasker.rerun_task(
     p_rerun_of uuid, p_actor text, p_reason text, p_task_id uuid, p_template_id bigint, p_latest boolean,
     p_context jsonb, p_priority smallint, p_tags jsonb, p_idempotency_key text, p_request_hash bytea,
-    p_names text[], p_values text[]
+    p_traceparent text, p_names text[], p_values text[]
 )
 returns table (task_id uuid, outcome text, created_at timestamptz)
 language plpgsql as $$
@@ -14,7 +14,8 @@ begin
     select c.task_id, c.outcome, c.created_at
     from tasker.create_findable_tasks(
         array[p_task_id], array[p_template_id], array[p_latest], array[p_context], array[p_priority], array[p_tags],
-        array[p_idempotency_key], array[p_request_hash], array_fill(p_task_id, array[cardinality(p_names)]),
+        array[p_idempotency_key], array[p_request_hash], array[p_traceparent],
+        array_fill(p_task_id, array[cardinality(p_names)]),
         p_names, p_values) c;
     insert into tasker.reruns (task_id, rerun_of, actor, reason)
     select p_task_id, p_rerun_of, p_actor, p_reason

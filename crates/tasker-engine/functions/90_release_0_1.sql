@@ -12,6 +12,20 @@ begin
 end
 $$;
 
+create or replace function tasker.create_tasks(
+    p_task_ids uuid[], p_template_ids bigint[], p_latest boolean[], p_contexts jsonb[], p_priorities smallint[],
+    p_tags jsonb[], p_idempotency_keys text[], p_request_hashes bytea[]
+)
+returns table (ordinal bigint, task_id uuid, outcome text, created_at timestamptz)
+language plpgsql as $$
+begin
+    return query
+    select c.* from tasker.create_tasks(
+        p_task_ids, p_template_ids, p_latest, p_contexts, p_priorities, p_tags, p_idempotency_keys, p_request_hashes,
+        array_fill(null::text, array[cardinality(p_task_ids)])) c;
+end
+$$;
+
 -- A step as release 0.1 knows it.
 create or replace function tasker.claimed_step(p_refused boolean, s tasker.leased_step) returns tasker.claimed_step
 language sql immutable

@@ -29,6 +29,7 @@ mod steps;
 mod system;
 mod tasks;
 mod templates;
+mod traces;
 mod workers;
 
 pub use bulk::{NewBulkJob, StoredBulkJob};
@@ -44,6 +45,7 @@ pub use signals::SignalOutcome;
 pub use steps::{ClaimedStep, Completion, StepOutcome, StepRef, StepResult, Wait};
 pub use tasks::{CreateOutcome, NewTask, Rerun, TaskFilter, TaskPage};
 pub use templates::{ApplyOutcome, StoredTemplate};
+pub use traces::TracedTask;
 pub use workers::WorkerHeartbeat;
 
 use sqlx::PgPool;

@@ -12,7 +12,7 @@ statements! {
     CANCEL = "select outcome, state::text from tasker.end_task($1, 'cancelled', $2, $3)";
     FAIL = "select outcome, state::text from tasker.end_task($1, 'failed', $2, $3)";
     RETRY = "select outcome, state::text from tasker.retry_steps($1, $4, $2, $3)";
-    FORK_TASK = "select outcome, state::text from tasker.fork_task($1, $2, $3, $4, $5)";
+    FORK_TASK = "select outcome, state::text from tasker.fork_task($1, $2, $3, $4, $5, $6)";
     END_LATE_TASKS = "select * from tasker.end_late_tasks($1)";
     RESOLVE = "select outcome, state::text from tasker.resolve_step($1, $4, $5, $2, $3)";
 }
@@ -104,7 +104,8 @@ impl Engine {
     }
 
     /// Creates the task `fork_id` (a UUIDv7), which runs a task again from a step. It has the input of the task, and the
-    /// results of the steps that do not depend on that step. `actor` and `reason` are stored in its history.
+    /// results of the steps that do not depend on that step. `actor` and `reason` are stored in its history;
+    /// `traceparent` is that of [`NewTask`](crate::NewTask).
     ///
     /// # Errors
     /// When the database fails. Nothing is created then.
@@ -115,9 +116,10 @@ impl Engine {
         fork_id: Uuid,
         actor: Option<&str>,
         reason: Option<&str>,
+        traceparent: Option<&str>,
     ) -> sqlx::Result<OperationOutcome> {
         let query = sqlx::query_as(FORK_TASK).bind(task_id).bind(step).bind(fork_id).bind(actor).bind(reason);
-        let row: OutcomeRow = query.fetch_one(&self.pool).await?;
+        let row: OutcomeRow = query.bind(traceparent).fetch_one(&self.pool).await?;
         Ok(row.into())
     }
 

@@ -40,6 +40,7 @@ mod tests {
             system::STATEMENTS,
             tasks::STATEMENTS,
             templates::STATEMENTS,
+            traces::STATEMENTS,
             workers::STATEMENTS,
         ];
         let postgres = LocalPostgres::start(Options::default()).await.unwrap();

@@ -33,6 +33,8 @@ pub struct NewTask {
     /// The values by which it can be found, each with its name: tags, and what its template calls searchable. A tag
     /// without a name has the empty name.
     pub values: Vec<(String, String)>,
+    /// The place in a trace where it is created, as a W3C `traceparent`. Workers continue the trace there.
+    pub traceparent: Option<String>,
 }
 
 /// Who repeats a task, and which one.
@@ -125,12 +127,12 @@ macro_rules! steps_column {
 }
 
 statements! {
-    CREATE_TASKS = "select task_id, outcome, created_at from tasker.create_tasks($1, $2, $3, $4, $5, $6, $7, $8)
+    CREATE_TASKS = "select task_id, outcome, created_at from tasker.create_tasks($1, $2, $3, $4, $5, $6, $7, $8, $9)
         order by ordinal";
     CREATE_FINDABLE_TASKS = "select task_id, outcome, created_at
-        from tasker.create_findable_tasks($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) order by ordinal";
+        from tasker.create_findable_tasks($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) order by ordinal";
     RERUN_TASK = "select task_id, outcome, created_at
-        from tasker.rerun_task($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
+        from tasker.rerun_task($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
     GET_SUMMARY = concat!(
         "select ", summary_columns!(),
         " from tasker.tasks t join tasker.task_templates tt using (template_id) where t.task_id = $1"
@@ -278,7 +280,8 @@ impl Engine {
             .bind(tasks.iter().map(|task| task.priority).collect::<Vec<_>>())
             .bind(tasks.iter().map(|task| task.tags.as_ref()).collect::<Vec<_>>())
             .bind(keys)
-            .bind(hashes);
+            .bind(hashes)
+            .bind(tasks.iter().map(|task| task.traceparent.as_deref()).collect::<Vec<_>>());
         if statement == CREATE_FINDABLE_TASKS {
             let values = || tasks.iter().flat_map(|task| task.values.iter().map(|value| (task.task_id, value)));
             query = query
@@ -308,6 +311,7 @@ impl Engine {
             .bind(task.tags.as_ref())
             .bind(key)
             .bind(hash)
+            .bind(task.traceparent.as_deref())
             .bind(task.values.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>())
             .bind(task.values.iter().map(|(_, value)| value.as_str()).collect::<Vec<_>>())
             .fetch_one(&self.pool)

@@ -60,6 +60,7 @@ async fn servers_delete_tasks_that_are_older_than_the_settings_allow() -> Result
                 tags: None,
                 idempotency: None,
                 values: Vec::new(),
+                traceparent: None,
             })
             .collect();
         engine.create_tasks(&tasks).await?;
@@ -143,6 +144,7 @@ async fn a_namespace_can_keep_its_tasks_for_another_time() -> Result<()> {
             tags: None,
             idempotency: None,
             values: Vec::new(),
+            traceparent: None,
         };
         engine.create_tasks(&[task]).await?;
         engine.operate(task_id, &Operation::Cancel, None, None).await?;

@@ -75,6 +75,7 @@ impl Fixture {
                 tags: None,
                 idempotency: None,
                 values: Vec::new(),
+                traceparent: None,
             };
             engine.create_tasks(std::slice::from_ref(&task)).await.unwrap();
             task.task_id

@@ -84,6 +84,7 @@ impl Fixture {
             tags: None,
             idempotency: None,
             values: Vec::new(),
+            traceparent: None,
         };
         let outcome = self.engine.create_tasks(&[task]).await?;
         anyhow::ensure!(matches!(outcome[..], [CreateOutcome::Created(_)]), "{outcome:?}");

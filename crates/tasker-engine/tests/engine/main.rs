@@ -14,4 +14,5 @@ mod schedules;
 mod shape;
 #[path = "../support/mod.rs"]
 mod support;
+mod traces;
 mod waits;

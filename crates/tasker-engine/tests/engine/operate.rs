@@ -25,7 +25,7 @@ async fn a_fork_keeps_the_results_that_do_not_depend_on_its_step() -> Result<()>
     let before = fixture.engine.get_task(task, true).await?.context("no task")?;
 
     let fork = Uuid::now_v7();
-    let outcome = fixture.engine.fork_task(task, "b", fork, Some("ada"), Some("fixed")).await?;
+    let outcome = fixture.engine.fork_task(task, "b", fork, Some("ada"), Some("fixed"), None).await?;
     assert_eq!(outcome, OperationOutcome::Done);
     let detail = fixture.engine.get_task(fork, true).await?.context("no fork")?;
     assert_eq!(detail.forked_from, Some(task));
@@ -54,8 +54,8 @@ async fn a_fork_keeps_the_results_that_do_not_depend_on_its_step() -> Result<()>
     let reason = format!("forked from task {task} at step b: fixed");
     ensure!(history[0].reason.as_ref() == Some(&reason) && history[0].actor.as_deref() == Some("ada"), "{history:?}");
 
-    assert_eq!(fixture.engine.fork_task(task, "x", Uuid::now_v7(), None, None).await?, OperationOutcome::NoStep);
-    let unknown = fixture.engine.fork_task(Uuid::now_v7(), "b", Uuid::now_v7(), None, None).await?;
+    assert_eq!(fixture.engine.fork_task(task, "x", Uuid::now_v7(), None, None, None).await?, OperationOutcome::NoStep);
+    let unknown = fixture.engine.fork_task(Uuid::now_v7(), "b", Uuid::now_v7(), None, None, None).await?;
     assert_eq!(unknown, OperationOutcome::NotFound);
     Ok(())
 }
@@ -69,7 +69,7 @@ async fn a_fork_of_a_running_task_runs_its_unfinished_steps_too() -> Result<()> 
     let first = fixture.claim_first("w").await?;
     fixture.complete("w", 0, &[completed(&first)]).await?;
     let fork = Uuid::now_v7();
-    fixture.engine.fork_task(task, "c", fork, None, None).await?;
+    fixture.engine.fork_task(task, "c", fork, None, None, None).await?;
     let mut open: Vec<_> =
         fixture.claim("w", 10).await?.into_iter().map(|step| (step.task_id == fork, step.step_name)).collect();
     open.sort();

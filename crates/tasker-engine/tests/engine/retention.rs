@@ -114,6 +114,7 @@ async fn a_deleted_task_frees_its_idempotency_key() -> Result<()> {
         tags: None,
         idempotency: Some(("key".to_owned(), vec![hash])),
         values: Vec::new(),
+        traceparent: None,
     };
     let outcome = fixture.engine.create_tasks(&[task(1)]).await?;
     assert!(matches!(outcome[..], [CreateOutcome::Created(_)]), "{outcome:?}");
@@ -255,6 +256,7 @@ async fn tables_do_not_grow_while_deletion_keeps_up() -> Result<()> {
                 tags: None,
                 idempotency: None,
                 values: Vec::new(),
+                traceparent: None,
             })
             .collect();
         fixture.engine.create_tasks(&tasks).await?;

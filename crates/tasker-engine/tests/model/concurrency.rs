@@ -148,6 +148,7 @@ async fn create(shared: Arc<Shared>, mut rng: TestRng) -> Result<()> {
                     tags: None,
                     idempotency: key.map(|key| (format!("key {key}"), vec![0])),
                     values: Vec::new(),
+                    traceparent: None,
                 }
             })
             .collect();

@@ -163,6 +163,7 @@ impl Replay {
                 tags: None,
                 idempotency: request.key.map(|(key, hash)| (format!("{} {key}", self.template), vec![hash])),
                 values: Vec::new(),
+                traceparent: None,
             })
             .collect();
         if self.both_ways {

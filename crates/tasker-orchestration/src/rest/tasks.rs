@@ -91,6 +91,7 @@ pub(super) async fn create_from(
             tags: tags.clone(),
             idempotency: idempotency.clone(),
             values: values(&template, &context, tags.as_ref()),
+            traceparent: None,
         };
         // Before the creation, because a fast task is at rest before its creator is told.
         let waiter = wait.map(|wait| (wait, state.waiters.register(task_id)));

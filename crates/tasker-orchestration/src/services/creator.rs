@@ -140,6 +140,7 @@ mod tests {
             tags: None,
             idempotency: None,
             values: Vec::new(),
+            traceparent: None,
         };
         Request { task, bytes, reply: oneshot::channel().0 }
     }

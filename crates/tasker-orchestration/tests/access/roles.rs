@@ -57,6 +57,7 @@ async fn use_engine(engine: &Engine, namespace: &str) -> Result<()> {
         tags: None,
         idempotency: None,
         values: Vec::new(),
+        traceparent: None,
     };
     let outcome = engine.create_tasks(&[task]).await?;
     ensure!(matches!(outcome[..], [CreateOutcome::Created(_)]), "{outcome:?}");
@@ -118,6 +119,7 @@ async fn the_runtime_role_works_without_the_right_to_change_the_schema() -> Resu
         tags: None,
         idempotency: None,
         values: Vec::new(),
+        traceparent: None,
     };
     engine.create_tasks(&[task]).await?;
     ensure!(engine.start_steps("w", &["before".to_owned()], 1, LEASE, &[]).await?.len() == 1);

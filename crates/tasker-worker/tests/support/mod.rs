@@ -91,6 +91,7 @@ pub(crate) async fn create_task(pool: &PgPool, steps: &str) -> Uuid {
         tags: None,
         idempotency: None,
         values: Vec::new(),
+        traceparent: None,
     };
     let outcomes = engine.create_tasks(std::slice::from_ref(&task)).await.unwrap();
     assert!(matches!(outcomes[..], [CreateOutcome::Created(_)]), "{outcomes:?}");

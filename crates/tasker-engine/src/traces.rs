@@ -1,0 +1,58 @@
+//! Tasks that are part of a trace.
+
+use chrono::{DateTime, Utc};
+use sqlx::FromRow;
+use uuid::Uuid;
+
+use crate::Engine;
+use crate::statements::statements;
+
+statements! {
+    /// The last change of a task's own state is when it came to rest.
+    TRACED_AT_REST = "select t.task_id, t.namespace, tt.name as template, tt.version, t.state::text as state, t.traceparent,
+            t.created_at, r.at as rested_at, t.total_steps, t.completed_steps, t.failed_steps
+        from unnest($1::uuid[]) i(task_id)
+        join tasker.tasks t using (task_id)
+        join tasker.task_templates tt using (template_id)
+        cross join lateral (
+            select h.at from tasker.transitions h
+            where h.task_id = t.task_id and h.step_no is null order by h.transition_id desc limit 1) r
+        where t.traceparent like '%-01' and t.state not in ('pending', 'in_progress')";
+}
+
+/// A task that is at rest and part of a sampled trace.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct TracedTask {
+    /// Its id.
+    pub task_id: Uuid,
+    /// Its namespace.
+    pub namespace: String,
+    /// The name of its template.
+    pub template: String,
+    /// The version of its template.
+    pub version: String,
+    /// Its state: final, or blocked by failures.
+    pub state: String,
+    /// The place in a trace where it was created.
+    pub traceparent: String,
+    /// When it was created.
+    pub created_at: DateTime<Utc>,
+    /// When it came to rest.
+    pub rested_at: DateTime<Utc>,
+    /// How many steps it has.
+    pub total_steps: i16,
+    /// How many of them have a result.
+    pub completed_steps: i16,
+    /// How many of them have failed.
+    pub failed_steps: i16,
+}
+
+impl Engine {
+    /// Returns those of the tasks that are at rest and part of a sampled trace.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn traced_at_rest(&self, task_ids: &[Uuid]) -> sqlx::Result<Vec<TracedTask>> {
+        sqlx::query_as(TRACED_AT_REST).bind(task_ids).fetch_all(&self.pool).await
+    }
+}

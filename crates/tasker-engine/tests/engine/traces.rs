@@ -1,0 +1,75 @@
+//! The place in a trace where a task was created.
+
+use anyhow::Result;
+use serde_json::json;
+use tasker_engine::{NewTask, Rerun};
+use uuid::Uuid;
+
+use crate::fixture::{Fixture, NAMESPACE, completed, step};
+
+fn traceparent(number: u8) -> Option<String> {
+    Some(format!("00-0af7651916cd43dd8448eb211c80319c-b7ad6b71692033{number:02}-01"))
+}
+
+#[tokio::test]
+async fn a_claimed_or_handed_step_has_the_traceparent_of_its_task() -> Result<()> {
+    let fixture = Fixture::new().await?;
+    let template_id = fixture.store_template(NAMESPACE, json!([step("a", &[]), step("b", &["a"])])).await?;
+    let new = |number: u8, key: Option<&str>| NewTask {
+        task_id: Uuid::now_v7(),
+        template_id,
+        latest: true,
+        context: json!({}),
+        priority: 0,
+        tags: None,
+        idempotency: key.map(|key| (key.to_owned(), vec![number])),
+        values: Vec::new(),
+        traceparent: traceparent(number),
+    };
+    // The short way, a set, and tasks with values.
+    fixture.engine.create_tasks(&[new(1, None)]).await?;
+    fixture.engine.create_tasks(&[new(2, None), new(3, Some("key"))]).await?;
+    let values = vec![(String::new(), "tag".to_owned())];
+    fixture.engine.create_tasks(&[NewTask { values, ..new(4, None) }]).await?;
+    let rerun = Rerun { of: Uuid::now_v7(), actor: None, reason: None };
+    fixture.engine.rerun_task(&new(5, None), &rerun).await?;
+    fixture.engine.create_tasks(&[NewTask { traceparent: None, ..new(6, None) }]).await?;
+
+    let mut first = fixture.claim("w", 5).await?;
+    first.extend(fixture.claim("w", 1).await?);
+    let mut found: Vec<_> = first.iter().map(|step| step.traceparent.clone()).collect();
+    found.sort();
+    assert_eq!(found, [None, traceparent(1), traceparent(2), traceparent(3), traceparent(4), traceparent(5)]);
+
+    let mut handed = fixture.complete("w", 1, &[completed(&first[0])]).await?.handed;
+    let results: Vec<_> = first[1..].iter().map(completed).collect();
+    handed.extend(fixture.complete("w", 5, &results).await?.handed);
+    let pairs: Vec<_> = handed.iter().map(|step| (step.task_id, &step.traceparent)).collect();
+    for step in &first {
+        assert!(pairs.contains(&(step.task_id, &step.traceparent)), "{step:?}");
+    }
+
+    // Only sampled tasks at rest have a summary.
+    let tasks: Vec<_> = first.iter().map(|step| step.task_id).collect();
+    assert_eq!(fixture.engine.traced_at_rest(&tasks).await?, []);
+    fixture.advance_clock(1_000).await?;
+    let results: Vec<_> = handed.iter().map(completed).collect();
+    fixture.complete("w", 0, &results).await?;
+    let traced = fixture.engine.traced_at_rest(&tasks).await?;
+    assert_eq!(traced.len(), 5);
+    assert!(traced.iter().all(|task| task.state == "completed" && task.completed_steps == 2));
+    assert!(traced.iter().all(|task| (task.rested_at - task.created_at).num_milliseconds() == 1_000));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_fork_is_part_of_the_trace_of_its_request() -> Result<()> {
+    let fixture = Fixture::new().await?;
+    let template = fixture.store_template(NAMESPACE, json!([step("a", &[])])).await?;
+    let task = fixture.create_task(template).await?;
+    fixture.engine.fork_task(task, "a", Uuid::now_v7(), None, None, traceparent(7).as_deref()).await?;
+    let steps = fixture.claim("w", 2).await?;
+    let fork = steps.iter().find(|step| step.task_id != task).map(|step| step.traceparent.clone());
+    assert_eq!(fork, Some(traceparent(7)));
+    Ok(())
+}
