@@ -3,8 +3,11 @@
 use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::settings::{LogFormat, Logging};
+use crate::telemetry;
 
 /// Starts logging as the settings say. Call it once, at the start of `main`. A second call changes nothing.
 ///
@@ -22,12 +25,13 @@ pub fn init(settings: &Logging) -> Result<(), String> {
         LogFormat::Text => false,
         LogFormat::Auto => !std::io::stderr().is_terminal(),
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    // This fails if the process already has a logger, which then stays.
-    let _ = if json {
-        builder.json().flatten_event(true).with_current_span(false).try_init()
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = if json {
+        lines.json().flatten_event(true).with_current_span(false).boxed()
     } else {
-        builder.with_ansi(std::io::stderr().is_terminal()).try_init()
+        lines.with_ansi(std::io::stderr().is_terminal()).boxed()
     };
+    // This fails if the process already has a logger, which then stays.
+    let _ = tracing_subscriber::registry().with(lines.with_filter(filter)).with(telemetry::layer()).try_init();
     Ok(())
 }

@@ -18,7 +18,7 @@ impl Settings {
     ///    `config/tasker`: base files, and the overlays of the environment that `TASKER_ENV` names (`development`
     ///    if unset);
     /// 3. the environment: `DATABASE_URL`, `TASKER_WORKER_ID`, `TASKER_NAMESPACES` (comma-separated),
-    ///    `API_KEY`, `API_KEY_FILE`, `JWT_PUBLIC_KEY`, `JWT_PUBLIC_KEY_FILE`.
+    ///    `API_KEY`, `API_KEY_FILE`, `JWT_PUBLIC_KEY`, `JWT_PUBLIC_KEY_FILE`, `OTEL_EXPORTER_OTLP_ENDPOINT`.
     ///
     /// An empty variable counts as unset.
     ///
@@ -50,6 +50,9 @@ impl Settings {
         if let Some(namespaces) = variable("TASKER_NAMESPACES") {
             settings.worker.namespaces =
                 namespaces.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect();
+        }
+        if let Some(endpoint) = variable("OTEL_EXPORTER_OTLP_ENDPOINT") {
+            settings.telemetry.otlp_endpoint = endpoint;
         }
         settings.orchestration.access.override_from(variable)?;
         let file = path.map_or_else(|| "the defaults".to_owned(), |path| path.display().to_string());

@@ -33,6 +33,8 @@ pub struct Settings {
     pub orchestration: Orchestration,
     /// How long the server keeps finished tasks and rejected messages.
     pub retention: Retention,
+    /// Traces for OpenTelemetry.
+    pub telemetry: Telemetry,
     /// The worker.
     pub worker: Worker,
 }
@@ -156,6 +158,23 @@ pub struct Retention {
 impl Default for Retention {
     fn default() -> Self {
         Self { finished_tasks_days: 30, rejected_messages_days: 30 }
+    }
+}
+
+/// Traces for OpenTelemetry. They are off by default.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Telemetry {
+    /// The address of the OTLP receiver (http/protobuf), such as `http://127.0.0.1:4318`, without `/v1/traces`;
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT` overrides it. If it is empty, nothing is traced.
+    pub otlp_endpoint: String,
+    /// The share of the requests to trace, 0 to 1, if their caller has not decided; `OTEL_TRACES_SAMPLER` overrides it.
+    pub sampling_ratio: f64,
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Self { otlp_endpoint: String::new(), sampling_ratio: 1.0 }
     }
 }
 

@@ -28,3 +28,5 @@ pub const CONCURRENT_STEPS: RangeInclusive<u32> = 1..=10_000;
 pub const LEASE_MS: RangeInclusive<u64> = 1_000..=3_600_000;
 /// `worker.poll_interval_ms`: up to a minute
 pub const POLL_INTERVAL_MS: RangeInclusive<u64> = 10..=60_000;
+/// `telemetry.sampling_ratio`
+pub const SAMPLING_RATIO: RangeInclusive<f64> = 0.0..=1.0;

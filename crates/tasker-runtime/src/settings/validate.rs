@@ -15,7 +15,7 @@ impl Settings {
     /// Every value that is not allowed.
     pub fn validate(&self) -> Result<(), Vec<SettingProblem>> {
         let mut problems = Problems::default();
-        let Self { database, logging, orchestration, retention, worker } = self;
+        let Self { database, logging, orchestration, retention, telemetry, worker } = self;
 
         let url = database.url.as_str();
         problems.require(
@@ -69,6 +69,16 @@ impl Settings {
 
         problems.range("retention.finished_tasks_days", retention.finished_tasks_days, ranges::RETENTION_DAYS);
         problems.range("retention.rejected_messages_days", retention.rejected_messages_days, ranges::RETENTION_DAYS);
+
+        let endpoint = telemetry.otlp_endpoint.as_str();
+        problems.require(
+            endpoint.is_empty()
+                || reqwest::Url::parse(endpoint).is_ok_and(|url| matches!(url.scheme(), "http" | "https")),
+            "telemetry.otlp_endpoint",
+            format!("{:?}", without_password(endpoint)),
+            "an address such as \"http://127.0.0.1:4318\"",
+        );
+        problems.range("telemetry.sampling_ratio", telemetry.sampling_ratio, ranges::SAMPLING_RATIO);
 
         problems.require(
             worker.worker_id.chars().count() <= MAX_WORKER_ID_CHARS && !worker.worker_id.chars().any(char::is_control),
@@ -148,6 +158,8 @@ mod tests {
         settings.orchestration.max_bodies_bytes = 17 * 1024 * 1024 * 1024;
         settings.orchestration.idle_timeout_ms = 0;
         settings.retention.finished_tasks_days = 36_501;
+        settings.telemetry.otlp_endpoint = "localhost:4318".to_owned();
+        settings.telemetry.sampling_ratio = f64::NAN;
         settings.worker.worker_id = "a\nb".to_owned();
         settings.worker.namespaces = vec!["a".to_owned(), " b".to_owned()];
         settings.worker.poll_interval_ms = 0;
@@ -164,6 +176,8 @@ mod tests {
                 "orchestration.max_bodies_bytes",
                 "orchestration.idle_timeout_ms",
                 "retention.finished_tasks_days",
+                "telemetry.otlp_endpoint",
+                "telemetry.sampling_ratio",
                 "worker.worker_id",
                 "worker.namespaces",
                 "worker.poll_interval_ms",
@@ -216,6 +230,7 @@ mod tests {
             "orchestration.idle_timeout_ms");
         expect!(SHUTDOWN_TIMEOUT_MS: "orchestration.shutdown_timeout_ms", "worker.shutdown_timeout_ms");
         expect!(RETENTION_DAYS: "retention.finished_tasks_days", "retention.rejected_messages_days");
+        expect!(SAMPLING_RATIO: "telemetry.sampling_ratio");
         expect!(CONCURRENT_STEPS: "worker.max_concurrent");
         expect!(LEASE_MS: "worker.lease_ms");
         expect!(POLL_INTERVAL_MS: "worker.poll_interval_ms");
