@@ -8,7 +8,7 @@ use sqlx::PgPool;
 use tasker_engine::database;
 use tasker_orchestration::Server;
 use tasker_runtime::settings::{LogFormat, Logging, Settings};
-use tasker_runtime::{logging, shutdown};
+use tasker_runtime::{logging, shutdown, telemetry};
 use tasker_worker::Worker;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -35,6 +35,7 @@ impl Stack {
     pub(crate) fn private_settings(log_filter: &str) -> Settings {
         let mut settings = Settings::default();
         settings.database.url = std::env::var("DATABASE_URL").unwrap_or_default();
+        settings.telemetry.otlp_endpoint = std::env::var("OTEL_EXPORTER_OTLP_ENDPOINT").unwrap_or_default();
         settings.orchestration.port = 0;
         settings.worker.port = 0;
         settings.logging = Logging { format: LogFormat::Text, filter: log_filter.to_owned() };
@@ -47,6 +48,7 @@ impl Stack {
         settings: Settings,
         work: impl AsyncFnOnce(&Self) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
+        telemetry::start(&settings.telemetry, "tasker-cli").map_err(Failure::usage)?;
         logging::init(&settings.logging).map_err(Failure::usage)?;
         let interrupt =
             shutdown::on_signal().map_err(|error| Failure::failed(format!("cannot catch signals: {error}")))?;
@@ -114,9 +116,11 @@ impl Stack {
         self.shutdown.cancel();
         self.server.await.map_err(|error| Failure::failed(format!("the server failed: {error}")))?;
         match self.postgres {
-            Some(postgres) => Ok(postgres.stop(StopMode::Fast).await?),
-            None => Ok(()),
+            Some(postgres) => postgres.stop(StopMode::Fast).await?,
+            None => {}
         }
+        telemetry::flush().await;
+        Ok(())
     }
 }
 

@@ -20,6 +20,9 @@ pub enum ClientError {
     /// The API key is not valid in a header.
     #[error("the API key is not valid: it must be ASCII letters, digits and punctuation, without spaces")]
     BadApiKey,
+    /// The place in a trace is not valid.
+    #[error("'{0}' is not a W3C traceparent such as 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")]
+    BadTraceparent(String),
     /// Https is not possible, usually because the machine's certificates cannot be read.
     #[error("cannot use https: {0}")]
     Tls(#[from] rustls::Error),

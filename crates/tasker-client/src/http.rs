@@ -35,6 +35,8 @@ pub(crate) struct Http {
     timeout: Duration,
     /// The API key or token. Marked as sensitive, so that it is never shown.
     authorization: Option<HeaderValue>,
+    /// The caller's place in a trace.
+    traceparent: Option<HeaderValue>,
 }
 
 impl Http {
@@ -54,7 +56,7 @@ impl Http {
         // Never reach this machine through a proxy, even if the environment names one for all addresses.
         let builder = if is_loopback(&base) { builder.no_proxy() } else { builder };
         let client = builder.build().map_err(|error| bad_url(&error.to_string()))?;
-        Ok(Self { client, base, timeout: TIMEOUT, authorization: None })
+        Ok(Self { client, base, timeout: TIMEOUT, authorization: None, traceparent: None })
     }
 
     pub(crate) fn with_timeout(self, timeout: Duration) -> Self {
@@ -71,6 +73,15 @@ impl Http {
         Ok(Self { authorization: Some(authorization), ..self })
     }
 
+    pub(crate) fn with_traceparent(self, traceparent: &str) -> Result<Self, ClientError> {
+        if !is_traceparent(traceparent) {
+            return Err(ClientError::BadTraceparent(traceparent.to_owned()));
+        }
+        let traceparent =
+            HeaderValue::try_from(traceparent).map_err(|_| ClientError::BadTraceparent(traceparent.to_owned()))?;
+        Ok(Self { traceparent: Some(traceparent), ..self })
+    }
+
     /// A request for a path. Its segments are encoded as needed.
     pub(crate) fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
         let mut url = self.base.clone();
@@ -79,6 +90,10 @@ impl Http {
             segments.pop_if_empty().extend(path);
         }
         let request = self.client.request(method, url).timeout(self.timeout);
+        let request = match &self.traceparent {
+            Some(traceparent) => request.header("traceparent", traceparent),
+            None => request,
+        };
         match &self.authorization {
             Some(authorization) => request.header(AUTHORIZATION, authorization),
             None => request,
@@ -230,4 +245,10 @@ impl Response {
         }
         shown
     }
+}
+
+/// Whether this is a W3C `traceparent`: version, trace, span and flags as hexadecimal digits.
+fn is_traceparent(text: &str) -> bool {
+    let hex = |part: &str| part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    text.split('-').map(str::len).eq([2, 32, 16, 2]) && text.split('-').all(hex)
 }

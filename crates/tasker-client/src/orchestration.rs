@@ -287,6 +287,15 @@ impl OrchestrationClient {
         Ok(Self { http: self.http.with_api_key(key)? })
     }
 
+    /// Sends the caller's place in a trace, a W3C `traceparent`, with every request. Tasks that are created by this
+    /// client then continue the trace. Clones are cheap, so a caller can make one for each of its own requests.
+    ///
+    /// # Errors
+    /// [`ClientError::BadTraceparent`] if it is not a `traceparent`.
+    pub fn with_traceparent(self, traceparent: &str) -> Result<Self, ClientError> {
+        Ok(Self { http: self.http.with_traceparent(traceparent)? })
+    }
+
     /// `POST /v1/tasks/{task_uuid}/...`: an operator's action.
     async fn operate(
         &self,

@@ -10,6 +10,7 @@ mod filter;
 mod rest;
 mod server;
 mod services;
+mod trace;
 
 pub use rest::access::{AccessError, BadKey};
 pub use rest::openapi;

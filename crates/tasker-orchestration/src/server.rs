@@ -24,6 +24,7 @@ use crate::services::deadlines;
 use crate::services::housekeeping::Housekeeping;
 use crate::services::live::Live;
 use crate::services::metrics::Metrics;
+use crate::services::rests;
 use crate::services::scheduler::Scheduler;
 use crate::services::stats::Statistics;
 use crate::services::templates::Templates;
@@ -158,6 +159,7 @@ impl Server {
         services.spawn(until(ending.clone(), housekeeping.run()));
         services.spawn(until(ending.clone(), deadlines::run(state.engine.clone(), outage)));
         services.spawn(until(ending.clone(), scheduler.run()));
+        services.spawn(rests::run(state.engine.clone(), ending.clone()));
         let serve = http::serve(listener, app, rest::too_many_connections, limits, ending.clone());
         let mut serving = tokio::spawn(serve);
 

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
 use tasker_engine::database;
+use tasker_runtime::telemetry;
 use tasker_worker::Worker;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{Mutex as AsyncMutex, Notify, mpsc};
@@ -69,6 +70,7 @@ impl Bridge {
         let calls = Arc::new(Calls::new(sender));
         let max_concurrent = settings.worker.max_concurrent;
         let starting = async {
+            telemetry::start(&settings.telemetry, "tasker-worker")?;
             let pool = database::connect(&settings.database, "tasker-worker").await?;
             let mut builder = Worker::builder(settings.worker, pool);
             for template in templates {
@@ -213,6 +215,7 @@ impl Inner {
             // A task of its own, so that it ends even if the caller does not wait.
             self.handle.spawn(async move {
                 worker.stop().await;
+                telemetry::flush().await;
                 stopped.cancel();
             });
         }

@@ -21,7 +21,8 @@ pub enum Event {
         id: u64,
         /// A JSON object with `task_id`, `step`, `namespace`, `template`, `template_version`, `callable`, `key`,
         /// `attempt`, `max_attempts`, `timeout_ms` (the time until the deadline), `input`, `results` (an object with
-        /// the results of the dependencies by name) and `initialization`.
+        /// the results of the dependencies by name), `initialization`, and `traceparent` (the place of the attempt in a
+        /// trace, W3C) if the task is in a trace.
         json: String,
     },
     /// The outcome of this step is no longer wanted: its lease is lost, its task is cancelled, its time is over, or
@@ -56,6 +57,8 @@ struct Step<'a> {
     input: &'a Value,
     results: &'a Value,
     initialization: &'a Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traceparent: Option<&'a str>,
 }
 
 /// A step that the host runs.
@@ -148,5 +151,6 @@ fn to_json(context: &StepContext) -> Result<String, HandlerError> {
         input: context.context(),
         results: context.dependency_results(),
         initialization: context.initialization_value(),
+        traceparent: context.traceparent(),
     })?)
 }

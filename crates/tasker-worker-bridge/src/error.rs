@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use tasker_engine::database::DatabaseError;
 use tasker_runtime::probe::ProbeError;
 use tasker_runtime::settings::SettingsError;
+use tasker_runtime::telemetry;
 use tasker_worker::StartError;
 
 /// Why a call of the bridge failed.
@@ -31,6 +32,9 @@ pub enum Error {
     /// The threads of the worker cannot be started.
     #[error("cannot start the worker's threads: {0}")]
     Threads(std::io::Error),
+    /// Traces cannot be sent.
+    #[error(transparent)]
+    Telemetry(#[from] telemetry::StartError),
     /// The worker cannot start.
     #[error(transparent)]
     Start(#[from] StartError),

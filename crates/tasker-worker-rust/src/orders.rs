@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tasker_worker::{HandlerError, HandlerResult, StepContext};
+use tracing::Instrument;
 
 /// The task's input.
 #[derive(Deserialize)]
@@ -115,7 +116,15 @@ pub(crate) async fn process_payment(step: StepContext) -> HandlerResult {
         let message = format!("the bank declined to pay {} cents by {}", order.order.total_cents, payment.method);
         return Err(HandlerError::permanent(message).with_kind("payment_declined"));
     }
-    to_result(Paid { order, payment_id: id(&step, "pay", None) })
+    // With a span of its own, which is part of the attempt's trace if the task is in one.
+    let span = tracing::info_span!("charge", cents = order.order.total_cents);
+    let payment_id = charge(&step).instrument(span).await;
+    to_result(Paid { order, payment_id })
+}
+
+/// Where a real handler calls the bank, with the step's key as idempotency key.
+async fn charge(step: &StepContext) -> String {
+    id(step, "pay", None)
 }
 
 pub(crate) async fn ship_order(step: StepContext) -> HandlerResult {

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use opentelemetry::Context;
+use opentelemetry::trace::FutureExt;
 use tasker_engine::{ClaimedStep, StepOutcome, StepResult};
+use tasker_runtime::telemetry::traceparent;
 use tokio::task::JoinError;
 use tokio::time::{sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -15,6 +18,7 @@ use crate::error::HandlerResult;
 use crate::metrics::Ended;
 use crate::outcome;
 use crate::shared::{Finished, Shared, Slots};
+use crate::trace;
 
 /// How long a handler may keep running after its lease is lost.
 const GRACE: Duration = Duration::from_secs(5);
@@ -26,10 +30,14 @@ pub(crate) fn start(shared: &Arc<Shared>, step: ClaimedStep, slot: Slots) {
     tokio::spawn(run(Arc::clone(shared), step, slot, cancelled));
 }
 
-async fn run(shared: Arc<Shared>, claimed: ClaimedStep, mut slot: Slots, cancelled: CancellationToken) {
+async fn run(shared: Arc<Shared>, mut claimed: ClaimedStep, mut slot: Slots, cancelled: CancellationToken) {
     let step = claimed.step_ref();
+    let traced = trace::start(&mut claimed, &shared.worker_id);
     let (context, in_use) = StepContext::of_attempt(claimed, cancelled.clone());
-    let outcome = attempt(&shared, context, &cancelled).await;
+    let outcome = attempt(&shared, context, traced.clone(), &cancelled).await;
+    if let Some(traced) = traced {
+        trace::end(&traced, outcome.as_ref());
+    }
     // Parts of the handler that still run, such as a blocking closure, can see that the attempt has ended.
     cancelled.cancel();
     // They also keep the slot, so that handlers that exceed their time limits do not exceed the number of slots.
@@ -47,16 +55,29 @@ async fn run(shared: Arc<Shared>, claimed: ClaimedStep, mut slot: Slots, cancell
     }
 }
 
-/// Runs the handler. Returns none if the result is no longer wanted.
-async fn attempt(shared: &Shared, step: StepContext, cancelled: &CancellationToken) -> Option<StepOutcome> {
+/// Runs the handler, in its place in a trace. Returns none if the result is no longer wanted.
+async fn attempt(
+    shared: &Shared,
+    step: StepContext,
+    traced: Option<Context>,
+    cancelled: &CancellationToken,
+) -> Option<StepOutcome> {
     let Some(handler) = shared.handlers.get(step.callable()) else {
         return Some(outcome::of_no_handler(step.callable(), &shared.handlers));
     };
-    let span = tracing::info_span!("step", task = %step.task_id(), step = step.step_name(), attempt = step.attempt());
+    let span = tracing::info_span!("step", task = %step.task_id(), step = step.step_name(), attempt = step.attempt(),
+        trace_id = tracing::field::Empty);
+    if let Some(place) = step.traceparent().and_then(traceparent::parse) {
+        span.record("trace_id", tracing::field::display(place.trace_id()));
+    }
     let (deadline, timeout_seconds) = (step.deadline(), step.timeout_seconds());
     // The handler runs as a task of its own: a panic ends only that task, and a blocking handler does not block this
     // one.
-    let mut handler = AbortOnDropHandle::new(tokio::spawn(handler.clone().run(step).instrument(span)));
+    let running = handler.clone().run(step);
+    let mut handler = AbortOnDropHandle::new(match traced {
+        Some(traced) => tokio::spawn(running.with_context(traced).instrument(span)),
+        None => tokio::spawn(running.instrument(span)),
+    });
     tokio::select! {
         biased;
         joined = &mut handler => Some(of_joined(joined)),

@@ -136,6 +136,12 @@ impl StepContext {
         self.0.deadline
     }
 
+    /// The place of the attempt in a trace, as a W3C `traceparent`: send it to other systems in the header of this name.
+    /// None if the task is in no trace.
+    pub fn traceparent(&self) -> Option<&str> {
+        self.0.step.traceparent.as_deref()
+    }
+
     /// The task's input as JSON.
     pub fn context(&self) -> &Value {
         &self.0.step.context

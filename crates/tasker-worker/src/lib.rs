@@ -72,6 +72,7 @@
 //! | `attempt` | runs one attempt of a step: time limit, panics, cancellation |
 //! | `record` | records finished attempts in batches; starts the steps that the same call claims |
 //! | `lease` | extends the leases of running steps; cancels the attempts whose leases are lost |
+//! | `trace` | makes the span of an attempt, if its task is traced |
 //! | `heartbeat` | tells the database that the worker is alive |
 //! | `rest` | the status API |
 
@@ -91,6 +92,7 @@ mod record;
 mod rest;
 mod running;
 mod shared;
+mod trace;
 mod wake;
 mod worker;
 

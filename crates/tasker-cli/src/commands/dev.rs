@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use tasker_runtime::settings::Settings;
-use tasker_runtime::{logging, shutdown};
+use tasker_runtime::{logging, shutdown, telemetry};
 
 use crate::context::Context;
 use crate::failure::Failure;
@@ -41,6 +41,7 @@ impl Command {
         let mut settings = Settings::load(None)?;
         settings.orchestration.port = self.port.unwrap_or(settings.orchestration.port);
         settings.worker.port = self.worker_port.unwrap_or(settings.worker.port);
+        telemetry::start(&settings.telemetry, "tasker-cli").map_err(Failure::usage)?;
         logging::init(&settings.logging).map_err(Failure::usage)?;
 
         let interrupt =

@@ -22,5 +22,6 @@ mod operators;
 mod own_stack;
 mod shape;
 mod templates;
+mod traces;
 mod versions;
 mod workflows;

@@ -11,7 +11,7 @@ use tasker_engine::MigrateError;
 use tasker_engine::database::{self, DatabaseError};
 use tasker_orchestration::{Server, StartError};
 use tasker_runtime::settings::Settings;
-use tasker_runtime::{logging, probe, shutdown};
+use tasker_runtime::{logging, probe, shutdown, telemetry};
 
 /// Tasker's orchestration server: the REST API for tasks, on PostgreSQL.
 ///
@@ -85,6 +85,10 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
         settings.orchestration.port = port;
     }
     settings.orchestration.access.insecure |= arguments.insecure;
+    // Only the server itself sends traces.
+    if arguments.command.is_none() {
+        telemetry::start(&settings.telemetry, "tasker-server")?;
+    }
     logging::init(&settings.logging)?;
     match arguments.command {
         Some(Command::Health) => return Ok(probe::healthy(settings.orchestration.address()).await?),
@@ -97,6 +101,7 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     }
     let shutdown = shutdown::on_signal()?;
     Server::bind(&settings).await?.run(shutdown).await;
+    telemetry::flush().await;
     Ok(())
 }
 

@@ -6,10 +6,13 @@ use std::time::Instant;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
+use opentelemetry::trace::{FutureExt, TraceContextExt};
+use tracing::Instrument;
 
 use super::error::DatabaseError;
 use super::{bodies, state};
 use crate::services::metrics::RequestLabels;
+use crate::trace;
 
 pub(super) async fn observe(State(state): State<Arc<state::State>>, mut request: Request, next: Next) -> Response {
     let begun = Instant::now();
@@ -17,7 +20,17 @@ pub(super) async fn observe(State(state): State<Arc<state::State>>, mut request:
     let path = request.uri().path().to_owned();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let memory = bodies::keep(&mut request);
-    let response = next.run(request).await;
+    let traced = trace::of_request(&method, route.as_ref().map(MatchedPath::as_str), request.headers());
+    let response = match &traced {
+        None => next.run(request).await,
+        Some(traced) => {
+            let trace_id = traced.span().span_context().trace_id();
+            let span = tracing::info_span!("request", %trace_id);
+            let response = next.run(request).with_context(traced.clone()).instrument(span).await;
+            trace::responded(traced, response.status());
+            response
+        }
+    };
     drop(memory);
     let took = begun.elapsed();
     let status = response.status().as_u16();

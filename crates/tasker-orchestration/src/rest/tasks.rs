@@ -30,6 +30,7 @@ use super::templates;
 use crate::services::metrics::TemplateLabels;
 use crate::services::templates::{CheckedTemplate, TemplateError};
 use crate::services::waiters::Waiter;
+use crate::trace::Creation;
 
 /// How often one request tries again because the template has got a newer version.
 const MAX_LOOKS: usize = 5;
@@ -78,6 +79,7 @@ pub(super) async fn create_from(
     if bytes > limit {
         return Err(ApiError::too_large(format!("the context has {bytes} bytes of JSON; the limit is {limit}")));
     }
+    let creation = Creation::begin(namespace, name);
     for _ in 0..MAX_LOOKS {
         let template = find_template(state, namespace, name, version).await?;
         check_context(&template, &context)?;
@@ -91,7 +93,7 @@ pub(super) async fn create_from(
             tags: tags.clone(),
             idempotency: idempotency.clone(),
             values: values(&template, &context, tags.as_ref()),
-            traceparent: None,
+            traceparent: creation.traceparent(),
         };
         // Before the creation, because a fast task is at rest before its creator is told.
         let waiter = wait.map(|wait| (wait, state.waiters.register(task_id)));
@@ -101,6 +103,8 @@ pub(super) async fn create_from(
         };
         match outcome {
             CreateOutcome::Created(created_at) => {
+                creation.is_of(task_id);
+                drop(creation);
                 state.writability.written();
                 state.metrics.created(&TemplateLabels { namespace: namespace.clone(), template: name.clone() });
                 let Some((wait, waiter)) = waiter else {
@@ -112,6 +116,8 @@ pub(super) async fn create_from(
                 return Ok((status, location(task_id), Json(task)).into_response());
             }
             CreateOutcome::Existing(existing) => {
+                creation.is_of(existing);
+                drop(creation);
                 let Some(wait) = wait else {
                     return Ok((StatusCode::OK, Json(summary(state, existing).await?)).into_response());
                 };
@@ -540,11 +546,17 @@ pub(super) async fn fork(
     require_visible(&state, &principal, task_id).await?;
     let fork_id = Uuid::now_v7();
     let actor = principal.actor(actor.as_deref());
-    match state.engine.fork_task(task_id, &step, fork_id, actor.as_deref(), reason.as_deref()).await? {
+    let task = summary(&state, task_id).await?;
+    let creation = Creation::begin(&task.namespace, &task.name);
+    let (actor, traceparent) = (actor.as_deref(), creation.traceparent());
+    let forking = state.engine.fork_task(task_id, &step, fork_id, actor, reason.as_deref(), traceparent.as_deref());
+    match forking.await? {
         OperationOutcome::Done => state.writability.written(),
         OperationOutcome::NotFound | OperationOutcome::WrongState(_) => return Err(no_such_task(task_id)),
         OperationOutcome::NoStep => return Err(no_such_step(task_id)),
     }
+    creation.is_of(fork_id);
+    drop(creation);
     let fork = summary(&state, fork_id).await?;
     Ok((StatusCode::CREATED, location(fork_id), Json(fork)).into_response())
 }

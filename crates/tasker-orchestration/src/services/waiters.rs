@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::outage::Outage;
 
 /// The channel on which `tasker.announce` sends the ids of tasks at rest.
-const CHANNEL: &str = "tasker.tasks_at_rest";
+pub(super) const CHANNEL: &str = "tasker.tasks_at_rest";
 /// How often to query the tasks that requests wait for, in case a notification was lost.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// The most tasks of one query. Their results can be large.

@@ -1,17 +1,16 @@
-//! Sends spans to the receiver. The SDK's thread collects them, and the process's async runtime sends them.
+//! Sends spans to the receiver, on a thread of the SDK. So no async runtime of the process has to live as long.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use opentelemetry_otlp::{ExporterBuildError, Protocol, SpanExporter, WithExportConfig, WithHttpConfig};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::BuilderVerifierExt;
-use tokio::runtime::Handle;
 
 /// How long a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long the receiver may take to respond.
+const TIMEOUT: Duration = Duration::from_secs(10);
 /// Names a receiver of traces only, with its path. Stronger than `OTEL_EXPORTER_OTLP_ENDPOINT`.
 const TRACES_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
 
@@ -28,6 +27,9 @@ pub enum StartError {
     /// The HTTP client cannot be made.
     #[error("cannot send traces: {0}")]
     Client(#[from] reqwest::Error),
+    /// The thread that makes the HTTP client failed.
+    #[error("cannot send traces: no thread can be started")]
+    Thread,
 }
 
 /// An exporter to the receiver at `endpoint`, or to the one that the environment names. None if there is neither.
@@ -38,13 +40,19 @@ pub(super) fn new(endpoint: &str) -> Result<Option<SpanExporter>, StartError> {
         None if endpoint.is_empty() => return Ok(None),
         None => format!("{}/v1/traces", endpoint.trim_end_matches('/')),
     };
-    let client = reqwest::Client::builder()
-        .connect_timeout(CONNECT_TIMEOUT)
-        .tls_backend_preconfigured(tls(address.starts_with("https:"))?)
-        .build()?;
+    let tls = tls(address.starts_with("https:"))?;
+    let client = || {
+        reqwest::blocking::Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(TIMEOUT)
+            .tls_backend_preconfigured(tls)
+            .build()
+    };
+    // A blocking client cannot be made on a thread of an async runtime.
+    let client = std::thread::scope(|scope| scope.spawn(client).join()).map_err(|_| StartError::Thread)??;
     let exporter = SpanExporter::builder()
         .with_http()
-        .with_http_client(OnRuntime { client, runtime: Handle::current() })
+        .with_http_client(client)
         .with_protocol(Protocol::HttpBinary)
         .with_endpoint(address)
         .build()?;
@@ -59,19 +67,4 @@ fn tls(needed: bool) -> Result<ClientConfig, rustls::Error> {
     let builder =
         if needed { builder.with_platform_verifier()? } else { builder.with_root_certificates(RootCertStore::empty()) };
     Ok(builder.with_no_client_auth())
-}
-
-/// Sends requests on an async runtime, whatever thread asks.
-#[derive(Debug)]
-struct OnRuntime {
-    client: reqwest::Client,
-    runtime: Handle,
-}
-
-#[async_trait]
-impl HttpClient for OnRuntime {
-    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        let client = self.client.clone();
-        self.runtime.spawn(async move { client.send_bytes(request).await }).await?
-    }
 }

@@ -9,7 +9,6 @@ mod ids;
 pub mod traceparent;
 
 use std::sync::OnceLock;
-use std::time::Duration;
 
 use opentelemetry::global;
 use opentelemetry::trace::{TraceContextExt, TracerProvider};
@@ -25,9 +24,6 @@ pub use self::exporter::StartError;
 pub use self::ids::{span_id, with_span_id};
 use crate::settings::Telemetry;
 
-/// How long [`stop`] waits for the last spans to be sent.
-const LAST_SPANS: Duration = Duration::from_secs(2);
-
 static TRACES: OnceLock<Traces> = OnceLock::new();
 
 struct Traces {
@@ -35,9 +31,9 @@ struct Traces {
     tracer: SdkTracer,
 }
 
-/// Starts to send traces, if the settings or the variables of OpenTelemetry name a receiver. Call it once, in an async
-/// runtime, and before [`logging::init`](crate::logging::init): the spans of handlers are then part of the traces. A
-/// second call changes nothing.
+/// Starts to send traces, if the settings or the variables of OpenTelemetry name a receiver. Call it before
+/// [`logging::init`](crate::logging::init): the spans of handlers are then part of the traces. A second call changes
+/// nothing.
 ///
 /// `service` names the process in traces, unless `OTEL_SERVICE_NAME` does. The variables of batches, limits, headers
 /// and samplers are those of OpenTelemetry's SDK.
@@ -66,13 +62,12 @@ pub fn start(settings: &Telemetry, service: &'static str) -> Result<(), StartErr
     Ok(())
 }
 
-/// Sends the last spans, and ends the traces of the process. Call it at the end of `main`.
-pub async fn stop() {
-    if let Some(traces) = TRACES.get() {
-        let shutdown = || traces.provider.shutdown_with_timeout(LAST_SPANS);
-        if let Ok(Err(error)) = tokio::task::spawn_blocking(shutdown).await {
-            tracing::warn!(%error, "the last spans could not be sent");
-        }
+/// Sends the spans that have ended, within five seconds. Call it at the end of `main`.
+pub async fn flush() {
+    if let Some(traces) = TRACES.get()
+        && let Ok(Err(error)) = tokio::task::spawn_blocking(|| traces.provider.force_flush()).await
+    {
+        tracing::warn!(%error, "the last spans could not be sent");
     }
 }
 

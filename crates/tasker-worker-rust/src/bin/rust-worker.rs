@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use tasker_engine::database::{self, DatabaseError};
 use tasker_runtime::settings::Settings;
-use tasker_runtime::{logging, probe, shutdown};
+use tasker_runtime::{logging, probe, shutdown, telemetry};
 use tasker_worker::StartError;
 
 /// Tasker's sample worker: runs the steps of the sample workflows.
@@ -79,10 +79,12 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     if let Some(Command::Health) = arguments.command {
         return Ok(probe::healthy(settings.worker.address()).await?);
     }
+    telemetry::start(&settings.telemetry, "rust-worker")?;
     logging::init(&settings.logging)?;
     let shutdown = shutdown::on_signal()?;
     let pool = database::connect(&settings.database, "rust-worker").await?;
     let worker = tasker_worker_rust::worker(settings.worker, pool).start().await?;
     worker.run_until(shutdown.cancelled_owned()).await;
+    telemetry::flush().await;
     Ok(())
 }

@@ -78,6 +78,13 @@ impl OwnStack {
         Ok(Self { workers: Vec::new(), servers: Vec::new(), postgres, settings })
     }
 
+    /// Adds settings (TOML), for the processes that start later.
+    pub(crate) fn configure(&self, toml: &str) -> Result<()> {
+        let path = self.settings.path().join("settings.toml");
+        let settings = std::fs::read_to_string(&path)?;
+        Ok(std::fs::write(path, format!("{settings}\n{toml}"))?)
+    }
+
     /// Starts one more server.
     pub(crate) fn start_server(&mut self) -> Result<&Process> {
         let server = Process::start("tasker-server", &self.settings.path().join("settings.toml"), &["--migrate"])?;

@@ -1,0 +1,169 @@
+//! Traces, in a real OTLP receiver: from the caller through the server and the worker to the spans of a handler.
+
+use std::sync::{Arc, Mutex};
+
+use anyhow::{Context, Result};
+use axum::Router;
+use axum::body::Bytes;
+use axum::routing::post;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::KeyValue;
+use opentelemetry_proto::tonic::common::v1::any_value::Value as AnyValue;
+use opentelemetry_proto::tonic::trace::v1::Span;
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
+use prost::Message;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::support::{OwnStack, complete, fault_step, fault_template, run, task};
+
+const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+const CALLER: &str = "b7ad6b7169203331";
+
+/// An OTLP receiver that keeps what it receives: spans, each with the name of its service.
+struct Receiver {
+    spans: Arc<Mutex<Vec<(String, Span)>>>,
+    url: String,
+    _serving: AbortOnDropHandle<()>,
+}
+
+impl Receiver {
+    async fn start() -> Result<Self> {
+        let spans = Arc::new(Mutex::new(Vec::new()));
+        let received = Arc::clone(&spans);
+        let receive = async move |body: Bytes| {
+            let request = ExportTraceServiceRequest::decode(body).expect("the body is a request of OTLP");
+            for resource in request.resource_spans {
+                let attributes = resource.resource.unwrap_or_default().attributes;
+                let service = attribute(&attributes, "service.name").expect("a service has a name");
+                let spans = resource.scope_spans.into_iter().flat_map(|scope| scope.spans);
+                received.lock().unwrap().extend(spans.map(|span| (service.clone(), span)));
+            }
+        };
+        let app = Router::new().route("/v1/traces", post(receive));
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let serving = tokio::spawn(async move { drop(axum::serve(listener, app).await) });
+        Ok(Self { spans, url, _serving: AbortOnDropHandle::new(serving) })
+    }
+
+    /// A server and a worker that send their traces here.
+    async fn stack(&self) -> Result<OwnStack> {
+        let mut stack = OwnStack::start().await?;
+        stack.configure(&format!("[telemetry]\notlp_endpoint = {:?}\n", self.url))?;
+        stack.start_server()?;
+        stack.start_worker()?;
+        Ok(stack)
+    }
+
+    /// Stops the processes, which send their last spans. Returns all spans.
+    fn all(&self, mut stack: OwnStack) -> Result<Vec<(String, Span)>> {
+        for process in stack.workers.iter_mut().chain(&mut stack.servers) {
+            anyhow::ensure!(process.stop()?.success(), "a process failed");
+        }
+        Ok(self.spans.lock().unwrap().clone())
+    }
+}
+
+fn attribute(attributes: &[KeyValue], key: &str) -> Option<String> {
+    let value = attributes.iter().find(|attribute| attribute.key == key)?.value.clone()?.value?;
+    Some(match value {
+        AnyValue::StringValue(text) => text,
+        AnyValue::IntValue(number) => number.to_string(),
+        other => format!("{other:?}"),
+    })
+}
+
+fn named<'a>(spans: &'a [(String, Span)], name: &str) -> Result<&'a (String, Span)> {
+    let names: Vec<_> = spans.iter().map(|(_, span)| &span.name).collect();
+    spans.iter().find(|(_, span)| span.name == name).with_context(|| format!("no span {name}: {names:?}"))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+// The receiver runs while this thread waits for a process.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_trace_leads_from_the_caller_to_the_spans_of_a_handler() -> Result<()> {
+    let receiver = Receiver::start().await?;
+    let stack = receiver.stack().await?;
+    let api = stack.api(0)?.with_traceparent(&format!("00-{TRACE}-{CALLER}-01"))?;
+    let order = json!({
+        "customer": { "id": 1, "email": "ada@example.com" },
+        "items": [{ "sku": "book", "quantity": 1, "unit_price_cents": 100 }],
+        "payment": { "method": "card" },
+        "shipping": {
+            "address": { "street": "1 Main Street", "city": "Paris", "postal_code": "75001", "country": "FR" },
+            "method": "standard"
+        }
+    });
+    let done = complete(&api, &task("order_fulfillment", "business_workflow", order)).await?;
+    let spans = receiver.all(stack)?;
+    assert!(spans.iter().all(|(_, span)| hex(&span.trace_id) == TRACE), "{spans:#?}");
+
+    let (service, request) = named(&spans, "POST /v1/tasks")?;
+    assert_eq!((service.as_str(), request.kind()), ("tasker-server", SpanKind::Server));
+    assert_eq!(hex(&request.parent_span_id), CALLER);
+    assert_eq!(attribute(&request.attributes, "http.response.status_code").as_deref(), Some("201"));
+    let (_, create) = named(&spans, "create business_workflow")?;
+    assert_eq!((create.kind(), &create.parent_span_id), (SpanKind::Producer, &request.span_id));
+    let id = done.summary.task_uuid.to_string();
+    assert_eq!(attribute(&create.attributes, "tasker.task.id"), Some(id.clone()));
+
+    for step in &done.steps {
+        let (_, process) = named(&spans, &format!("process {}", step.callable))?;
+        assert_eq!((process.kind(), &process.parent_span_id), (SpanKind::Consumer, &create.span_id));
+        assert_eq!(attribute(&process.attributes, "tasker.step.name").as_ref(), Some(&step.name));
+        assert_eq!(attribute(&process.attributes, "tasker.step.outcome").as_deref(), Some("completed"));
+        assert_eq!(process.links, []);
+    }
+    // Workers in other languages have no such handler.
+    if std::env::var_os("TASKER_TEST_WORKER").is_none() {
+        let (service, charge) = named(&spans, "charge")?;
+        let (_, payment) = named(&spans, "process order_fulfillment.process_payment")?;
+        assert_eq!((service.as_str(), &charge.parent_span_id), ("rust-worker", &payment.span_id));
+    }
+
+    let (_, summary) = named(&spans, "task business_workflow")?;
+    assert_eq!(summary.parent_span_id, create.span_id);
+    assert_eq!(attribute(&summary.attributes, "tasker.task.state").as_deref(), Some("completed"));
+    let created = done.summary.created_at.timestamp_nanos_opt().context("a date")?;
+    let completed = done.summary.completed_at.and_then(|at| at.timestamp_nanos_opt()).context("an end")?;
+    let times = (u64::try_from(created)?, u64::try_from(completed)?);
+    assert_eq!((summary.start_time_unix_nano, summary.end_time_unix_nano), times);
+    Ok(())
+}
+
+// The receiver runs while this thread waits for a process.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_attempt_is_linked_to_the_one_before_and_shows_its_error() -> Result<()> {
+    let receiver = Receiver::start().await?;
+    let stack = receiver.stack().await?;
+    let api = stack.api(0)?;
+    let flaky = fault_step("flaky", "faults.fail_times", json!({ "failures": 1 }));
+    let name = fault_template(&api, &json!([flaky])).await?;
+    run(&api, &task("faults", &name, json!({}))).await?;
+    // The caller has decided that this one is not part of a trace.
+    let unsampled = stack.api(0)?.with_traceparent(&format!("00-{TRACE}-{CALLER}-00"))?;
+    run(&unsampled, &task("faults", &name, json!({}))).await?;
+
+    let spans = receiver.all(stack)?;
+    let attempt = |number: &str| {
+        let of_number = |span: &&Span| attribute(&span.attributes, "tasker.step.attempt").as_deref() == Some(number);
+        let found: Vec<_> = spans.iter().map(|(_, span)| span).filter(of_number).collect();
+        assert_eq!(found.len(), 1, "{found:#?}");
+        found[0]
+    };
+    let (first, second) = (attempt("1"), attempt("2"));
+    let failed = first.status.clone().unwrap_or_default();
+    assert_eq!((failed.code(), failed.message.is_empty()), (StatusCode::Error, false));
+    assert_eq!(attribute(&first.attributes, "tasker.step.outcome").as_deref(), Some("retryable_error"));
+    assert!(attribute(&first.attributes, "error.type").is_some());
+    let links: Vec<_> = second.links.iter().map(|link| (&link.trace_id, &link.span_id)).collect();
+    assert_eq!(links, [(&first.trace_id, &first.span_id)]);
+    assert_eq!(first.parent_span_id, second.parent_span_id);
+    Ok(())
+}

@@ -1,0 +1,52 @@
+//! Records tasks that come to rest in their traces. It runs only while traces are sent, and reads once a second.
+//!
+//! The database tells every server. A notification can be lost, and that of a large batch names no task: such a task has
+//! no summary in its trace. Everything else of the trace is complete without it.
+
+use std::time::Duration;
+
+use pgmq_notify::{Event, Listener};
+use tasker_engine::Engine;
+use tasker_runtime::telemetry;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::waiters::CHANNEL;
+use crate::trace;
+
+/// How often to read.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// The most tasks of one query.
+const MAX_TASKS: usize = 1_000;
+
+/// Runs until the token is cancelled.
+pub(crate) async fn run(engine: Engine, shutdown: CancellationToken) {
+    if telemetry::tracer().is_none() {
+        return;
+    }
+    let mut listener = Listener::new(engine.pool(), [CHANNEL.to_owned()]);
+    let mut tick = tokio::time::interval(INTERVAL);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut rested: Vec<Uuid> = Vec::new();
+    while !shutdown.is_cancelled() {
+        tokio::select! {
+            // The last read.
+            () = shutdown.cancelled() => record(&engine, std::mem::take(&mut rested)).await,
+            event = listener.next() => {
+                if let Event::Notified { payload, .. } = event {
+                    rested.extend(payload.split(',').filter_map(|id| id.parse::<Uuid>().ok()));
+                }
+            }
+            _ = tick.tick() => record(&engine, std::mem::take(&mut rested)).await,
+        }
+    }
+}
+
+async fn record(engine: &Engine, rested: Vec<Uuid>) {
+    for task_ids in rested.chunks(MAX_TASKS) {
+        match engine.traced_at_rest(task_ids).await {
+            Ok(tasks) => tasks.iter().for_each(trace::at_rest),
+            Err(error) => tracing::debug!(%error, "cannot read the tasks at rest; their traces have no summary"),
+        }
+    }
+}
