@@ -115,9 +115,8 @@ impl Stack {
         }
         self.shutdown.cancel();
         self.server.await.map_err(|error| Failure::failed(format!("the server failed: {error}")))?;
-        match self.postgres {
-            Some(postgres) => postgres.stop(StopMode::Fast).await?,
-            None => {}
+        if let Some(postgres) = self.postgres {
+            postgres.stop(StopMode::Fast).await?;
         }
         telemetry::flush().await;
         Ok(())

@@ -361,6 +361,16 @@ async fn the_api_key_is_sent_and_never_shown() {
     }
 }
 
+#[test]
+fn a_place_in_a_trace_must_be_a_traceparent() {
+    let client = || OrchestrationClient::new("http://127.0.0.1:1").unwrap();
+    assert!(client().with_traceparent("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01").is_ok());
+    for wrong in ["", "00-0af7-b7ad-01", "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01"] {
+        let error = client().with_traceparent(wrong).unwrap_err();
+        assert!(matches!(error, ClientError::BadTraceparent(_)), "{error:?}");
+    }
+}
+
 /// Builds a request from JSON, as a caller's file would.
 fn of<T: serde::de::DeserializeOwned>(value: Value) -> T {
     serde_json::from_value(value).unwrap()
