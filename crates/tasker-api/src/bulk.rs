@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::TaskSummary;
+use crate::check::object;
 
 /// What a bulk job does to each task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -67,6 +68,7 @@ pub struct CreateBulkJob {
     /// The action.
     pub action: BulkAction,
     /// The tasks. At least one condition is required.
+    #[serde(deserialize_with = "object")]
     pub filter: TaskConditions,
     /// Only count the tasks and change nothing.
     #[serde(default)]

@@ -1,7 +1,11 @@
 //! Checks that requests are within the limits.
 
-use serde::{Deserialize, Deserializer, de};
-use serde_json::{Number, Value};
+use std::fmt;
+use std::str::FromStr;
+
+use serde::de::{self, DeserializeOwned};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Number, Value};
 
 use super::{
     CreateTask, OpenDeadLetter, OperatorAction, PatchDeadLetter, PatchNamespace, PutSchedule, ResolveStep, SendSignal,
@@ -201,12 +205,40 @@ fn no_tags() -> RequestError {
     RequestError::Malformed("tags must be an array of strings, or an object of strings".to_owned())
 }
 
-/// Reads a priority. `2.0` is 2, as in JSON Schema. The error names the range for every other number, whatever its
-/// size.
+/// Reads a priority, see [`whole_number`].
 pub(crate) fn priority<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i16>, D::Error> {
+    whole_number(deserializer, "priority", MAX_PRIORITY)
+}
+
+/// Reads a number of days, see [`whole_number`].
+pub(crate) fn days<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    whole_number(deserializer, "finished_tasks_days", MAX_RETENTION_DAYS)
+}
+
+/// Reads the limit of catching up, see [`whole_number`].
+pub(crate) fn catch_up_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    let name = "catch_up_seconds";
+    whole_number(deserializer, name, MAX_CATCH_UP_SECONDS)?.ok_or_else(|| de::Error::custom(format!("{name} is null")))
+}
+
+/// Reads a struct from an object only. By itself, serde also reads it from an array of its fields.
+pub(crate) fn object<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<T, D::Error> {
+    let fields = Map::deserialize(deserializer)?;
+    T::deserialize(Value::Object(fields)).map_err(de::Error::custom)
+}
+
+/// Reads a number from 0 to a maximum, or null. `2.0` is 2, as in JSON Schema. The error names the range for every
+/// other number, whatever its size.
+fn whole_number<'de, D, T>(deserializer: D, name: &str, max: T) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr + PartialOrd + fmt::Display,
+{
     let Some(number) = Option::<Number>::deserialize(deserializer)? else { return Ok(None) };
-    match number.as_f64().and_then(|given| (0..=MAX_PRIORITY).find(|priority| f64::from(*priority) == given)) {
-        Some(priority) => Ok(Some(priority)),
-        None => Err(de::Error::custom(format!("priority must be 0 to {MAX_PRIORITY}, not {number}"))),
+    let given = number.as_f64().filter(|given| *given >= 0.0);
+    // Without `.0`, and without the sign of `-0.0`.
+    match given.and_then(|given| given.abs().to_string().parse::<T>().ok()) {
+        Some(given) if given <= max => Ok(Some(given)),
+        _ => Err(de::Error::custom(format!("{name} must be 0 to {max}, not {number}"))),
     }
 }

@@ -76,6 +76,7 @@ pub struct ListOfTask {
     pub limit: Option<i64>,
     /// The start of the page: `next_cursor` of the previous page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(pattern = "^[0-9]{1,18}$")]
     pub cursor: Option<String>,
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::check::priority;
+use crate::check::{catch_up_seconds, priority};
 use crate::tasks::tags_schema;
 
 /// What happens at a time of a schedule while the task of an earlier time is still running.
@@ -68,7 +68,7 @@ pub struct PutSchedule {
     pub overlap: Overlap,
     /// How late a task may be created after an outage, in seconds. Of several missed times, only the last one is caught
     /// up. An hour if absent.
-    #[serde(default = "an_hour")]
+    #[serde(default = "an_hour", deserialize_with = "catch_up_seconds")]
     pub catch_up_seconds: u32,
     /// The input of the tasks. Empty if absent.
     #[serde(default)]

@@ -58,6 +58,7 @@ pub struct ListTemplates {
     pub limit: Option<i64>,
     /// The start of the page: `next_cursor` of the previous page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(pattern = "^[0-9]{1,9}$")]
     pub cursor: Option<String>,
 }
 

@@ -463,7 +463,7 @@ impl OrchestrationApiClient for OrchestrationClient {
     }
 
     async fn trigger_schedule(&self, name: &str) -> Result<TaskSummary, ClientError> {
-        self.http.send(Repeat::Never, || self.http.post(&["v1", "schedules", name, "trigger"])).await
+        self.http.send(Repeat::Never, || self.http.post(&["v1", "schedules", name, "trigger"]).json(&NO_BODY)).await
     }
 
     async fn list_dead_letters(&self, filter: &ListDeadLetters) -> Result<DeadLetterList, ClientError> {

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::access::Principal;
 use super::conditions;
 use super::error::ApiError;
-use super::extract::{InPath, JsonBody};
+use super::extract::{EmptyBody, InPath, JsonBody, OptionalJsonBody};
 use super::state;
 
 /// A preview counts up to this number of tasks.
@@ -117,7 +117,7 @@ pub(super) async fn get(
 }
 
 /// Stops a job. What it has done stays.
-#[utoipa::path(post, path = "/v1/bulk/{id}/stop", params(("id" = Uuid, Path)),
+#[utoipa::path(post, path = "/v1/bulk/{id}/stop", params(("id" = Uuid, Path)), request_body = EmptyBody,
     responses(
         (status = 200, body = BulkJob), (status = 400, body = Problem), (status = 404, body = Problem),
         (status = 409, body = Problem, description = "The job has ended")))]
@@ -125,7 +125,7 @@ pub(super) async fn stop(
     State(state): State<Arc<state::State>>,
     Extension(principal): Extension<Arc<Principal>>,
     InPath(JobInPath { id }): InPath<JobInPath>,
-    super::extract::OptionalJsonBody(_): super::extract::OptionalJsonBody<Nothing>,
+    OptionalJsonBody(EmptyBody {}): OptionalJsonBody<EmptyBody>,
 ) -> Result<Json<BulkJob>, ApiError> {
     find(&state, &principal, id).await?;
     if !state.engine.end_bulk_job(id, None).await? {
@@ -137,11 +137,6 @@ pub(super) async fn stop(
     }
     find(&state, &principal, id).await.map(Json)
 }
-
-/// A body without content. It still needs the media type, as a form of another web site can send an empty body.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Nothing {}
 
 /// Returns a job that the caller may see.
 async fn find(state: &state::State, principal: &Principal, id: Uuid) -> Result<BulkJob, ApiError> {

@@ -1,5 +1,6 @@
 //! Reads the parts of requests. What is malformed becomes a problem document.
 
+use std::fmt::Display;
 use std::sync::Arc;
 
 use axum::body::Bytes;
@@ -8,6 +9,7 @@ use axum::http::header;
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 use tasker_api::json;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::bodies;
@@ -19,6 +21,12 @@ pub(crate) struct JsonBody<T>(pub(crate) T);
 
 /// A JSON body that may be empty or `null`.
 pub(crate) struct OptionalJsonBody<T>(pub(crate) T);
+
+/// The body of a request that has nothing to say. The request needs the media type nevertheless: a form of another web
+/// site can send an empty body. The body itself may be absent.
+#[derive(Debug, Default, serde::Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EmptyBody {}
 
 /// A body of YAML or JSON text.
 pub(crate) struct YamlBody(pub(crate) String);
@@ -135,7 +143,12 @@ async fn body(request: Request, state: &State) -> Result<Bytes, ApiError> {
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
-    json::parse(bytes).map_err(|error| ApiError::malformed(format!("the request body is not valid: {error}")))
+    let refused = |why: &dyn Display| ApiError::malformed(format!("the request body is not valid: {why}"));
+    // serde also reads a struct from an array of its fields.
+    if bytes.trim_ascii_start().starts_with(b"[") {
+        return Err(refused(&"it must be a JSON object, not an array"));
+    }
+    json::parse(bytes).map_err(|error| refused(&error))
 }
 
 /// Refuses an encoded NUL character: PostgreSQL cannot look up a text that contains one.

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use axum::http::Method;
-use tasker_api::PROBLEM_CONTENT_TYPE;
 use tasker_api::limits::{
     DEFAULT_PAGE, MAX_ACTOR_CHARS, MAX_CATCH_UP_SECONDS, MAX_CRON_CHARS, MAX_IDEMPOTENCY_KEY_CHARS, MAX_NAME_CHARS,
     MAX_NAMESPACE_CHARS, MAX_NOTES_CHARS, MAX_PAGE, MAX_PRIORITY, MAX_REASON_CHARS, MAX_VERSION_CHARS,
 };
+use tasker_api::{PROBLEM_CONTENT_TYPE, TaskState};
 use utoipa::openapi::path::{Operation, Parameter, PathItem};
 use utoipa::openapi::{Content, OpenApi, Ref, RefOr, Required, Response, Schema};
 
@@ -38,6 +38,10 @@ const TEXTS: [(&str, &str, usize, usize); 24] = [
     ("CreateBulkJob", "actor", 0, MAX_ACTOR_CHARS),
     ("CreateBulkJob", "reason", 0, MAX_REASON_CHARS),
 ];
+
+/// The pattern of a topic of the live stream.
+const TOPIC: &str =
+    "(task|row|bulk):[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|stats|workers|new(:[^,]+)?";
 
 /// Errors that every route below `/v1` can respond with.
 const ERRORS: [(&str, &str); 8] = [
@@ -86,6 +90,9 @@ pub(super) fn complete(document: &mut OpenApi) {
             field.min_length = Some(min).filter(|min| *min > 0);
             field.max_length = Some(max);
         }
+    }
+    if let Some(field) = field_of(&mut schemas.schemas, "TaskConditions", "status") {
+        field.pattern = Some(states());
     }
     for (schema, field, max) in [
         ("CreateTask", "priority", i64::from(MAX_PRIORITY)),
@@ -151,6 +158,16 @@ fn describe_responses(operation: &mut Operation) {
     }
 }
 
+/// One or more states of tasks.
+fn states() -> String {
+    list_of(&TaskState::ALL.iter().map(|state| state.as_str()).collect::<Vec<_>>().join("|"))
+}
+
+/// The pattern of a list that is separated by commas.
+fn list_of(item: &str) -> String {
+    format!("^({item})(,({item}))*$")
+}
+
 fn limit_parameter(parameter: &mut Parameter) {
     let Some(RefOr::T(Schema::Object(schema))) = &mut parameter.schema else { return };
     if parameter.name == "limit" {
@@ -158,8 +175,11 @@ fn limit_parameter(parameter: &mut Parameter) {
         schema.maximum = Some(MAX_PAGE.into());
         schema.default = Some(DEFAULT_PAGE.into());
     }
-    if parameter.name == "wait" {
-        schema.pattern = Some("^[0-9]{1,9}(ms|s|m)$".to_owned());
+    match parameter.name.as_str() {
+        "wait" => schema.pattern = Some("^[0-9]{1,9}(ms|s|m)$".to_owned()),
+        "status" => schema.pattern = Some(states()),
+        "topics" => schema.pattern = Some(list_of(TOPIC)),
+        _ => {}
     }
 }
 

@@ -13,13 +13,14 @@ use tasker_engine::{Cron, CronError, PutOutcome};
 
 use super::access::Principal;
 use super::error::ApiError;
-use super::extract::{InPath, JsonBody, QueryString};
+use super::extract::{EmptyBody, InPath, JsonBody, OptionalJsonBody, QueryString};
 use super::state;
 use super::tasks;
 use super::workers::OfNamespace;
 
 /// Stores a schedule, or replaces it.
-#[utoipa::path(put, path = "/v1/schedules/{name}", params(("name" = String, Path)), request_body = PutSchedule,
+#[utoipa::path(put, path = "/v1/schedules/{name}",
+    params(("name" = String, Path, pattern = "^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}$")), request_body = PutSchedule,
     responses(
         (status = 201, body = Schedule, description = "The schedule is new", headers(("Location" = String))),
         (status = 200, body = Schedule, description = "The schedule existed and was replaced"),
@@ -110,6 +111,7 @@ pub(super) async fn delete(
 
 /// Creates a task as the schedule does, now and in addition. The times of the schedule do not change.
 #[utoipa::path(post, path = "/v1/schedules/{name}/trigger", params(("name" = String, Path)),
+    request_body = EmptyBody,
     responses(
         (status = 201, body = TaskSummary, description = "The task is stored durably", headers(("Location" = String))),
         (status = 404, body = Problem),
@@ -118,6 +120,7 @@ pub(super) async fn trigger(
     State(state): State<Arc<state::State>>,
     Extension(principal): Extension<Arc<Principal>>,
     InPath(name): InPath<String>,
+    OptionalJsonBody(EmptyBody {}): OptionalJsonBody<EmptyBody>,
 ) -> Result<Response, ApiError> {
     let schedule = find(&state, &principal, &name).await?;
     let request = CreateTask {
