@@ -30,6 +30,22 @@ macro_rules! starter {
     };
 }
 
+pub(crate) const PYTHON: &[File] = starter![
+    "python",
+    ".github/workflows/ci.yml": "github/workflows/ci.yml",
+    ".gitignore": "gitignore",
+    "README.md": "readme",
+    "app/__init__.py": "app/__init__.py",
+    "app/embedding.py": "app/embedding.py",
+    "app/index.py": "app/index.py",
+    "app/main.py": "app/main.py",
+    "app/steps.py": "app/steps.py",
+    "process-compose.yaml": "process-compose.yaml",
+    "pyproject.toml": "pyproject.toml",
+    "templates/document.yaml": "templates/document.yaml",
+    "tests/test_documents.py": "tests/test_documents.py",
+];
+
 pub(crate) const RUST: &[File] = starter![
     "rust",
     ".github/workflows/ci.yml": "github/workflows/ci.yml",
@@ -42,6 +58,21 @@ pub(crate) const RUST: &[File] = starter![
     "src/steps.rs": "src/steps.rs",
     "src/tests.rs": "src/tests.rs",
     "templates/order.yaml": "templates/order.yaml",
+];
+
+pub(crate) const TYPESCRIPT: &[File] = starter![
+    "typescript",
+    ".github/workflows/ci.yml": "github/workflows/ci.yml",
+    ".gitignore": "gitignore",
+    "README.md": "readme",
+    "package.json": "package.json",
+    "process-compose.yaml": "process-compose.yaml",
+    "src/api.ts": "src/api.ts",
+    "src/main.ts": "src/main.ts",
+    "src/orders.test.ts": "src/orders.test.ts",
+    "src/steps.ts": "src/steps.ts",
+    "templates/order.yaml": "templates/order.yaml",
+    "tsconfig.json": "tsconfig.json",
 ];
 
 #[cfg(test)]

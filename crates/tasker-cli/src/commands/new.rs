@@ -26,14 +26,21 @@ pub(crate) struct Command {
 /// The languages, by the names of their folders in `starters`.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum Language {
+    /// An API with FastAPI, and a worker in the same process. They use Redis and pgvector.
+    Python,
     /// An API with axum, and a worker in the same process.
     Rust,
+    /// An API with Hono, and a worker in the same process.
+    #[value(name = "typescript")]
+    TypeScript,
 }
 
 impl Language {
     pub(crate) fn files(self) -> &'static [File] {
         match self {
+            Self::Python => starters::PYTHON,
             Self::Rust => starters::RUST,
+            Self::TypeScript => starters::TYPESCRIPT,
         }
     }
 }
