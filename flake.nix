@@ -110,6 +110,7 @@
         rec {
           default = rust;
           python = starter ./starters/python "Python";
+          ruby = starter ./starters/ruby "Ruby";
           rust = starter ./starters/rust "Rust";
           typescript = starter ./starters/typescript "TypeScript";
         };

