@@ -99,14 +99,21 @@
       );
       devShells = perSystem (_: p: { default = p.shell; });
       formatter = perSystem (_: p: p.formatter);
-      templates = rec {
-        default = rust;
-        rust = {
-          path = ./starters/rust;
-          description = "A Rust service that creates tasks and runs their steps";
-          welcomeText = "README.md says how to start the service. `tasker-starter` is its name: replace it by yours.";
+      templates =
+        let
+          starter = path: language: {
+            inherit path;
+            description = "A ${language} service that creates tasks and runs their steps";
+            welcomeText = "README.md says how to start the service. `tasker-starter` is its name: replace it by yours.";
+          };
+        in
+        rec {
+          default = rust;
+          python = starter ./starters/python "Python";
+          ruby = starter ./starters/ruby "Ruby";
+          rust = starter ./starters/rust "Rust";
+          typescript = starter ./starters/typescript "TypeScript";
         };
-      };
       nixosModules.default = import ./deploy/nixos/module.nix (pkgs: (project pkgs).programs);
       overlays.default = final: _: {
         inherit ((project final).programs) tasker-cli tasker-server rust-worker;

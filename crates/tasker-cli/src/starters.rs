@@ -30,6 +30,47 @@ macro_rules! starter {
     };
 }
 
+pub(crate) const PYTHON: &[File] = starter![
+    "python",
+    ".github/workflows/ci.yml": "github/workflows/ci.yml",
+    ".gitignore": "gitignore",
+    "README.md": "readme",
+    "app/__init__.py": "app/__init__.py",
+    "app/embedding.py": "app/embedding.py",
+    "app/index.py": "app/index.py",
+    "app/main.py": "app/main.py",
+    "app/steps.py": "app/steps.py",
+    "process-compose.yaml": "process-compose.yaml",
+    "pyproject.toml": "pyproject.toml",
+    "templates/document.yaml": "templates/document.yaml",
+    "tests/test_documents.py": "tests/test_documents.py",
+];
+
+pub(crate) const RUBY: &[File] = starter![
+    "ruby",
+    ".github/workflows/ci.yml": "github/workflows/ci.yml",
+    ".gitignore": "gitignore",
+    "Gemfile": "Gemfile",
+    "README.md": "readme",
+    "Rakefile": "Rakefile",
+    "app/controllers/orders_controller.rb": "app/controllers/orders_controller.rb",
+    "app/steps/charge_step.rb": "app/steps/charge_step.rb",
+    "app/steps/check_stock_step.rb": "app/steps/check_stock_step.rb",
+    "app/steps/ship_step.rb": "app/steps/ship_step.rb",
+    "bin/rails": "bin/rails",
+    "bin/tasker-worker": "bin/tasker-worker",
+    "config.ru": "config.ru",
+    "config/application.rb": "config/application.rb",
+    "config/environment.rb": "config/environment.rb",
+    "config/puma.rb": "config/puma.rb",
+    "config/routes.rb": "config/routes.rb",
+    "config/tasker/order.yaml": "config/tasker/order.yaml",
+    "process-compose.yaml": "process-compose.yaml",
+    "test/controllers/orders_controller_test.rb": "test/controllers/orders_controller_test.rb",
+    "test/steps/check_stock_step_test.rb": "test/steps/check_stock_step_test.rb",
+    "test/test_helper.rb": "test/test_helper.rb",
+];
+
 pub(crate) const RUST: &[File] = starter![
     "rust",
     ".github/workflows/ci.yml": "github/workflows/ci.yml",
@@ -42,6 +83,21 @@ pub(crate) const RUST: &[File] = starter![
     "src/steps.rs": "src/steps.rs",
     "src/tests.rs": "src/tests.rs",
     "templates/order.yaml": "templates/order.yaml",
+];
+
+pub(crate) const TYPESCRIPT: &[File] = starter![
+    "typescript",
+    ".github/workflows/ci.yml": "github/workflows/ci.yml",
+    ".gitignore": "gitignore",
+    "README.md": "readme",
+    "package.json": "package.json",
+    "process-compose.yaml": "process-compose.yaml",
+    "src/api.ts": "src/api.ts",
+    "src/main.ts": "src/main.ts",
+    "src/orders.test.ts": "src/orders.test.ts",
+    "src/steps.ts": "src/steps.ts",
+    "templates/order.yaml": "templates/order.yaml",
+    "tsconfig.json": "tsconfig.json",
 ];
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! `tasker-cli new`
 
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use clap::{Args, ValueEnum};
@@ -26,14 +27,24 @@ pub(crate) struct Command {
 /// The languages, by the names of their folders in `starters`.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum Language {
+    /// An API with FastAPI, and a worker in the same process. They use Redis and pgvector.
+    Python,
+    /// An API with Rails, and a worker.
+    Ruby,
     /// An API with axum, and a worker in the same process.
     Rust,
+    /// An API with Hono, and a worker in the same process.
+    #[value(name = "typescript")]
+    TypeScript,
 }
 
 impl Language {
     pub(crate) fn files(self) -> &'static [File] {
         match self {
+            Self::Python => starters::PYTHON,
+            Self::Ruby => starters::RUBY,
             Self::Rust => starters::RUST,
+            Self::TypeScript => starters::TYPESCRIPT,
         }
     }
 }
@@ -64,7 +75,10 @@ fn write(path: &Path, text: &str) -> Result<(), Failure> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(|error| cannot_write(folder, &error))?;
     }
-    fs::write(path, text).map_err(|error| cannot_write(path, &error))
+    // A script can be run.
+    let mode = if text.starts_with("#!") { 0o777 } else { 0o666 };
+    let file = fs::File::options().write(true).create_new(true).mode(mode).open(path);
+    file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|error| cannot_write(path, &error))
 }
 
 fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {

@@ -1,0 +1,1 @@
+../../../../starters/ruby/config.ru
