@@ -22,7 +22,7 @@ mod tests {
 
     use crate::{
         bulk, dead_letters, migrate, observe, operate, queues, retention, schedules, signals, steps, system, tasks,
-        templates, workers,
+        templates, traces, workers,
     };
 
     #[tokio::test]

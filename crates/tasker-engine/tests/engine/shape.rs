@@ -525,7 +525,7 @@ async fn a_fork_keeps_decisions_and_groups_that_do_not_depend_on_its_step() -> R
         ("auto", vec!["auto", "done", "last"]),
     ] {
         let fork = Uuid::now_v7();
-        fixture.engine.fork_task(task, from, fork, None, None).await?;
+        fixture.engine.fork_task(task, from, fork, None, None, None).await?;
         let ran = run(fork).await?;
         assert_eq!(ran.iter().map(String::as_str).collect::<Vec<_>>(), again);
         let copy = detail(&fixture, fork).await?;
