@@ -111,7 +111,7 @@ async fn bad_requests_get_a_precise_error() -> Result<()> {
     let large = format!(r#"{{"namespace":"a","name":"b","context":{{"a":"{}"}}}}"#, "x".repeat(1 << 20));
     for (body, status, words) in [
         (String::new(), 400, "EOF"),
-        ("[]".to_owned(), 400, "invalid"),
+        ("[]".to_owned(), 400, "a JSON object, not an array"),
         (r#"{"namespace":"a","name":"b"}"#.to_owned(), 400, "context"),
         (request(r#","colour":"red""#), 400, "colour"),
         (request(r#","priority":101"#), 400, "0 to 100"),

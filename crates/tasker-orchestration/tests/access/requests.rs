@@ -11,7 +11,7 @@ use crate::http::{Answer, database, send};
 use crate::server::{Running, key};
 use crate::signer::{Signer, hmac_token, unsigned};
 
-const ROUTES: [(&str, &str, &[Scope]); 40] = [
+const ROUTES: [(&str, &str, &[Scope]); 42] = [
     ("GET", "/health", &[]),
     ("GET", "/health/live", &[]),
     ("GET", "/health/ready", &[]),
@@ -39,6 +39,8 @@ const ROUTES: [(&str, &str, &[Scope]); 40] = [
     ("POST", "/v1/tasks/ID/rerun", &[Scope::Operate]),
     ("GET", "/no/such/path", &[Scope::Read]),
     ("POST", "/v1/tasks", &[Scope::Submit]),
+    ("POST", "/v1/tasks/ID/signals/a", &[Scope::Submit]),
+    ("POST", "/v1/tasks/ID/steps/signals/retry", &[Scope::Operate]),
     ("POST", "/v1/templates", &[Scope::Operate]),
     ("POST", "/v1/tasks/ID/cancel", &[Scope::Operate]),
     ("POST", "/v1/tasks/ID/fail", &[Scope::Operate]),
