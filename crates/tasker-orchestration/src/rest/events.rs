@@ -20,6 +20,9 @@ use tasker_api::{GoneEvent, NewTasksEvent, Problem, RowEvent, StepBrief, TaskEve
 use tasker_engine::WatchedStep;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 use uuid::Uuid;
 
 use super::access::Principal;
@@ -93,11 +96,41 @@ impl Topics {
     }
 }
 
+/// An event, as the description of the API shows it.
+pub(super) struct AnyEvent;
+
+impl PartialSchema for AnyEvent {
+    fn schema() -> RefOr<Schema> {
+        let text = || ObjectBuilder::new().schema_type(Type::String);
+        let names = ["task", "row", "gone", "stats", "workers", "new", "bulk"];
+        let data = "JSON: `TaskEvent`, `RowEvent`, `GoneEvent`, `Stats`, `WorkerList`, `NewTasksEvent` or `BulkJob`, in the \
+                    order of the names";
+        ObjectBuilder::new()
+            .property("event", text().enum_values(Some(names)).description(Some("The name of the event")))
+            .property("data", text().content_media_type("application/json").description(Some(data)))
+            .required("event")
+            .required("data")
+            .into()
+    }
+}
+
+impl ToSchema for AnyEvent {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.extend([
+            (TaskEvent::name().into_owned(), TaskEvent::schema()),
+            (RowEvent::name().into_owned(), RowEvent::schema()),
+            (GoneEvent::name().into_owned(), GoneEvent::schema()),
+            (NewTasksEvent::name().into_owned(), NewTasksEvent::schema()),
+        ]);
+        TaskEvent::schemas(schemas);
+    }
+}
+
 /// Streams changes as server-sent events: `task`, `row`, `gone`, `stats`, `workers`, `new`, `bulk`. The data of each event
 /// is JSON.
 #[utoipa::path(get, path = "/v1/events", params(WatchTopics),
     responses(
-        (status = 200, body = TaskEvent, content_type = "text/event-stream", description = "The events"),
+        (status = 200, body = AnyEvent, content_type = "text/event-stream", description = "The events"),
         (status = 400, body = Problem)))]
 pub(super) async fn events(
     State(state): State<Arc<state::State>>,
