@@ -1,5 +1,12 @@
 // Made from the OpenAPI document by scripts/types.mjs. Do not edit.
 
+export type AnyEvent = {
+  /** JSON: `TaskEvent`, `RowEvent`, `GoneEvent`, `Stats`, `WorkerList`, `NewTasksEvent` or `BulkJob`, in the order of the names */
+  data: string;
+  /** The name of the event */
+  event: "task" | "row" | "gone" | "stats" | "workers" | "new" | "bulk";
+};
+
 /** The response to `POST /v1/templates`: 201 if the version is new, 200 if it already existed. */
 export type AppliedTemplate = {
   /** The template's name. */
@@ -175,6 +182,10 @@ export type DeadLetterList = {
 /** Why a task is investigated. */
 export type DeadLetterReason = "staleness_timeout" | "max_retries_exceeded" | "dependency_cycle_detected" | "worker_unavailable" | "manual_dlq";
 
+/** The body of a request that has nothing to say. The request needs the media type nevertheless: a form of another web
+ * site can send an empty body. The body itself may be absent. */
+export type EmptyBody = Record<string, unknown>;
+
 /** One wrong place in a request. */
 export type FieldError = {
   /** What is wrong there. */
@@ -191,6 +202,12 @@ export type ForkTask = {
   reason?: string | null;
   /** The name of the step from which the task runs again. The steps that depend on it run again, too. */
   step: string;
+};
+
+/** The event `gone`: there is no such task or job, or the caller may not see it. Its topic has no more events. */
+export type GoneEvent = {
+  /** The topic. */
+  topic: string;
 };
 
 /** A drawn graph. */
@@ -262,6 +279,16 @@ export type NamespaceSummary = {
   queue: string;
   /** How many templates it has. Each version counts. */
   templates: number;
+};
+
+/** The event `new`: tasks that were created since the stream began. */
+export type NewTasksEvent = {
+  /** How many tasks, up to 1,000. */
+  count: number;
+  /** The namespace of the topic. */
+  namespace?: string | null;
+  /** The newest of them. */
+  newest?: string | null;
 };
 
 /** The request `POST /v1/dlq`: opens an investigation. */
@@ -405,6 +432,12 @@ export type ResolveStep = {
   reason?: string | null;
   /** The result of the step: any JSON value of at most 1 MiB. */
   result: unknown;
+};
+
+/** The event `row`: a task of a list has changed. */
+export type RowEvent = {
+  /** The task. */
+  task: TaskSummary;
 };
 
 /** A schedule, and what it did last. */
