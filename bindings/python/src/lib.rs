@@ -93,6 +93,9 @@ mod _native {
             Err(HandlerError::Retryable { kind, message, retry_after }) => {
                 (None, Some((kind, message, false, retry_after.map(|delay| delay.as_millis()))))
             }
+            Err(waiting @ HandlerError::Waiting(_)) => {
+                (None, Some(("waiting".into(), waiting.to_string(), false, None)))
+            }
         }
     }
 

@@ -99,6 +99,7 @@ fn check_outcome(outcome: String) -> Checked {
             let delay = retry_after.map(|delay| u64::try_from(delay.as_millis()).unwrap_or(u64::MAX));
             (None, Some((kind, message, false, delay)))
         }
+        Err(waiting @ HandlerError::Waiting(_)) => (None, Some(("waiting".into(), waiting.to_string(), false, None))),
     }
 }
 

@@ -114,6 +114,9 @@ pub fn check_outcome(outcome: String) -> String {
             let delay = retry_after.map(|delay| u64::try_from(delay.as_millis()).unwrap_or(u64::MAX));
             json!({"error": {"kind": kind, "message": message, "retry_after_ms": delay}})
         }
+        Err(waiting @ HandlerError::Waiting(_)) => {
+            json!({"error": {"kind": "waiting", "message": waiting.to_string()}})
+        }
     };
     recorded.to_string()
 }

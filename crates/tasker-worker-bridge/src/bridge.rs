@@ -148,8 +148,8 @@ impl Bridge {
     }
 
     /// Returns the outcome of a step: `{"result": ...}`, or `{"error": {"kind": ..., "message": ..., "permanent": true
-    /// or false, "retry_after_ms": number or null}}`, of which the last two can be missing. It does not block: the
-    /// result is recorded later, however long that takes. A result that cannot be stored fails its step with a
+    /// or false, "retry_after_ms": number or null}}`, of which the last two can be missing, or `{"wait": {"delay_ms": ...,
+    /// "signal": ..., "checkpoint": ...}}`, of which each can be missing. It does not block: the result is recorded later, however long that takes. A result that cannot be stored fails its step with a
     /// permanent error of kind `bad_result`.
     ///
     /// Call it for cancelled steps too, when their handlers have ended: only then their slots are free. Returns false

@@ -58,6 +58,12 @@ struct Step<'a> {
     results: &'a Value,
     initialization: &'a Value,
     #[serde(skip_serializing_if = "Option::is_none")]
+    item: Option<&'a Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signal: Option<&'a Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checkpoint: Option<&'a Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     traceparent: Option<&'a str>,
 }
 
@@ -151,6 +157,9 @@ fn to_json(context: &StepContext) -> Result<String, HandlerError> {
         input: context.context(),
         results: context.dependency_results(),
         initialization: context.initialization_value(),
+        item: context.item(),
+        signal: context.signal(),
+        checkpoint: context.checkpoint(),
         traceparent: context.traceparent(),
     })?)
 }

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
-use tasker_worker::{HandlerError, HandlerResult, check_result};
+use tasker_worker::{HandlerError, HandlerResult, Wait, check_result};
 
-/// An outcome: `{"result": ...}` or `{"error": {...}}`.
+/// An outcome: `{"result": ...}`, `{"error": {...}}` or `{"wait": {...}}`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Outcome {
@@ -14,6 +14,20 @@ struct Outcome {
     result: Option<Value>,
     #[serde(default)]
     error: Option<Failure>,
+    #[serde(default)]
+    wait: Option<Pause>,
+}
+
+/// The step continues later. See [`Wait`].
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Pause {
+    #[serde(default)]
+    delay_ms: Option<u64>,
+    #[serde(default)]
+    signal: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    checkpoint: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -37,8 +51,11 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, 
 pub(crate) fn read(text: &[u8]) -> HandlerResult {
     let outcome = tasker_api::json::parse(text).map_err(|error| bad_result(&error.to_string()))?;
     match outcome {
-        Outcome { result: Some(result), error: None } => Ok(result),
-        Outcome { result: None, error: Some(Failure { kind, message, permanent, retry_after_ms }) } => {
+        Outcome { result: Some(result), error: None, wait: None } => Ok(result),
+        Outcome { result: None, error: None, wait: Some(Pause { delay_ms, signal, checkpoint }) } => {
+            Err(HandlerError::Waiting(Wait { delay: delay_ms.map(Duration::from_millis), signal, checkpoint }))
+        }
+        Outcome { result: None, error: Some(Failure { kind, message, permanent, retry_after_ms }), wait: None } => {
             let error = if permanent { HandlerError::permanent(message) } else { HandlerError::retryable(message) };
             let error = error.with_kind(kind);
             Err(match retry_after_ms {
@@ -46,7 +63,7 @@ pub(crate) fn read(text: &[u8]) -> HandlerResult {
                 None => error,
             })
         }
-        _ => Err(bad_result("an outcome has either a `result` or an `error`")),
+        _ => Err(bad_result("an outcome has one of `result`, `error` and `wait`")),
     }
 }
 
@@ -70,6 +87,16 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_step_can_wait() {
+        let wait =
+            Wait { delay: Some(Duration::from_secs(1)), signal: Some("go".into()), checkpoint: Some(Value::Null) };
+        let text = r#"{"wait": {"delay_ms": 1000, "signal": "go", "checkpoint": null}}"#;
+        assert_eq!(check(text), Err(HandlerError::Waiting(wait)));
+        assert_eq!(check(r#"{"wait": {}}"#), Err(HandlerError::Waiting(Wait::default())));
+        assert!(matches!(check(r#"{"wait": {}, "result": 1}"#), Err(HandlerError::Permanent { .. })));
+    }
 
     #[test]
     fn results_keep_their_values() {

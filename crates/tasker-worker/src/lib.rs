@@ -100,4 +100,5 @@ pub use builder::{StartError, WorkerBuilder};
 pub use context::StepContext;
 pub use error::{HandlerError, HandlerResult};
 pub use outcome::check_result;
+pub use tasker_engine::Wait;
 pub use worker::Worker;
