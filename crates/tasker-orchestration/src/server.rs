@@ -24,6 +24,7 @@ use crate::services::deadlines;
 use crate::services::housekeeping::Housekeeping;
 use crate::services::live::Live;
 use crate::services::metrics::Metrics;
+use crate::services::reporter::Reporter;
 use crate::services::rests;
 use crate::services::scheduler::Scheduler;
 use crate::services::stats::Statistics;
@@ -67,6 +68,7 @@ pub struct Server {
     limits: Limits,
     housekeeping: Housekeeping,
     scheduler: Scheduler,
+    reporter: Reporter,
     state: Arc<State>,
 }
 
@@ -96,6 +98,7 @@ impl Server {
         let listener = TcpListener::bind(wanted).await.map_err(bind)?;
         let address = listener.local_addr().map_err(bind)?;
         let engine = Engine::new(pool);
+        let reporter = Reporter::default();
         let state = Arc::new(State {
             access,
             creator: Creator::start(engine.clone()),
@@ -104,11 +107,11 @@ impl Server {
             templates: Templates::default(),
             waiters: Arc::default(),
             live: Arc::new(Live::new(engine.clone())),
-            bulk: Arc::new(BulkJobs::new(engine.clone())),
+            bulk: Arc::new(BulkJobs::new(engine.clone(), reporter.clone())),
             stats: Arc::new(Statistics::new(engine.clone())),
             metrics: Arc::new(Metrics::new()),
-            writability: Arc::default(),
-            outage: Arc::default(),
+            writability: Arc::clone(&reporter.writability),
+            outage: Arc::clone(&reporter.outage),
             bodies: Bodies::new(settings.orchestration.max_bodies_bytes),
             started_at: Utc::now(),
             shutdown: CancellationToken::new(),
@@ -116,15 +119,10 @@ impl Server {
         let housekeeping = Housekeeping {
             engine: engine.clone(),
             metrics: Arc::clone(&state.metrics),
-            writability: Arc::clone(&state.writability),
+            reporter: reporter.clone(),
             retention: settings.retention.clone(),
         };
-        let scheduler = Scheduler {
-            engine,
-            metrics: Arc::clone(&state.metrics),
-            writability: Arc::clone(&state.writability),
-            outage: Arc::clone(&state.outage),
-        };
+        let scheduler = Scheduler { engine, metrics: Arc::clone(&state.metrics), reporter: reporter.clone() };
         // One connection more than the pool has listens for notifications.
         let database_connections =
             usize::try_from(settings.database.max_connections).unwrap_or(usize::MAX).saturating_add(1);
@@ -135,7 +133,7 @@ impl Server {
             idle_timeout: settings.orchestration.idle_timeout(),
         };
         let app = rest::router(Arc::clone(&state))?;
-        Ok(Self { listener, address, app, limits, housekeeping, scheduler, state })
+        Ok(Self { listener, address, app, limits, housekeeping, scheduler, reporter, state })
     }
 
     /// The address that the server listens on.
@@ -147,17 +145,17 @@ impl Server {
     /// wait for tasks with the current state, and gives the other requests the shutdown timeout of the settings to
     /// finish.
     pub async fn run(self, shutdown: CancellationToken) {
-        let Self { listener, address, app, limits, housekeeping, scheduler, state } = self;
+        let Self { listener, address, app, limits, housekeeping, scheduler, reporter, state } = self;
         tracing::info!(%address, version = tasker_api::VERSION, "tasker-server listens");
         let ending = state.shutdown.clone();
         let mut services = JoinSet::new();
-        let (waiters, outage) = (Arc::clone(&state.waiters), Arc::clone(&state.outage));
-        services.spawn(waiters.run(state.engine.clone(), Arc::clone(&outage), ending.clone()));
+        let waiters = Arc::clone(&state.waiters);
+        services.spawn(waiters.run(state.engine.clone(), reporter.clone(), ending.clone()));
         let (live, bulk) = (Arc::clone(&state.live), Arc::clone(&state.bulk));
         services.spawn(until(ending.clone(), async move { live.run().await }));
         services.spawn(until(ending.clone(), async move { bulk.run().await }));
         services.spawn(until(ending.clone(), housekeeping.run()));
-        services.spawn(until(ending.clone(), deadlines::run(state.engine.clone(), outage)));
+        services.spawn(until(ending.clone(), deadlines::run(state.engine.clone(), reporter)));
         services.spawn(until(ending.clone(), scheduler.run()));
         services.spawn(rests::run(state.engine.clone(), ending.clone()));
         let serve = http::serve(listener, app, rest::too_many_connections, limits, ending.clone());

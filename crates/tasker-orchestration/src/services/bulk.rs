@@ -7,6 +7,7 @@ use tasker_engine::{Engine, Failure, StoredBulkJob, TaskFilter};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
+use super::reporter::Reporter;
 use crate::filter::unbound_filter;
 
 /// How often to look for jobs of other servers.
@@ -22,12 +23,13 @@ const JOBS: u32 = 20;
 #[derive(Debug)]
 pub(crate) struct BulkJobs {
     engine: Engine,
+    reporter: Reporter,
     created: Notify,
 }
 
 impl BulkJobs {
-    pub(crate) fn new(engine: Engine) -> Self {
-        Self { engine, created: Notify::new() }
+    pub(crate) fn new(engine: Engine, reporter: Reporter) -> Self {
+        Self { engine, reporter, created: Notify::new() }
     }
 
     /// A job was created.
@@ -45,7 +47,7 @@ impl BulkJobs {
                     Ok(true) => sleep(PAUSE).await,
                     Ok(false) => break,
                     Err(error) => {
-                        tracing::warn!(%error, "cannot work on bulk jobs; the next attempt is in {INTERVAL:?}");
+                        self.reporter.failed(&error, "work on bulk jobs");
                         break;
                     }
                 }

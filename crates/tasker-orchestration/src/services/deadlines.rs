@@ -3,13 +3,12 @@
 //!
 //! Every server tries. Each task is handled once.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use tasker_engine::{Engine, Failure};
+use tasker_engine::Engine;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::outage::Outage;
+use super::reporter::Reporter;
 
 /// How often to look. Time limits are given in minutes. Without templates that have one, a look reads one index page.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -17,20 +16,13 @@ const INTERVAL: Duration = Duration::from_secs(10);
 const BATCH: u32 = 100;
 
 /// Looks after tasks. Never returns.
-pub(crate) async fn run(engine: Engine, outage: Arc<Outage>) {
+pub(crate) async fn run(engine: Engine, reporter: Reporter) {
     let mut looks = interval(INTERVAL);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         looks.tick().await;
         if let Err(error) = look(&engine).await {
-            match Failure::of(&error) {
-                // Health checks report a database that cannot be written.
-                Failure::NotWritable => {}
-                Failure::Unavailable => outage.failed(&error.to_string()),
-                Failure::BadData | Failure::Bug => {
-                    tracing::warn!(%error, "cannot look after late and blocked tasks; the next attempt is in ten seconds");
-                }
-            }
+            reporter.failed(&error, "look after late and blocked tasks");
         }
     }
 }

@@ -7,12 +7,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tasker_engine::{DeletedTasks, Engine, Failure};
+use tasker_engine::{DeletedTasks, Engine};
 use tasker_runtime::settings::Retention;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::metrics::Metrics;
-use super::writability::Writability;
+use super::reporter::Reporter;
 
 /// How often to look. A look that finds nothing reads one index entry for each namespace and final state.
 const INTERVAL: Duration = Duration::from_secs(60);
@@ -27,7 +27,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct Housekeeping {
     pub(crate) engine: Engine,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) writability: Arc<Writability>,
+    pub(crate) reporter: Reporter,
     pub(crate) retention: Retention,
 }
 
@@ -38,14 +38,8 @@ impl Housekeeping {
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             looks.tick().await;
-            match self.sweep().await {
-                Ok(()) => {}
-                Err(error) if Failure::of(&error) == Failure::NotWritable => {
-                    self.writability.refused(&error.to_string());
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "cannot delete old tasks and messages; the next attempt is in a minute");
-                }
+            if let Err(error) = self.sweep().await {
+                self.reporter.failed(&error, "delete old tasks and messages");
             }
         }
     }

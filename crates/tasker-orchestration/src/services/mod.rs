@@ -7,6 +7,7 @@ pub(crate) mod housekeeping;
 pub(crate) mod live;
 pub(crate) mod metrics;
 pub(crate) mod outage;
+pub(crate) mod reporter;
 pub(crate) mod rests;
 pub(crate) mod scheduler;
 pub(crate) mod stats;

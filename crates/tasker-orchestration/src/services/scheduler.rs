@@ -5,11 +5,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tasker_engine::{Engine, Failure, FiredOutcome, FiredSchedule};
+use tasker_engine::{Engine, FiredOutcome, FiredSchedule};
 use tokio::time::sleep;
 
 use super::metrics::{ScheduleLabels, TemplateLabels};
-use super::{metrics::Metrics, outage::Outage, writability::Writability};
+use super::{metrics::Metrics, reporter::Reporter};
 
 /// The longest sleep. A schedule that another server stores is found after this time.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
@@ -21,8 +21,7 @@ const BATCH: u32 = 100;
 pub(crate) struct Scheduler {
     pub(crate) engine: Engine,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) writability: Arc<Writability>,
-    pub(crate) outage: Arc<Outage>,
+    pub(crate) reporter: Reporter,
 }
 
 impl Scheduler {
@@ -36,11 +35,8 @@ impl Scheduler {
                     sleep(pause).await;
                 }
                 Err(error) => {
-                    match Failure::of(&error) {
-                        Failure::NotWritable => self.writability.refused(&error.to_string()),
-                        Failure::Unavailable => self.outage.failed(&error.to_string()),
-                        _ if failing => {}
-                        _ => tracing::warn!(%error, "cannot create the tasks of schedules; tries every second"),
+                    if !failing {
+                        self.reporter.failed(&error, "create the tasks of schedules");
                     }
                     failing = true;
                     sleep(LONGEST_SLEEP).await;

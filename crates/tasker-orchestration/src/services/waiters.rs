@@ -8,12 +8,12 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use pgmq_notify::{Event, Listener};
 use tasker_api::TaskDetail;
-use tasker_engine::{Engine, Failure};
+use tasker_engine::Engine;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::outage::Outage;
+use super::reporter::Reporter;
 
 /// The channel on which `tasker.announce` sends the ids of tasks at rest.
 pub(super) const CHANNEL: &str = "tasker.tasks_at_rest";
@@ -48,7 +48,7 @@ impl Waiters {
     }
 
     /// Gives the requests their tasks when these are at rest, until the token is cancelled.
-    pub(crate) async fn run(self: Arc<Self>, engine: Engine, outage: Arc<Outage>, shutdown: CancellationToken) {
+    pub(crate) async fn run(self: Arc<Self>, engine: Engine, reporter: Reporter, shutdown: CancellationToken) {
         let mut listener = Listener::new(engine.pool(), [CHANNEL.to_owned()]);
         let mut look = tokio::time::interval(LOOK_INTERVAL);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -63,10 +63,8 @@ impl Waiters {
                 },
                 _ = look.tick() => self.look(&engine).await,
             };
-            match served {
-                Ok(()) => {}
-                Err(error) if Failure::of(&error) == Failure::Unavailable => outage.failed(&error.to_string()),
-                Err(error) => tracing::warn!(%error, "cannot query the tasks that requests wait for"),
+            if let Err(error) = served {
+                reporter.failed(&error, "query the tasks that requests wait for");
             }
         }
     }
