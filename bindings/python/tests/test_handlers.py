@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tasker import PermanentError, RetryableError, Step, testing
+from tasker import PermanentError, RetryableError, Step, Wait, testing
 from tasker.compat import depends_on, inputs, step_handler
 
 
@@ -40,6 +40,20 @@ def test_a_handler_runs_without_a_server() -> None:
         task_id=task_id,
     )
     assert result == [2, 5, "pay", f"{task_id}/pay", {"b": 2}, {"number": 1}]
+
+
+def test_a_handler_that_waits_raises_its_wait() -> None:
+    def approve(step: Step[Any]) -> Any:
+        if step.signal is None:
+            raise Wait(2.5, signal="approved", checkpoint=[1])
+        return [step.signal, step.checkpoint, step.item]
+
+    with pytest.raises(Wait) as caught:
+        testing.run(approve)
+    assert (caught.value.delay, caught.value.signal, caught.value.checkpoint) == (2.5, "approved", [1])
+    assert testing.run(approve, signal={"by": "ada"}, checkpoint=[1], item=7) == [{"by": "ada"}, [1], 7]
+    with pytest.raises(ValueError, match="delay must be"):
+        Wait(-1)
 
 
 def test_a_handler_fails_as_in_production() -> None:

@@ -92,6 +92,28 @@ def test_async_and_other_handlers_share_types(stack: Stack, worker: Any, namespa
     assert task.step("pay").result == {"total": 8, "year": 2026, "order": {"number": 4, "tags": ["a"]}}
 
 
+def test_a_step_waits_and_keeps_its_checkpoint(stack: Stack, worker: Any, namespace: str) -> None:
+    async def approve(step: Step[Any]) -> list[Any]:
+        if step.checkpoint is None:
+            raise tasker.Wait(checkpoint={"rows": 1})
+        if step.signal is None:
+            # The signal may arrive before the step waits for it.
+            stack.client.signal(step.task_id, "approved", {"by": "ada"})
+            raise tasker.Wait(60, signal="approved")
+        return [step.attempt, step.checkpoint, step.signal]
+
+    (task,) = run(stack, worker({"approve": {}}, {"approve": approve}), namespace, {})
+    assert task.status == "completed", task
+    assert task.step("approve").result == [1, {"rows": 1}, {"by": "ada"}]
+
+
+def test_a_map_runs_once_for_each_element(stack: Stack, worker: Any, namespace: str) -> None:
+    steps = {"list": {}, "each": {"dependencies": ["list"], "map": {"step": "list"}}}
+    handlers = {"list": lambda step: [1, 2, 3], "each": lambda step: step.item * 2}
+    (task,) = run(stack, worker(steps, handlers), namespace, {})
+    assert [step.result for step in task.steps if step.name.startswith("each_")] == [2, 4, 6], task
+
+
 def test_every_failure_has_a_kind_and_a_message(stack: Stack, worker: Any, namespace: str) -> None:
     async def permanent(step: Step[Any]) -> None:
         raise PermanentError("never", kind="declined")

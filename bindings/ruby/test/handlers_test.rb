@@ -42,6 +42,19 @@ class HandlersTest < Minitest::Test
     assert_equal 'ü', Tasker::Testing.run(->(_) { 'ü'.encode('ISO-8859-1') })
   end
 
+  def test_a_handler_that_waits_raises_its_wait
+    approve = lambda do |step|
+      raise Tasker::Wait.new(2.5, signal: 'approved', checkpoint: [1]) unless step.signal
+
+      [step.signal, step.checkpoint, step.item]
+    end
+    wait = assert_raises(Tasker::Wait) { Tasker::Testing.run(approve) }
+    assert_equal [2.5, 'approved', [1]], [wait.delay, wait.signal, wait.checkpoint]
+    assert_equal [{ by: 'ada' }, [1], 7],
+                 Tasker::Testing.run(approve, signal: { by: 'ada' }, checkpoint: [1], item: 7)
+    assert_raises(ArgumentError) { Tasker::Wait.new(-1) }
+  end
+
   def test_a_handler_fails_as_in_production
     error = assert_raises(Tasker::PermanentError) { Tasker::Testing.run(->(_) { Float::NAN }) }
     assert_equal 'bad_result', error.kind

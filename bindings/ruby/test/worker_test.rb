@@ -27,6 +27,28 @@ class WorkerTest < ServerTest
     assert_equal expected, task.step(:pay).result
   end
 
+  def test_a_step_waits_and_keeps_its_checkpoint
+    approve = lambda do |step|
+      raise Tasker::Wait.new(checkpoint: { rows: 1 }) unless step.checkpoint
+
+      unless step.signal
+        # The signal may arrive before the step waits for it.
+        @client.signal(step.task_id, 'approved', { by: 'ada' })
+        raise Tasker::Wait.new(60, signal: 'approved')
+      end
+      [step.attempt, step.checkpoint, step.signal]
+    end
+    task, = run_tasks(worker({ approve: {} }, { approve: }), {})
+    assert_equal 'completed', task.status, task.inspect
+    assert_equal [1, { rows: 1 }, { by: 'ada' }], task.step(:approve).result
+  end
+
+  def test_a_map_runs_once_for_each_element
+    steps = { list: {}, each: { dependencies: ['list'], map: { step: 'list' } } }
+    task, = run_tasks(worker(steps, { list: ->(_) { [1, 2, 3] }, each: ->(step) { step.item * 2 } }), {})
+    assert_equal([2, 4, 6], (0..2).map { |number| task.step("each_#{number}").result })
+  end
+
   def test_every_failure_has_a_kind_and_a_message
     handlers = {
       permanent: ->(_) { raise Tasker::PermanentError.new('never', kind: 'declined') },

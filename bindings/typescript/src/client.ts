@@ -113,6 +113,12 @@ export class Client {
     await this.#request("POST", `/v1/tasks/${encodeURIComponent(taskId)}/cancel`, { reason: options.reason });
   }
 
+  /** Sends a signal to a task. The first signal of a name is kept. The same one again changes nothing. */
+  async signal(taskId: string, name: string, payload: unknown = null): Promise<void> {
+    const path = `/v1/tasks/${encodeURIComponent(taskId)}/signals/${encodeURIComponent(name)}`;
+    await this.#request("POST", path, { payload });
+  }
+
   async #request(method: string, path: string, body?: object, signal?: AbortSignal, waitMs = 0): Promise<unknown> {
     const what = `${method} ${this.#url}${path}`;
     const timeout = AbortSignal.timeout(TIMEOUT_MS + waitMs);

@@ -53,6 +53,40 @@ export abstract class HandlerError extends TaskerError {
   }
 }
 
+/** Options of a {@link Wait}. */
+export interface WaitOptions {
+  /** The longest time, in milliseconds. Otherwise until the signal arrives. */
+  delayMs?: number | undefined;
+  /** The name of the signal that ends the wait. */
+  signal?: string | undefined;
+  /** A JSON value for the next attempt, which finds it in `step.checkpoint`. Otherwise it has that of this attempt. */
+  checkpoint?: unknown;
+}
+
+/**
+ * Thrown by a handler whose step continues later. Nothing failed, and the attempt does not count. Until then the step
+ * needs no worker. Without a delay and a signal, it continues at once.
+ */
+export class Wait extends TaskerError {
+  /** The longest time, in milliseconds. */
+  readonly delayMs: number | undefined;
+  /** The name of the signal that ends the wait. */
+  readonly signal: string | undefined;
+  /** A JSON value for the next attempt. */
+  readonly checkpoint: unknown;
+
+  constructor(options: WaitOptions = {}) {
+    super("the step waits");
+    const { delayMs, signal, checkpoint } = options;
+    if (delayMs !== undefined && !(delayMs >= 0 && delayMs <= 1e12)) {
+      throw new RangeError(`delayMs must be from 0 to 1e12 milliseconds, but is ${String(delayMs)}`);
+    }
+    this.delayMs = delayMs;
+    this.signal = signal;
+    this.checkpoint = checkpoint;
+  }
+}
+
 /** Every attempt would fail, so the step fails at once. */
 export class PermanentError extends HandlerError {}
 

@@ -22,6 +22,8 @@ export {
   StartError,
   TaskerError,
   UnhealthyError,
+  Wait,
+  type WaitOptions,
 } from "./errors.js";
 export { type Handler, type HandlerFunction, type ResultSchemas, type Schemas, type Step, step } from "./step.js";
 export { type Logger, Worker, type WorkerOptions } from "./worker.js";

@@ -7,7 +7,7 @@
 
 import { parse as parseExactly, stringify as stringifyExactly } from "lossless-json";
 
-import { HandlerError, PermanentError, RetryableError } from "./errors.js";
+import { HandlerError, PermanentError, RetryableError, Wait } from "./errors.js";
 
 /** Parses JSON text. */
 export function parse(text: string): unknown {
@@ -89,6 +89,9 @@ export function encodeResult(result: unknown): string {
 
 /** Returns the outcome of a handler that has thrown. */
 export function encodeError(error: unknown): string {
+  if (error instanceof Wait) {
+    return encodeWait(error);
+  }
   const kind = error instanceof HandlerError ? error.kind : nameOf(error);
   return JSON.stringify({
     error: {
@@ -98,6 +101,15 @@ export function encodeError(error: unknown): string {
       retry_after_ms: error instanceof RetryableError ? roundedUp(error.retryAfterMs) : undefined,
     },
   });
+}
+
+function encodeWait({ delayMs, signal, checkpoint }: Wait): string {
+  try {
+    return stringify({ wait: { delay_ms: roundedUp(delayMs), signal, checkpoint } });
+  } catch (error) {
+    const message = `the checkpoint is not JSON: ${messageOf(error)}`;
+    return encodeError(new PermanentError(message, { kind: "bad_checkpoint" }));
+  }
 }
 
 function roundedUp(milliseconds: number | undefined): number | undefined {

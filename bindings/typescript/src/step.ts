@@ -39,6 +39,14 @@ export interface Step<Input = unknown, Results extends object = Record<string, u
   readonly templateVersion: string;
   /** The name of the handler in the template. */
   readonly callable: string;
+  /** The element for which this child of a step with `map` runs. */
+  readonly item: unknown;
+  /** The payload of the signal for which the step waited. Undefined if it did not arrive in time. */
+  readonly received: unknown;
+  /** The value that an earlier attempt stored with {@link Wait}. */
+  readonly checkpoint: unknown;
+  /** The place of the task in a trace (W3C Trace Context). */
+  readonly traceparent: string | undefined;
 }
 
 /** A function that runs a step and returns its result: a JSON value, which may contain `bigint`. */
@@ -125,6 +133,10 @@ export interface StepFields {
   input: unknown;
   results: Record<string, unknown>;
   initialization: Record<string, unknown>;
+  item?: unknown;
+  signal?: unknown;
+  checkpoint?: unknown;
+  traceparent?: string;
 }
 
 /** Checks what a handler receives and runs it. */
@@ -162,6 +174,10 @@ export async function runHandler(handler: Handler, fields: StepFields, signal: A
     template: fields.template,
     templateVersion: fields.template_version,
     callable: fields.callable,
+    item: fields.item,
+    received: fields.signal,
+    checkpoint: fields.checkpoint,
+    traceparent: fields.traceparent,
   });
 }
 

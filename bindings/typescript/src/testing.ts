@@ -7,7 +7,7 @@
 import { randomUUID } from "node:crypto";
 
 import { checkOutcome } from "../native/index.js";
-import { PermanentError, RetryableError } from "./errors.js";
+import { PermanentError, RetryableError, Wait } from "./errors.js";
 import { encodeError, encodeResult, parse } from "./json.js";
 import { type Handler, runHandler } from "./step.js";
 
@@ -19,6 +19,12 @@ export interface TestStep<Input = unknown, Results = unknown> {
   results?: Results;
   /** The template's settings for the handler. */
   initialization?: Record<string, unknown>;
+  /** The element of a child of a step with `map`. */
+  item?: unknown;
+  /** The payload of the signal for which the step waited. */
+  received?: unknown;
+  /** The value that an earlier attempt stored. */
+  checkpoint?: unknown;
   /** The number of the attempt, from 1. */
   attempt?: number;
   /** The largest number of attempts. */
@@ -37,7 +43,7 @@ export interface TestStep<Input = unknown, Results = unknown> {
  * Runs a handler as a worker would, and returns its result after its way through JSON. Input and results go the same way.
  *
  * @throws PermanentError or RetryableError, like those that the step would fail with. The `cause` is the error of the
- * handler.
+ * handler. A handler that waits throws its {@link Wait}.
  */
 export async function run<Input, Results, Result>(
   handler: Handler<Input, Results, Result>,
@@ -58,15 +64,26 @@ export async function run<Input, Results, Result>(
     input: checked(encodeResult(step.input ?? {})),
     results: checked(encodeResult(step.results ?? {})) as Record<string, unknown>,
     initialization: checked(encodeResult(step.initialization ?? {})) as Record<string, unknown>,
+    item: optional(step.item),
+    signal: optional(step.received),
+    checkpoint: optional(step.checkpoint),
   };
   const signal = step.signal ?? new AbortController().signal;
   let outcome: string;
   try {
     outcome = encodeResult(await runHandler(handler, fields, signal));
   } catch (error) {
+    if (error instanceof Wait) {
+      throw error;
+    }
     return checked(encodeError(error), error) as Result;
   }
   return checked(outcome) as Result;
+}
+
+/** A value after its way through JSON, if there is one. */
+function optional(value: unknown): unknown {
+  return value === undefined ? undefined : checked(encodeResult(value));
 }
 
 interface Outcome {

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { PermanentError, RetryableError, type Step, step } from "@tasker-systems/tasker";
+import { PermanentError, RetryableError, type Step, step, Wait } from "@tasker-systems/tasker";
 import {
   defineHandler,
   ErrorType,
@@ -31,6 +31,18 @@ void test("a handler runs as in production", async () => {
   const taskId = "00000000-0000-0000-0000-000000000007";
   const result = await run(pay, { input, results: { validate: { total: 2n ** 60n } }, taskId, name: "pay" });
   assert.deepEqual(result, { key: `${taskId}/pay`, year: 2026, total: 2n ** 60n });
+});
+
+void test("a handler that waits throws its wait", async () => {
+  const approve = step("approve", ({ received, checkpoint, item }: Step) => {
+    if (received === undefined) {
+      throw new Wait({ delayMs: 2500, signal: "approved", checkpoint: [1] });
+    }
+    return [received, checkpoint, item];
+  });
+  await assert.rejects(run(approve), { name: "Wait", delayMs: 2500, signal: "approved", checkpoint: [1] });
+  assert.deepEqual(await run(approve, { received: { by: "ada" }, checkpoint: [1], item: 7 }), [{ by: "ada" }, [1], 7]);
+  assert.throws(() => new Wait({ delayMs: -1 }), RangeError);
 });
 
 void test("errors are those of the step", async () => {

@@ -14,6 +14,7 @@ import {
   StartError,
   step,
   UnhealthyError,
+  Wait,
   Worker,
 } from "@tasker-systems/tasker";
 import { z } from "zod";
@@ -37,6 +38,34 @@ void test("handlers receive what their schemas return", async () => {
   assert.equal(task?.status, "completed");
   assert.deepEqual(stepOf(task, "validate").result, { total: 8, year: 2026 });
   assert.equal(stepOf(task, "pay").result, 8);
+});
+
+void test("a step waits and keeps its checkpoint", async () => {
+  const namespace = new Namespace({ approve: {} });
+  const approve = step(namespace.callable("approve"), async ({ attempt, checkpoint, received, taskId }: Step) => {
+    if (checkpoint === undefined) {
+      throw new Wait({ checkpoint: { rows: 1 } });
+    }
+    if (received === undefined) {
+      // The signal may arrive before the step waits for it.
+      await client.signal(taskId, "approved", { by: "ada" });
+      throw new Wait({ delayMs: 60_000, signal: "approved" });
+    }
+    return [attempt, checkpoint, received];
+  });
+  const [task] = await namespace.run([approve]);
+  assert.deepEqual(stepOf(task, "approve").result, [1, { rows: 1 }, { by: "ada" }]);
+});
+
+void test("a map runs once for each element", async () => {
+  const namespace = new Namespace({ list: {}, each: { dependencies: ["list"], map: { step: "list" } } });
+  const list = step(namespace.callable("list"), () => [1, 2, 3]);
+  const each = step(namespace.callable("each"), ({ item }: Step) => (item as number) * 2);
+  const [task] = await namespace.run([list, each]);
+  assert.deepEqual(
+    [0, 1, 2].map((number) => stepOf(task, `each_${String(number)}`).result),
+    [2, 4, 6],
+  );
 });
 
 void test("every failure has a kind and a message", async () => {

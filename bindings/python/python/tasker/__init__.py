@@ -17,7 +17,7 @@ A worker runs the steps of tasks with your functions::
 
 from tasker import _native
 from tasker.client import ApiError, Client, Task, TaskStep
-from tasker.errors import PermanentError, RetryableError, StartError, TaskerError, UnhealthyError
+from tasker.errors import PermanentError, RetryableError, StartError, TaskerError, UnhealthyError, Wait
 from tasker.steps import Step, step
 from tasker.worker import Worker
 
@@ -34,6 +34,7 @@ __all__ = [
     "TaskStep",
     "TaskerError",
     "UnhealthyError",
+    "Wait",
     "Worker",
     "__version__",
     "step",

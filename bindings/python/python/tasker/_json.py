@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from tasker.errors import HandlerError, PermanentError, RetryableError
+from tasker.errors import HandlerError, PermanentError, RetryableError, Wait
 
 
 def decode(value: Any, type_: Any, what: str) -> Any:
@@ -32,6 +32,8 @@ def encode_result(result: Any) -> str:
 
 def encode_error(error: BaseException) -> str:
     """Return the outcome of a handler that raised."""
+    if isinstance(error, Wait):
+        return _encode_wait(error)
     kind, message = type(error).__name__, str(error) or repr(error)
     if isinstance(error, HandlerError):
         kind, message = error.kind, error.message
@@ -41,6 +43,20 @@ def encode_error(error: BaseException) -> str:
     elif isinstance(error, RetryableError) and error.retry_after is not None:
         fields["retry_after_ms"] = round(error.retry_after * 1000)
     return json.dumps({"error": fields})
+
+
+def _encode_wait(wait: Wait) -> str:
+    fields: dict[str, Any] = {}
+    if wait.delay is not None:
+        fields["delay_ms"] = round(wait.delay * 1000)
+    if wait.signal is not None:
+        fields["signal"] = wait.signal
+    if wait.checkpoint is not None:
+        fields["checkpoint"] = wait.checkpoint
+    try:
+        return json.dumps({"wait": fields}, allow_nan=False, default=_encode)
+    except (TypeError, ValueError, RecursionError) as error:
+        return encode_error(PermanentError(f"the checkpoint is not JSON: {error}", kind="bad_checkpoint"))
 
 
 def is_model(type_: Any) -> bool:

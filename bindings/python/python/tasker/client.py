@@ -137,6 +137,14 @@ class Client:
         """Cancel a task."""
         self._request("POST", f"/v1/tasks/{_id(task_id)}/cancel", {} if reason is None else {"reason": reason})
 
+    def signal(self, task_id: uuid.UUID | str, name: str, payload: Any = None) -> None:
+        """Send a signal to a task. The first signal of a name is kept. The same one again changes nothing."""
+        outcome = json.loads(encode_result({"payload": payload}))
+        if "error" in outcome:
+            raise ValueError(outcome["error"]["message"])
+        path = f"/v1/tasks/{_id(task_id)}/signals/{urllib.parse.quote(name, safe='')}"
+        self._request("POST", path, outcome["result"])
+
     def _request(self, method: str, path: str, body: Any = None, *, wait: float = 0.0) -> Any:
         kind = http.client.HTTPSConnection if self._https else http.client.HTTPConnection
         connection = kind(self._netloc, timeout=_TIMEOUT + wait)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 
 class TaskerError(Exception):
@@ -32,6 +33,34 @@ class HandlerError(TaskerError):
         self.message = message
         #: The kind of error: a stable name for programs, such as ``card_declined``.
         self.kind = kind
+
+
+class Wait(Exception):  # noqa: N818 - it is not an error
+    """Raised by a handler whose step continues later. Nothing failed, and the attempt does not count.
+
+    Until then the step needs no worker. ``delay`` (seconds) is the longest time, and ``signal`` the name of the signal
+    that ends the wait. With neither, the step continues at once. The next attempt finds ``checkpoint`` in
+    ``Step.checkpoint``, also after a crash, and the payload of the signal in ``Step.signal``.
+    """
+
+    def __init__(
+        self,
+        delay: float | timedelta | None = None,
+        *,
+        signal: str | None = None,
+        checkpoint: Any = None,
+    ) -> None:
+        super().__init__("the step waits")
+        if isinstance(delay, timedelta):
+            delay = delay.total_seconds()
+        if delay is not None and not 0 <= delay <= 1e9:
+            raise ValueError(f"delay must be between 0 and 1e9 seconds, but is {delay}")
+        #: The longest time, in seconds.
+        self.delay = delay
+        #: The name of the signal.
+        self.signal = signal
+        #: A JSON value for the next attempt. None keeps the one of this attempt.
+        self.checkpoint = checkpoint
 
 
 class PermanentError(HandlerError):

@@ -68,6 +68,14 @@ class Step(Generic[InputT]):
     results: dict[str, Any]
     #: The template's settings for the handler (``handler.initialization``).
     initialization: dict[str, Any]
+    #: The element for which this child of a step with ``map`` runs.
+    item: Any
+    #: The payload of the signal for which the step waited. None if it did not arrive in time.
+    signal: Any
+    #: The value that an earlier attempt stored with :class:`tasker.Wait`.
+    checkpoint: Any
+    #: The place of the task in a trace (W3C Trace Context).
+    traceparent: str | None
 
     def __init__(self, fields: dict[str, Any]) -> None:
         """Take the fields of a step from the runtime."""
@@ -84,6 +92,10 @@ class Step(Generic[InputT]):
         self.input = fields["input"]
         self.results = fields["results"]
         self.initialization = fields["initialization"]
+        self.item = fields.get("item")
+        self.signal = fields.get("signal")
+        self.checkpoint = fields.get("checkpoint")
+        self.traceparent = fields.get("traceparent")
         self._cancelled = threading.Event()
 
     def _decode_input(self, input_type: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from tasker import _native
 from tasker._json import encode_error, encode_result
-from tasker.errors import PermanentError, RetryableError
+from tasker.errors import PermanentError, RetryableError, Wait
 from tasker.steps import CALLABLE, Handler, Step
 
 __all__ = ["run", "run_async"]
@@ -30,6 +30,9 @@ async def run_async(
     input: Any = None,  # noqa: A002 - the name of the field that it sets
     results: Mapping[str, Any] | None = None,
     initialization: Mapping[str, Any] | None = None,
+    item: Any = None,
+    signal: Any = None,
+    checkpoint: Any = None,
     attempt: int = 1,
     max_attempts: int = 3,
     timeout: float = 300.0,
@@ -40,7 +43,7 @@ async def run_async(
 
     ``input``: the task's input, ``{}`` if none. ``results``: the results of the dependencies by name. Both may hold
     everything that a handler may return. Raises :class:`PermanentError` or :class:`RetryableError`, like those that the
-    step would fail with; ``__cause__`` is the exception of the handler.
+    step would fail with; ``__cause__`` is the exception of the handler. A handler that waits raises :class:`Wait`.
     """
     handler = Handler(function)
     task_id = task_id or uuid.uuid4()
@@ -59,6 +62,9 @@ async def run_async(
             "input": _checked(encode_result({} if input is None else input)),
             "results": _checked(encode_result(dict(results or {}))),
             "initialization": _checked(encode_result(dict(initialization or {}))),
+            "item": _checked(encode_result(item)),
+            "signal": _checked(encode_result(signal)),
+            "checkpoint": _checked(encode_result(checkpoint)),
         }
     )
     cause: Exception | None = None
@@ -69,6 +75,8 @@ async def run_async(
         else:
             result = await asyncio.to_thread(handler.function, step)
         outcome = encode_result(result)
+    except Wait:
+        raise
     except Exception as error:
         cause, outcome = error, encode_error(error)
     return _checked(outcome, cause)

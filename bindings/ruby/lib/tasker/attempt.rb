@@ -27,13 +27,21 @@ module Tasker
     attr_reader :results
     # The template's settings for the handler (+handler.initialization+).
     attr_reader :initialization
+    # The element for which this child of a step with +map+ runs.
+    attr_reader :item
+    # The payload of the signal for which the step waited. nil if it did not arrive in time.
+    attr_reader :signal
+    # The value that an earlier attempt stored with Tasker::Wait.
+    attr_reader :checkpoint
+    # The place of the task in a trace (W3C Trace Context).
+    attr_reader :traceparent
 
     # Takes the fields of a step from the runtime.
     def initialize(fields, cancellation = Cancellation.new) # :nodoc:
       @input, @task_id, @name, @namespace, @template, @template_version, @callable, @key, @attempt, @max_attempts,
-        @results, @initialization =
+        @results, @initialization, @item, @signal, @checkpoint, @traceparent =
         fields.values_at(:input, :task_id, :step, :namespace, :template, :template_version, :callable, :key, :attempt,
-                         :max_attempts, :results, :initialization)
+                         :max_attempts, :results, :initialization, :item, :signal, :checkpoint, :traceparent)
       @deadline = Attempt.now + (fields[:timeout_ms] / 1000.0)
       @cancellation = cancellation
     end

@@ -104,6 +104,15 @@ module Tasker
       nil
     end
 
+    # Sends a signal to a task. The first signal of a name is kept. The same one again changes nothing.
+    def signal(task_id, name, payload = nil)
+      request(Net::HTTP::Post, "#{path(task_id)}/signals/#{URI.encode_www_form_component(name).gsub('+', '%20')}",
+              body: { payload: Outcome.plain(payload) })
+      nil
+    rescue Outcome::BadValue => e
+      raise ArgumentError, "the payload of a signal must be JSON: #{e.message}"
+    end
+
     private
 
     def path(task_id)

@@ -33,6 +33,27 @@ module Tasker
     end
   end
 
+  # Raised by a handler whose step continues later. Nothing failed, and the attempt does not count. Until then the step
+  # needs no worker.
+  class Wait < Error
+    # The longest time in seconds, the name of the signal that ends the wait, and a value for the next attempt.
+    attr_reader :delay, :signal, :checkpoint
+
+    # Without +delay+ and +signal+, the step continues at once. The next attempt finds +checkpoint+ in
+    # Attempt#checkpoint, also after a crash, and the payload of the signal in Attempt#signal. Without +checkpoint+, it
+    # has that of this attempt.
+    def initialize(delay = nil, signal: nil, checkpoint: nil)
+      unless delay.nil? || (0..1e9).cover?(delay.to_f)
+        raise ArgumentError, "delay must be between 0 and 1e9 seconds, but is #{delay}"
+      end
+
+      super('the step waits')
+      @delay = delay
+      @signal = signal
+      @checkpoint = checkpoint
+    end
+  end
+
   # Every attempt would fail, so the step fails at once.
   class PermanentError < HandlerError; end
 

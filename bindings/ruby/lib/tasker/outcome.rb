@@ -22,6 +22,8 @@ module Tasker
 
       # The outcome of a handler that raised.
       def error(exception)
+        return wait(exception) if exception.is_a?(Wait)
+
         fields = { 'kind' => text(exception.class.name || 'Exception'), 'message' => text(exception.message) }
         fields['kind'] = text(exception.kind) if exception.is_a?(HandlerError)
         fields['permanent'] = true if exception.is_a?(PermanentError)
@@ -56,6 +58,14 @@ module Tasker
       end
 
       private
+
+      def wait(wait)
+        fields = { 'delay_ms' => wait.delay && (wait.delay.to_f * 1000).round, 'signal' => wait.signal&.to_s,
+                   'checkpoint' => plain(wait.checkpoint) }
+        generate({ 'wait' => fields.compact })
+      rescue BadValue => e
+        error(PermanentError.new("the checkpoint cannot be stored: #{e.message}", kind: 'bad_checkpoint'))
+      end
 
       def hash(value, depth)
         plain = value.to_h { |key, item| [key(key), plain(item, depth)] }
