@@ -147,11 +147,13 @@ const CHECKS: &[Check] = &[
         "select format('task %s, step %s: %s of %s attempts, but %s in its history',
                 s.task_id, s.step_no, s.attempts, ts.max_attempts, h.n)
          from tasker.steps s join scope k using (task_id)
-         join tasker.template_steps ts on ts.template_id = k.template_id and ts.step_no = s.step_no
+         join tasker.template_steps ts
+             on ts.template_id = k.template_id and ts.step_no = coalesce(s.definition, s.step_no)
          left join (
              select t.task_id, t.step_no,
                     count(*) filter (where t.to_state = 'in_progress')
-                    - count(*) filter (where t.from_state = 'in_progress' and t.to_state = 'enqueued') as n
+                    - count(*) filter (
+                        where t.from_state = 'in_progress' and t.to_state in ('enqueued', 'waiting')) as n
              from (
                  select t.*, max(case when t.from_state = 'failed' and t.to_state = 'enqueued' then t.transition_id else 0 end)
                                  over (partition by t.task_id, t.step_no) as begun
@@ -162,13 +164,46 @@ const CHECKS: &[Check] = &[
          ) h on h.task_id = s.task_id and h.step_no = s.step_no
          where s.attempts <> coalesce(h.n, 0) or s.attempts > ts.max_attempts",
     ),
+    (
+        "no step waits for a signal that has arrived",
+        "select format('task %s, step %s: waits for %s', s.task_id, s.step_no, s.signal)
+         from tasker.steps s join scope using (task_id)
+         join tasker.signals g on g.task_id = s.task_id and g.name = s.signal
+         where s.state = 'waiting'",
+    ),
+    (
+        "groups wait for exactly the children that have not settled",
+        "select format('task %s, step %s: waits for %s, but %s of %s children have not settled',
+                g.task_id, g.step_no, g.pending_dependencies, c.open, c.total)
+         from tasker.steps g join scope using (task_id),
+         lateral (
+             select count(*) as total,
+                    count(*) filter (where c.state not in ('completed', 'resolved_manually', 'cancelled')) as open
+             from tasker.steps c where c.task_id = g.task_id and c.definition = g.step_no
+         ) c
+         where g.state = 'pending' and g.first_child is not null
+           and (c.total <> g.children or c.open <> g.pending_dependencies)",
+    ),
+    (
+        "no more children of a group are active than its parallelism",
+        "select format('task %s, step %s: %s children are active', g.task_id, g.step_no, count(*))
+         from tasker.steps g join scope k using (task_id)
+         join tasker.template_steps ts on ts.template_id = k.template_id and ts.step_no = g.step_no
+         join tasker.steps c on c.task_id = g.task_id and c.definition = g.step_no
+             and c.state in ('enqueued', 'in_progress', 'waiting_for_retry', 'waiting')
+         where g.failed_children = 0
+         group by g.task_id, g.step_no, ts.admission
+         having count(*) > (ts.admission #>> '{expand,parallelism}')::integer",
+    ),
     // By the clock, not by the start of the transaction, because the snapshot is younger.
     (
         "each active step has a message that is visible when it is due",
         "select format('task %s, step %s: is %s, due %s', s.task_id, s.step_no, s.state, s.due_at)
          from scope k join tasker.steps s using (task_id)
          where k.state not in ('completed', 'failed', 'cancelled')
-           and s.state in ('enqueued', 'in_progress', 'waiting_for_retry')
+           and (s.state in ('enqueued', 'in_progress', 'waiting_for_retry')
+                -- Without an end, only a signal ends the wait.
+                or s.state = 'waiting' and s.due_at is not null)
            and not exists (
                select from messages m
                where m.message ->> 'task_id' = s.task_id::text and m.message ->> 'step_no' = s.step_no::text

@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use parking_lot::Mutex;
-use tasker_api::{OperatorAction, ResolveStep, StepState, TaskDetail, TaskState};
+use tasker_api::{OperatorAction, ResolveStep, SendSignal, StepState, TaskDetail, TaskState};
 use tasker_client::{ClientError, OrchestrationApiClient, OrchestrationClient};
 use tokio::time::sleep;
 use uuid::Uuid;
 
 use crate::field::Field;
 use crate::ledger::Verdict;
-use crate::workflows::{DOOMED, Plot, Work};
+use crate::workflows::{DOOMED, Plot, SIGNAL, Work};
 
 /// How long one request waits for a task to be at rest.
 const WAIT: Duration = Duration::from_secs(5);
@@ -69,6 +69,15 @@ impl Client<'_> {
                 sleep(Duration::from_millis(self.rng.u64(0..2_000))).await;
                 let action = by_campaign();
                 self.act(async |api| api.cancel_task(id, &action).await).await?;
+            }
+            Plot::NeedsSignal => {
+                // Before the step waits, or after.
+                sleep(Duration::from_millis(self.rng.u64(0..4_000))).await;
+                let signal = SendSignal { payload: serde_json::json!({ "n": 1 }), actor: None };
+                for _ in 0..2 {
+                    let sent = self.ask(async |api| api.send_signal(id, SIGNAL, &signal).await).await;
+                    sent.map_err(|error| format!("a signal to task {id} was refused: {error}"))?;
+                }
             }
         }
         let task = self.at_rest(id).await?;

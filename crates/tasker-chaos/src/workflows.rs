@@ -15,6 +15,8 @@ use uuid::Uuid;
 const VERSION: &str = "1000.0.0";
 /// The step that an operator must resolve.
 pub(crate) const DOOMED: &str = "doomed";
+/// The signal for which a step waits.
+pub(crate) const SIGNAL: &str = "go";
 
 /// What happens to a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +27,8 @@ pub(crate) enum Plot {
     NeedsOperator,
     /// It is cancelled while it is running.
     IsCancelled,
+    /// A step waits for the signal [`SIGNAL`], which is sent early or late, and twice.
+    NeedsSignal,
 }
 
 /// A task to be created.
@@ -58,7 +62,22 @@ pub(crate) async fn store(api: &impl OrchestrationApiClient) -> Result<()> {
         step(DOOMED, "faults.permanent", json!({}), &["begin"]),
         step("end", "faults.echo", json!({}), &[DOOMED]),
     ]);
-    for (name, steps) in [("campaign_slow", slow), ("campaign_doomed", doomed)] {
+    // Its input is the outcome of the decision, and the list of the map.
+    let shape = json!([
+        with(step("route", "faults.echo", json!({}), &[]), json!({ "type": "decision" })),
+        with(
+            step("each", "faults.sleep", json!({ "ms": 50 }), &["route"]),
+            json!({
+                "map": { "step": "route", "pointer": "/items", "parallelism": 3 },
+            })
+        ),
+        step("other", "faults.echo", json!({}), &["route"]),
+        with(step("join", "faults.echo", json!({}), &["each", "other"]), json!({ "type": "deferred_convergence" })),
+        with(step("pause", "faults.echo", json!({}), &["join"]), json!({ "wait": { "delay_seconds": 1 } })),
+        with(step("gate", "faults.echo", json!({}), &["join"]), json!({ "wait": { "signal": SIGNAL } })),
+        step("end", "faults.echo", json!({}), &["pause", "gate"]),
+    ]);
+    for (name, steps) in [("campaign_slow", slow), ("campaign_doomed", doomed), ("campaign_shape", shape)] {
         let template = json!({ "name": name, "namespace_name": "faults", "version": VERSION, "steps": steps });
         api.apply_template(&template.to_string()).await?;
     }
@@ -72,6 +91,14 @@ fn step(name: &str, callable: &str, initialization: Value, dependencies: &[&str]
         "dependencies": dependencies,
         "retry": patience(),
     })
+}
+
+/// A step with further fields.
+fn with(mut step: Value, fields: Value) -> Value {
+    if let (Value::Object(step), Value::Object(fields)) = (&mut step, fields) {
+        step.extend(fields);
+    }
+    step
 }
 
 fn patience() -> Value {
@@ -105,6 +132,14 @@ impl Work {
                 let context = json!({ "ms": 10_000 });
                 Self { request: request("faults", "campaign_slow", context), plot: Plot::IsCancelled, outcome: None }
             }
+            42..54 => {
+                let context = json!({
+                    "decision_point_outcome": { "type": "create_steps", "step_names": ["each"] },
+                    "items": (0..rng.u32(0..12)).collect::<Vec<_>>(),
+                });
+                let request = request("faults", "campaign_shape", context.clone());
+                Self { request, plot: Plot::NeedsSignal, outcome: Some(("end", context)) }
+            }
             _ => {
                 let context = json!({ "ms": rng.u32(1_000..8_000) });
                 let mut request = request("faults", "campaign_slow", context.clone());
@@ -119,7 +154,7 @@ impl Work {
     pub(crate) fn wrong(&self, task: &TaskDetail) -> Option<String> {
         let state = task.summary.status;
         let right = match self.plot {
-            Plot::Completes | Plot::NeedsOperator => state == TaskState::Completed,
+            Plot::Completes | Plot::NeedsOperator | Plot::NeedsSignal => state == TaskState::Completed,
             Plot::IsCancelled => matches!(state, TaskState::Cancelled | TaskState::Completed),
         };
         let result = |name| task.steps.iter().find(|step| step.name == name).and_then(|step| step.result.as_ref());

@@ -63,6 +63,30 @@ const VIOLATIONS: &[(&str, &str)] = &[
         "attempts match the history and the limit",
         "update tasker.steps set attempts = attempts + 1 where task_id = $done and step_no = 0",
     ),
+    (
+        "no step waits for a signal that has arrived",
+        "with signal as (
+             insert into tasker.signals (task_id, name, payload, sent_at) values ($open, 'go', 'null', now())
+         )
+         update tasker.steps set state = 'waiting', signal = 'go', token = null, due_at = null
+         where task_id = $open and state = 'in_progress'",
+    ),
+    (
+        "groups wait for exactly the children that have not settled",
+        "update tasker.steps set first_child = 10000, children = 1, next_child = 10000, failed_children = 0
+         where task_id = $open and state = 'pending'",
+    ),
+    (
+        "no more children of a group are active than its parallelism",
+        "with group_ as (
+             update tasker.steps set first_child = 10000, children = 2, next_child = 10002, failed_children = 0
+             where task_id = $open and state = 'pending' returning task_id, step_no
+         ), limited as (
+             update tasker.template_steps set admission = '{\"expand\": {\"parallelism\": 1}}'
+         )
+         insert into tasker.steps (task_id, step_no, pending_dependencies, state, definition, name)
+         select g.task_id, 10000 + n, 0, 'enqueued', g.step_no, 'c' || n from group_ g, generate_series(0, 1) n",
+    ),
     ("each active step has a message that is visible when it is due", "delete from pgmq.q_checked"),
     (
         "each active step has a message that is visible when it is due",
