@@ -21,6 +21,7 @@ try {
     history: `#/tasks/${order}?tab=history`,
     workers: "#/workers",
     queues: "#/queues",
+    schedules: "#/schedules",
   };
   for (const scheme of ["light", "dark"]) {
     const page = await open(browser, stack.url, { scheme, width: 1440, height: 860 });

@@ -9,6 +9,7 @@ import { Bulk } from "./pages/bulk";
 import { Dashboard } from "./pages/dashboard";
 import { Login, Unreachable } from "./pages/login";
 import { Queues } from "./pages/queues";
+import { Schedules } from "./pages/schedules";
 import { TaskPage } from "./pages/task";
 import { Tasks } from "./pages/tasks";
 import { TemplatePage } from "./pages/template";
@@ -26,6 +27,7 @@ const PAGES: [string, string][] = [
   ["templates", "Templates"],
   ["workers", "Workers"],
   ["queues", "Queues"],
+  ["schedules", "Schedules"],
   ["bulk", "Bulk jobs"],
 ];
 
@@ -129,6 +131,7 @@ function Page({ route: { path } }: { route: Route }) {
     templates: Templates,
     workers: Workers,
     queues: Queues,
+    schedules: Schedules,
     bulk: Bulk,
   };
   const List = path.length <= 1 ? lists[page] : undefined;

@@ -128,6 +128,30 @@ test("a journey by keyboard alone: log in, find, retry, resolve, cancel, log out
   await page.context().close();
 });
 
+test("a schedule is run now, paused and resumed", async () => {
+  await stack.api.template("scheduled", [step("echo", "echo")]);
+  const schedule = { namespace: "faults", template: "scheduled", cron: "0 2 * * *", context: { n: 1 } };
+  await stack.api.request("PUT", "/v1/schedules/every_night", schedule);
+  const page = await open(browser, stack.url);
+  await page.show("#/schedules");
+  const row = page.getByRole("row", { name: "every_night" });
+  const stored = () => stack.api.get("/v1/schedules/every_night");
+  await row.getByRole("button", { name: "Run now" }).click();
+  await until("a task was created", async () => {
+    const { tasks } = await stack.api.get("/v1/tasks?template=scheduled");
+    return tasks.length === 1;
+  });
+  await row.getByRole("button", { name: "Pause" }).click();
+  await row.getByText("Paused").waitFor();
+  // Everything else stays as it was.
+  const paused = await stored();
+  assert.deepEqual([paused.paused, paused.cron, paused.context], [true, "0 2 * * *", { n: 1 }]);
+  await row.getByRole("button", { name: "Resume" }).click();
+  await until("it is resumed", async () => !(await stored()).paused);
+  page.verify();
+  await page.context().close();
+});
+
 test("each scope sees its actions, and no other", async () => {
   const id = await blocked("scopes");
   const operate = ["Retry the failed step", "Mark as failed", "Cancel", "Run again…", "Retry", "Resolve…"];

@@ -59,6 +59,8 @@ async function addresses() {
   await api.template("declined", [step("decline", "permanent")]);
   const { task_uuid: blocked } = await api.task("declined", {}, { tags: ["vip"] });
   await api.rest(blocked);
+  const schedule = { namespace: "faults", template: "declined", cron: "0 2 * * *", timezone: "Europe/Berlin" };
+  await api.request("PUT", "/v1/schedules/nightly", schedule);
   await api.template("unserved", [step("nobody", "no_such_handler")]);
   await api.task("unserved");
   await until("the steps have run", async () => (await api.get(`/v1/tasks/${id}`)).failed_steps === 1);
@@ -79,6 +81,7 @@ async function addresses() {
     "#/templates/faults/pages?tab=source",
     "#/workers",
     "#/queues",
+    "#/schedules",
     "#/bulk",
     "#/no/such/page",
   ];
