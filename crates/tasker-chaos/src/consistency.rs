@@ -37,12 +37,14 @@ const CHECKS: &[Check] = &[
              -- A step is skipped without running, and a group ends with its children.
              when 'pending' then array['enqueued', 'in_progress', 'resolved_manually', 'cancelled', 'skipped',
                                        'completed', 'failed', 'waiting']
-             when 'waiting' then array['in_progress', 'enqueued', 'failed', 'skipped', 'resolved_manually', 'cancelled']
+             when 'waiting' then array['in_progress', 'enqueued', 'completed', 'failed', 'skipped', 'resolved_manually',
+                                       'cancelled']
              when 'enqueued' then array['in_progress', 'resolved_manually', 'cancelled']
              when 'waiting_for_retry' then array['in_progress', 'resolved_manually', 'cancelled']
              when 'in_progress' then array['in_progress', 'completed', 'waiting_for_retry', 'failed', 'enqueued',
                                            'resolved_manually', 'cancelled', 'waiting']
-             when 'failed' then array['enqueued', 'resolved_manually']
+             -- A step that failed before its handler was called is decided again.
+             when 'failed' then array['enqueued', 'pending', 'resolved_manually']
          end), false)",
     ),
     (

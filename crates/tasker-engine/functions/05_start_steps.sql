@@ -171,6 +171,12 @@ begin
                 case when s.attempts < ts.max_attempts then 'start'
                      when m.task_id = any (v_lock) then 'exhaust'
                      else 'defer' end
+            -- The message of a child that has ended.
+            when s.state = 'waiting' and ts.has_child then
+                case when m.task_id = any (v_lock) and (
+                         select c.completed_at is not null from tasker.tasks c
+                         where c.task_id = (s.input ->> 'child')::uuid) then 'child'
+                     else 'delete' end
             when s.state = 'waiting' and s.due_at <= v_now then
                 -- A template makes a step wait before its first attempt only.
                 case when s.signal is null or s.started_at is not null or ts.on_timeout = 'run' then 'start'
@@ -189,7 +195,7 @@ begin
         select * from tasker.steps l where l.task_id = m.task_id and l.step_no = m.step_no for update
     ) s on true
     left join lateral (
-        select l.max_attempts, l.admission #>> '{wait,on_timeout}' as on_timeout
+        select l.max_attempts, l.admission #>> '{wait,on_timeout}' as on_timeout, l.admission ? 'task' as has_child
         from tasker.tasks t
         join tasker.template_steps l on l.template_id = t.template_id and l.step_no = coalesce(s.definition, m.step_no)
         where t.task_id = m.task_id and s.state in ('in_progress', 'waiting')
@@ -226,10 +232,11 @@ begin
     -- 5. Handle the others. This is rare.
     if exists (select from unnest(v_steps) c where c.action <> 'start') then
         perform tasker.exhaust_steps(v_now, array(select c from unnest(v_steps) c where c.action = 'exhaust'));
+        perform tasker.settle_parents(v_now, array(select c from unnest(v_steps) c where c.action = 'child'));
         perform tasker.time_out_steps(v_now, array(select c from unnest(v_steps) c where c.action in ('fail', 'skip')));
         perform tasker.delete_messages(
             array_agg(c.namespace), array_agg(c.msg_id), array_agg(c.task_id), array_agg(c.step_no))
-        from unnest(v_steps) c where c.action in ('delete', 'exhaust', 'fail', 'skip');
+        from unnest(v_steps) c where c.action in ('delete', 'exhaust', 'fail', 'skip', 'child');
         perform tasker.defer_messages(
             array_agg(c.namespace), array_agg(c.msg_id), array_agg(c.task_id), array_agg(c.step_no),
             array_agg(case when c.due_at > v_now then c.due_at else v_now + interval '1 second' end))

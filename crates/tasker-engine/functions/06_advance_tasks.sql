@@ -54,6 +54,7 @@ declare
         select u.name from unnest(p_namespaces) u(name)
         where not exists (select from tasker.namespaces n where n.namespace = u.name and n.paused_at is not null));
     v_resting uuid[];
+    v_ended_children uuid[];
     v_namespaces text[];
     v_ready_tasks uuid[];
     v_ready_steps smallint[];
@@ -145,7 +146,7 @@ begin
                 ) d
             ) n
             where t.task_id = n.task_id
-            returning t.task_id, n.old_state, t.state
+            returning t.task_id, n.old_state, t.state, t.parent_task_id
         ), history as (
             insert into tasker.transitions (task_id, at, step_no, attempt, from_state, to_state, actor, reason)
             select r.task_id, p_now, r.step_no, case when r.handed then 1::smallint end, 'pending'::tasker.state,
@@ -157,15 +158,19 @@ begin
             from settled t where t.old_state <> t.state
         )
         select array(select t.task_id from settled t where t.old_state <> t.state and t.state <> 'in_progress'),
+               array(select t.task_id from settled t where t.state = 'completed' and t.parent_task_id is not null),
                array_agg(r.namespace) filter (where not r.asks), array_agg(r.task_id) filter (where not r.asks),
                array_agg(r.step_no) filter (where not r.asks), array_agg(r.visible_at) filter (where not r.asks),
                array_agg(r.handed) filter (where not r.asks),
                array_agg(r.task_id) filter (where r.asks), array_agg(r.step_no) filter (where r.asks)
-        into v_resting, v_namespaces, v_ready_tasks, v_ready_steps, v_visible_at, v_handed, v_admit_tasks, v_admit_steps
+        into v_resting, v_ended_children, v_namespaces, v_ready_tasks, v_ready_steps, v_visible_at, v_handed, v_admit_tasks, v_admit_steps
         from ready r;
 
         if v_resting <> '{}' then
             perform tasker.announce(v_resting);
+        end if;
+        if v_ended_children <> '{}' then
+            perform tasker.wake_parents(p_now, v_ended_children);
         end if;
         if v_ready_tasks is not null then
             -- A statement of its own, because a join may skip a function call whose rows it cannot use.

@@ -47,7 +47,8 @@ begin
     select d.*, case when d.hand then v_now + p_lease else v_now - d.priority * interval '10 seconds' end as visible_at
     into t
     from (
-        select tt.template_id, tt.namespace, tt.context, tt.traceparent, tt.state, tt.priority, ts.dependents[1] as next,
+        select tt.template_id, tt.namespace, tt.context, tt.traceparent, tt.parent_task_id, tt.state, tt.priority,
+               ts.dependents[1] as next,
                p_take > 0 and tt.namespace = any (p_namespaces) and not exists (
                    select from tasker.namespaces n where n.namespace = tt.namespace and n.paused_at is not null) as hand
         from tasker.tasks tt
@@ -115,6 +116,9 @@ begin
     select r.task_id, v_now, null, null, t.state, v_state, null where v_state <> t.state;
     if v_state <> t.state and v_state <> 'in_progress' then
         perform tasker.announce(array[r.task_id]);
+        if t.parent_task_id is not null and v_state = 'completed' then
+            perform tasker.wake_parents(v_now, array[r.task_id]);
+        end if;
     end if;
 
     if v_ready and t.hand then

@@ -173,7 +173,7 @@ language plpgsql as $$
 #variable_conflict use_column
 declare
     v_admitted tasker.admitted_step[];
-    v_group tasker.admitted_step;
+    v_step tasker.admitted_step;
 begin
     select array_agg((
         s.task_id, s.step_no, t.namespace, t.priority,
@@ -182,6 +182,7 @@ begin
             when a.admission ->> 'join' is null and s.skipped_dependencies > 0 then 'skip'
             when not tasker.conditions_hold(s.task_id, coalesce(a.admission -> 'when', '[]')) then 'skip'
             when a.admission ? 'wait' then 'wait'
+            when a.admission ? 'task' then 'task'
             when a.admission ? 'expand' then 'expand'
             else 'run'
         end, a.name, a.admission)::tasker.admitted_step order by s.task_id, s.step_no)
@@ -204,10 +205,12 @@ begin
     )
     select s.task_id, s.step_no, 1, 0, -1 from skipped s;
 
-    -- 2. Expand groups.
-    foreach v_group in array v_admitted loop
-        if v_group.action = 'expand' then
-            return query select * from tasker.expand_step(p_now, v_group);
+    -- 2. Expand groups, and start child tasks.
+    foreach v_step in array v_admitted loop
+        if v_step.action = 'expand' then
+            return query select * from tasker.expand_step(p_now, v_step);
+        elsif v_step.action = 'task' then
+            return query select * from tasker.start_child(p_now, v_step);
         end if;
     end loop;
 

@@ -49,6 +49,8 @@ begin
 
     update tasker.tasks t set state = p_state, completed_at = v_now, active_steps = 0 where t.task_id = p_task_id;
     perform tasker.announce(array[p_task_id]);
+    perform tasker.wake_parents(v_now, array_agg(t.task_id))
+    from tasker.tasks t where t.task_id = p_task_id and t.parent_task_id is not null having count(*) > 0;
 end
 $$;
 
@@ -63,6 +65,7 @@ declare
     v_now timestamptz := tasker.now();
     v_task tasker.tasks;
     v_steps smallint[];
+    v_asking smallint[];
     v_known boolean;
 begin
     select t.* into v_task from tasker.tasks t where t.task_id = p_task_id for update;
@@ -70,22 +73,29 @@ begin
         outcome := 'not_found';
         return;
     end if;
-    select array_agg(s.step_no) filter (where s.state = 'failed'), count(*) > 0, max(s.state)
-    into v_steps, v_known, state
+    select array_agg(s.step_no) filter (where s.state = 'failed' and not a.asks and not a.tolerated),
+           array_agg(s.step_no) filter (where s.state = 'failed' and a.asks), count(*) > 0, max(s.state)
+    into v_steps, v_asking, v_known, state
     from tasker.template_steps ts
     join (
         select * from tasker.steps l where l.task_id = p_task_id order by l.step_no for update
     ) s on coalesce(s.definition, s.step_no) = ts.step_no
-    where ts.template_id = v_task.template_id and (p_step is null or coalesce(s.name, ts.name) = p_step)
-      -- The group of such a child has counted it already.
-      and not (s.state = 'failed' and s.definition is not null
-               and ts.admission #>> '{expand,failure_strategy}' = 'continue_on_failure');
+    cross join lateral (
+        select
+            -- It failed before its handler was called, so it is decided again.
+            coalesce(s.definition is null and (ts.admission ?| '{expand,task}' or s.error ->> 'kind' = 'signal_timeout'),
+                     false) as asks,
+            -- The group of such a child has counted it already.
+            coalesce(s.definition is not null and ts.admission #>> '{expand,failure_strategy}' = 'continue_on_failure',
+                     false) as tolerated
+    ) a
+    where ts.template_id = v_task.template_id and (p_step is null or coalesce(s.name, ts.name) = p_step);
     if p_step is null then
         state := v_task.state;
     end if;
     outcome := case
         when not v_known then 'no_step'
-        when v_task.state in ('completed', 'failed', 'cancelled') or v_steps is null then 'wrong_state'
+        when v_task.state in ('completed', 'failed', 'cancelled') or coalesce(v_steps, v_asking) is null then 'wrong_state'
         else 'done'
     end;
     if outcome <> 'done' then
@@ -95,15 +105,20 @@ begin
 
     update tasker.steps s
     set state = 'enqueued', attempts = 0, completed_at = null, error = null
-    where s.task_id = p_task_id and s.step_no = any (v_steps);
+    where s.task_id = p_task_id and s.step_no = any (v_steps || v_asking);
     insert into tasker.transitions (task_id, at, step_no, from_state, to_state, actor, reason)
-    select p_task_id, v_now, n, 'failed', 'enqueued', p_actor, p_reason from unnest(v_steps) n;
+    select p_task_id, v_now, n, 'failed'::tasker.state, 'enqueued'::tasker.state, p_actor, p_reason from unnest(v_steps) n
+    union all
+    select p_task_id, v_now, n, 'failed', 'pending', p_actor, p_reason from unnest(v_asking) n;
     perform tasker.enqueue(
         array_agg(v_task.namespace), array_agg(p_task_id), array_agg(n),
-        array_agg(v_now - v_task.priority * interval '10 seconds')) from unnest(v_steps) n;
+        array_agg(v_now - v_task.priority * interval '10 seconds')) from unnest(v_steps) n having count(*) > 0;
     perform tasker.advance_tasks(
         v_now, array_agg(p_task_id), array_agg(n), array_agg(0), array_agg(-1), array_agg(1), p_actor, p_reason)
-    from unnest(v_steps) n;
+    from unnest(v_steps || v_asking) n;
+    if v_asking is not null then
+        perform tasker.admit_roots(v_now, array_agg(p_task_id), array_agg(n)) from unnest(v_asking) n;
+    end if;
 end
 $$;
 

@@ -13,6 +13,7 @@ statements! {
     FAIL = "select outcome, state::text from tasker.end_task($1, 'failed', $2, $3)";
     RETRY = "select outcome, state::text from tasker.retry_steps($1, $4, $2, $3)";
     FORK_TASK = "select outcome, state::text from tasker.fork_task($1, $2, $3, $4, $5, $6)";
+    END_ORPHANS = "select tasker.end_orphans($1)";
     END_LATE_TASKS = "select * from tasker.end_late_tasks($1)";
     RESOLVE = "select outcome, state::text from tasker.resolve_step($1, $4, $5, $2, $3)";
 }
@@ -121,6 +122,14 @@ impl Engine {
         let query = sqlx::query_as(FORK_TASK).bind(task_id).bind(step).bind(fork_id).bind(actor).bind(reason);
         let row: OutcomeRow = query.bind(traceparent).fetch_one(&self.pool).await?;
         Ok(row.into())
+    }
+
+    /// Cancels up to `limit` child tasks whose parents have ended. Returns their ids.
+    ///
+    /// # Errors
+    /// When the database fails. Nothing is changed then.
+    pub async fn end_orphans(&self, limit: u32) -> sqlx::Result<Vec<Uuid>> {
+        sqlx::query_scalar(END_ORPHANS).bind(count(limit)).fetch_all(&self.pool).await
     }
 
     /// Cancels up to `limit` tasks that took longer than their template allows. Returns their ids.

@@ -39,6 +39,7 @@ const FUNCTIONS: &[&str] = &[
     include_str!("../functions/04_create_tasks.sql"),
     include_str!("../functions/05_start_steps.sql"),
     include_str!("../functions/06_advance_tasks.sql"),
+    include_str!("../functions/06_child_tasks.sql"),
     include_str!("../functions/06_complete_steps.sql"),
     include_str!("../functions/06_expand_steps.sql"),
     include_str!("../functions/06_settle_steps.sql"),

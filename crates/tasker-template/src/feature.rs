@@ -32,8 +32,15 @@ pub enum Feature {
 }
 
 /// The features that the engine of this release runs. All others are reported with a warning.
-pub const SUPPORTED: &[Feature] =
-    &[Feature::Decisions, Feature::Conditions, Feature::Batches, Feature::Maps, Feature::Waits, Feature::TimeLimits];
+pub const SUPPORTED: &[Feature] = &[
+    Feature::Decisions,
+    Feature::Conditions,
+    Feature::Batches,
+    Feature::Maps,
+    Feature::Waits,
+    Feature::ChildTasks,
+    Feature::TimeLimits,
+];
 
 impl Feature {
     /// Whether the engine of this release runs the feature.

@@ -61,3 +61,18 @@ async fn a_signal_lets_a_waiting_step_continue() -> Result<()> {
     assert_eq!(done.summary.status, TaskState::Completed);
     Ok(())
 }
+
+#[tokio::test]
+async fn a_step_runs_a_task_and_completes_with_it() -> Result<()> {
+    let stack = Stack::start().await?;
+    let api = stack.api()?;
+    let child = fault_template(&api, &json!([fault_step("echo", "faults.echo", json!({}))])).await?;
+    let mut step_with_child = fault_step("child", "faults.echo", json!({}));
+    step_with_child["task"] = json!({ "template": child, "context_from": "/order" });
+    let name = fault_template(&api, &json!([step_with_child])).await?;
+    let done = run(&api, &task("faults", &name, json!({ "order": { "number": 7 } }))).await?;
+    assert_eq!(done.summary.status, TaskState::Completed);
+    let result = step(&done, "child")?.result.clone().unwrap_or_default();
+    assert_eq!(result["results"], json!({ "echo": { "number": 7 } }));
+    Ok(())
+}

@@ -1,5 +1,6 @@
 //! The engine's SQL functions on a real PostgreSQL. The tests set the clock, so no test waits for a lease or a backoff.
 
+mod child_tasks;
 mod claims;
 mod constraints;
 mod dead_letters;

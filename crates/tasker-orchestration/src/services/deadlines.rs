@@ -29,6 +29,7 @@ pub(crate) async fn run(engine: Engine, reporter: Reporter) {
 
 async fn look(engine: &Engine) -> sqlx::Result<()> {
     engine.open_blocked_dead_letters(BATCH).await?;
+    engine.end_orphans(BATCH).await?;
     loop {
         let tasks = engine.end_late_tasks(BATCH).await?;
         if tasks.is_empty() {

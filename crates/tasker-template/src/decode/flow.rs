@@ -425,6 +425,9 @@ pub(super) fn check(steps: &[StepTemplate], graph: &Graph, places: &[(Position, 
         if step.wait.is_some() && (step.map.is_some() || step.step_type == StepType::BatchWorker) {
             error("a step that has children cannot have `wait`: put it on a step before".into());
         }
+        if step.task.is_some() && (step.wait.is_some() || step.map.is_some() || step.step_type != StepType::Standard) {
+            error("a step with `task` cannot have `wait`, `map` or a `type`: put them on other steps".into());
+        }
         if step.map.is_some() && step.step_type != StepType::Standard {
             error(format!("`map` and `type: {}` exclude each other", step.step_type.as_str()));
         }

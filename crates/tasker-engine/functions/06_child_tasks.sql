@@ -1,0 +1,147 @@
+-- Workflows that take shape while they run: child tasks. A step with `task` creates a task in its namespace and waits for
+-- its end, without a message. Its own handler is not called. Its `input` has the id of the `child`.
+--
+-- The child does not lock its parent. When it ends, it sends a message that names the step. Whoever reads the message
+-- locks the parent, and then looks at the child.
+
+-- Creates the child of a step whose task the caller has locked. Returns the changes that `advance_tasks` must apply. The
+-- input of the child is a part of the parent's input. The input_schema of its template does not check it.
+create or replace function tasker.start_child(p_now timestamptz, p_step tasker.admitted_step)
+returns table (task_id uuid, step_no smallint, settled integer, failed integer, active integer)
+language plpgsql as $$
+#variable_conflict use_column
+declare
+    v_wanted jsonb := p_step.admission -> 'task';
+    v_parent tasker.tasks;
+    v_template_id bigint;
+    v_context jsonb;
+    v_child uuid;
+    v_key text;
+    v_error jsonb;
+begin
+    select t.* into v_parent from tasker.tasks t where t.task_id = p_step.task_id;
+    v_context := v_parent.context #> array(select jsonb_array_elements_text(v_wanted -> 'context_from'));
+    select tt.template_id into v_template_id
+    from tasker.task_templates tt
+    where tt.namespace = p_step.namespace and tt.name = v_wanted ->> 'template'
+      and (v_wanted ->> 'version' is null or tt.version = v_wanted ->> 'version')
+    order by tt.version_key desc limit 1;
+    if v_template_id is null then
+        v_error := jsonb_build_object('kind', 'no_template', 'message', format(
+            'namespace %s has no template %s', p_step.namespace,
+            concat_ws(' ', v_wanted ->> 'template', v_wanted ->> 'version')));
+    elsif jsonb_typeof(v_context) is distinct from 'object' then
+        v_error := jsonb_build_object('kind', 'bad_child_input', 'message', format(
+            'the input has %s where `context_from` expects an object', coalesce(jsonb_typeof(v_context), 'nothing')));
+    end if;
+    if v_error is not null then
+        update tasker.steps s set state = 'failed', error = v_error, completed_at = p_now
+        where s.task_id = p_step.task_id and s.step_no = p_step.step_no;
+        insert into tasker.transitions (task_id, at, step_no, from_state, to_state, reason, error_kind)
+        values (p_step.task_id, p_now, p_step.step_no, 'pending', 'failed', v_error ->> 'message', v_error ->> 'kind');
+        return query select p_step.task_id, p_step.step_no, 0, 1, -1;
+        return;
+    end if;
+
+    v_child := tasker.new_task_id(p_now);
+    update tasker.steps s
+    set state = 'waiting', started_at = p_now, input = coalesce(s.input, '{}') || jsonb_build_object('child', v_child)
+    where s.task_id = p_step.task_id and s.step_no = p_step.step_no;
+    insert into tasker.transitions (task_id, at, step_no, from_state, to_state)
+    values (p_step.task_id, p_now, p_step.step_no, 'pending', 'waiting');
+
+    -- A step that an operator retries has a child more.
+    v_key := format('child:%s/%s/%s', p_step.task_id, p_step.step_no, (
+        select count(*) from tasker.tasks t
+        where t.parent_task_id = p_step.task_id and t.parent_step_no = p_step.step_no));
+    perform tasker.create_tasks(
+        array[v_child], array[v_template_id], array[false], array[v_context], array[p_step.priority], array[null::jsonb],
+        array[v_key], array[sha256(convert_to(v_key, 'UTF8'))], array[v_parent.traceparent]);
+    update tasker.tasks t set parent_task_id = p_step.task_id, parent_step_no = p_step.step_no where t.task_id = v_child;
+    insert into tasker.task_values (task_id, name, value)
+    select v_child, v.pointer, left(v.found #>> '{}', 255)
+    from tasker.task_templates tt
+    cross join jsonb_array_elements_text(coalesce(tt.definition -> 'searchable', '[]')) p(pointer)
+    cross join lateral (
+        select p.pointer, v_context #> array(
+            select replace(replace(token, '~1', '/'), '~0', '~')
+            from string_to_table(substr(p.pointer, 2), '/') token) as found
+    ) v
+    where tt.template_id = v_template_id and jsonb_typeof(v.found) in ('string', 'number', 'boolean')
+    on conflict do nothing;
+end
+$$;
+
+-- A new id of a task: a UUIDv7 of this time.
+create or replace function tasker.new_task_id(p_at timestamptz) returns uuid
+language plpgsql as $$
+begin
+    return overlay(
+        overlay(gen_random_uuid()::text placing left(tasker.smallest_uuid_of(p_at)::text, 13) from 1) placing '7' from 15);
+end
+$$;
+
+-- Tells the parents of tasks that have ended.
+create or replace function tasker.wake_parents(p_now timestamptz, p_task_ids uuid[]) returns void
+language sql as $$
+    select from tasker.enqueue(
+        (select array_agg(t.namespace) from tasker.tasks t where t.task_id = any (p_task_ids)),
+        (select array_agg(t.parent_task_id) from tasker.tasks t where t.task_id = any (p_task_ids)),
+        (select array_agg(t.parent_step_no) from tasker.tasks t where t.task_id = any (p_task_ids)),
+        (select array_agg(p_now) from tasker.tasks t where t.task_id = any (p_task_ids)))
+$$;
+
+-- Ends the waits of steps whose children have ended: `action` is 'child'. The caller has locked their tasks. The result
+-- of such a step has the id of the child, and the results of those of its steps on which nothing depends.
+create or replace function tasker.settle_parents(p_now timestamptz, p_steps tasker.read_step[]) returns void
+language plpgsql as $$
+begin
+    if cardinality(p_steps) = 0 then
+        return;
+    end if;
+    with child as materialized (
+        select u.task_id, u.step_no, c.task_id as child_id, c.template_id, c.state
+        from unnest(p_steps) u
+        join tasker.steps s on s.task_id = u.task_id and s.step_no = u.step_no
+        join tasker.tasks c on c.task_id = (s.input ->> 'child')::uuid
+    ), ended as (
+        update tasker.steps s
+        set state = case c.state when 'completed' then 'completed' else 'failed' end::tasker.state, completed_at = p_now,
+            result = case c.state when 'completed' then jsonb_build_object('task_uuid', c.child_id, 'results', (
+                select coalesce(jsonb_object_agg(ts.name, cs.result), '{}')
+                from tasker.template_steps ts
+                join tasker.steps cs on cs.task_id = c.child_id and cs.step_no = ts.step_no and cs.state <> 'skipped'
+                where ts.template_id = c.template_id and ts.dependents = '{}')) end,
+            error = case when c.state <> 'completed' then jsonb_build_object(
+                'kind', 'child_failed', 'message', format('the child task %s is %s', c.child_id, c.state),
+                'task_uuid', c.child_id) end
+        from child c
+        where s.task_id = c.task_id and s.step_no = c.step_no
+        returning s.task_id, s.step_no, s.state, s.error
+    )
+    insert into tasker.transitions (task_id, at, step_no, from_state, to_state, reason, error_kind)
+    select e.task_id, p_now, e.step_no, 'waiting', e.state, e.error ->> 'message', e.error ->> 'kind' from ended e;
+    perform tasker.advance_tasks(
+        p_now, array_agg(s.task_id), array_agg(s.step_no), array_agg((s.state = 'completed')::integer),
+        array_agg((s.state = 'failed')::integer), array_agg(-1))
+    from unnest(p_steps) u join tasker.steps s on s.task_id = u.task_id and s.step_no = u.step_no;
+end
+$$;
+
+-- Cancels up to `p_limit` children whose parents have ended. Returns their ids. It is not done together with the parent,
+-- which would have to lock its children after itself.
+create or replace function tasker.end_orphans(p_limit integer) returns setof uuid
+language plpgsql as $$
+#variable_conflict use_column
+declare
+    v_orphans uuid[] := array(
+        select o.task_id from (
+            select c.task_id from tasker.tasks c join tasker.tasks p on p.task_id = c.parent_task_id
+            where c.parent_task_id is not null and c.completed_at is null and p.completed_at is not null
+            order by c.task_id limit p_limit for update of c skip locked
+        ) o);
+begin
+    perform tasker.end_task(o.task_id, 'cancelled', 'tasker', 'the parent task has ended') from unnest(v_orphans) o(task_id);
+    return query select unnest(v_orphans);
+end
+$$;
