@@ -31,7 +31,7 @@ begin
     select p_task_id, p_step_no, p_token, p_msg_id, p_namespace, tt.name, tt.version, ts.name, ts.callable,
            ts.initialization, p_context,
            case when ts.dependencies = '{}' then '{}'::json
-                when not tt.plain then tasker.results_of_dependencies(p_task_id, p_template_id, ts.dependencies)
+                when not tt.plain then tasker.results_of_dependencies(p_task_id, ts)
                 else (
                select json_object_agg(ds.name, d.result)
                from tasker.steps d
@@ -55,9 +55,22 @@ language plpgsql stable
 as $$
 begin
     return query
+    -- The children of a group share the results of its dependencies.
+    with shared as materialized (
+        select g.task_id, g.definition, tasker.results_of_dependencies(g.task_id, ts) as results
+        from (
+            select distinct s.task_id, s.definition
+            from unnest(p_task_ids, p_step_nos) c(task_id, step_no)
+            join tasker.steps s on s.task_id = c.task_id and s.step_no = c.step_no
+            where c.step_no >= tasker.first_child()
+        ) g
+        join tasker.tasks t on t.task_id = g.task_id
+        join tasker.template_steps ts on ts.template_id = t.template_id and ts.step_no = g.definition
+    )
     select s.task_id, s.step_no, s.token, c.msg_id, t.namespace, tt.name, tt.version, coalesce(s.name, ts.name),
            ts.callable, ts.initialization || coalesce(s.input -> 'initialization', '{}'), t.context,
-           case when not t.plain then tasker.results_of_dependencies(t.task_id, t.template_id, ts.dependencies)
+           case when s.definition is not null then g.results
+                when not t.plain then tasker.results_of_dependencies(t.task_id, ts)
                 else coalesce((
                select json_object_agg(ds.name, d.result)
                from tasker.steps d
@@ -69,7 +82,8 @@ begin
     join tasker.steps s on s.task_id = c.task_id and s.step_no = c.step_no
     join tasker.tasks t on t.task_id = s.task_id
     join tasker.task_templates tt on tt.template_id = t.template_id
-    join tasker.template_steps ts on ts.template_id = t.template_id and ts.step_no = coalesce(s.definition, s.step_no);
+    join tasker.template_steps ts on ts.template_id = t.template_id and ts.step_no = coalesce(s.definition, s.step_no)
+    left join shared g on g.task_id = s.task_id and g.definition = s.definition;
 end
 $$;
 

@@ -5,6 +5,7 @@
 //! | `linear_workflow`, `diamond_workflow`, `tree_workflow`, `mixed_dag_workflow` | one per step | `{"even_number": 6}` | `{"value": 1296}` |
 //! | `order_fulfillment` | `validate_order`, `reserve_inventory`, `process_payment`, `ship_order` | an order | the order with everything that is known so far |
 //! | `benchmark` | `noop` | anything | `null` |
+//! | `benchmark` | `list` | `{"count": 3}` | `{"items": [0, 1, 2]}` |
 //! | `faults` | `fail_times`, `permanent`, `sleep`, `panic`, `echo` | anything | see below |
 //!
 //! **Arithmetic** is exact: a step squares the product of its dependencies' values, or of `even_number` if it has
@@ -30,10 +31,11 @@ mod orders;
 #[cfg(test)]
 mod simulation;
 
-use serde_json::Value;
+use serde::Deserialize;
+use serde_json::{Value, json};
 use sqlx::PgPool;
 use tasker_runtime::settings;
-use tasker_worker::{Worker, WorkerBuilder};
+use tasker_worker::{HandlerResult, StepContext, Worker, WorkerBuilder};
 
 /// The templates of the sample workflows (YAML): the five of the demo, and the two of the benchmarks.
 pub const TEMPLATES: [&str; 7] = [
@@ -61,9 +63,20 @@ pub fn worker(settings: settings::Worker, pool: PgPool) -> WorkerBuilder {
         .handler("order_fulfillment.process_payment", orders::process_payment)
         .handler("order_fulfillment.ship_order", orders::ship_order)
         .handler("benchmark.noop", |_| async { Ok(Value::Null) })
+        .handler("benchmark.list", list)
         .handler("faults.fail_times", faults::fail_times)
         .handler("faults.permanent", faults::permanent)
         .handler("faults.sleep", faults::sleep)
         .handler("faults.panic", faults::panic)
         .handler("faults.echo", faults::echo)
+}
+
+/// A list of as many elements as the task's `count` says.
+async fn list(step: StepContext) -> HandlerResult {
+    #[derive(Deserialize)]
+    struct Input {
+        count: u32,
+    }
+    let Input { count } = step.input()?;
+    Ok(json!({ "items": (0..count).collect::<Vec<_>>() }))
 }
