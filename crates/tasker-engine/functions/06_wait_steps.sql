@@ -77,7 +77,8 @@ begin
     update tasker.steps s
     set state = 'enqueued', due_at = null, signal = null,
         input = coalesce(s.input, '{}') || jsonb_build_object('signal', p_payload)
-    where s.task_id = p_task_id and s.step_no = any (v_steps);
+    from unnest(tasker.keys(p_task_id, v_steps), v_steps) n(task_id, step_no)
+    where s.task_id = n.task_id and s.step_no = n.step_no;
     insert into tasker.transitions (task_id, at, step_no, from_state, to_state, actor, reason)
     select p_task_id, v_now, n, 'waiting', 'enqueued', p_actor, 'signal ' || p_name from unnest(v_steps) n;
     perform tasker.enqueue(
