@@ -9,7 +9,9 @@ use local_postgres::LocalPostgres;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use tasker_engine::database::pool_options;
-use tasker_engine::{ClaimedStep, Completion, CreateOutcome, Engine, NewTask, StepOutcome, StepResult};
+use tasker_engine::{
+    ClaimedStep, Completion, CreateOutcome, Engine, NewSignal, NewTask, SignalOutcome, StepOutcome, StepResult,
+};
 use uuid::Uuid;
 
 use crate::support::database;
@@ -111,6 +113,19 @@ impl Fixture {
     /// Records results, and claims up to `take` steps that become ready.
     pub(crate) async fn complete(&self, worker: &str, take: u32, results: &[StepResult]) -> Result<Completion> {
         Ok(self.engine.complete_steps(worker, &[NAMESPACE.to_owned()], take, LEASE, results).await?)
+    }
+
+    /// Sends a signal.
+    pub(crate) async fn signal(
+        &self,
+        task_id: Uuid,
+        name: &str,
+        payload: &Value,
+        actor: Option<&str>,
+    ) -> Result<SignalOutcome> {
+        let signal =
+            NewSignal { task_id, name: name.to_owned(), payload: payload.clone(), actor: actor.map(str::to_owned) };
+        self.engine.send_signals(&[signal]).await?.pop().context("no outcome")
     }
 
     /// Returns the values of a query that has one column.
