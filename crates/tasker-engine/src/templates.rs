@@ -34,7 +34,7 @@ statements! {
             order by namespace, name, version_key desc
         ) newest
         join tasker.template_steps ts using (template_id)
-        where ts.callable <> all ($2)
+        where ts.callable <> all ($2) and (ts.admission ? 'task') is not true
         order by ts.callable";
 }
 

@@ -214,10 +214,10 @@ async fn apply(engine: &Engine, template: &TaskTemplate) -> Result<(), StartErro
     }
 }
 
-/// The steps of these templates that no handler runs.
+/// The steps of these templates that no handler runs. A step that runs a child task needs none.
 fn missing_handlers(templates: &[TaskTemplate], handlers: &Handlers) -> Vec<String> {
     let steps = templates.iter().flat_map(|template| template.steps.iter().map(move |step| (&template.name, step)));
-    let missing = steps.filter(|(_, step)| handlers.get(&step.handler.callable).is_none());
+    let missing = steps.filter(|(_, step)| step.task.is_none() && handlers.get(&step.handler.callable).is_none());
     missing.map(|(template, step)| format!("`{}` (step {} of {template})", step.handler.callable, step.name)).collect()
 }
 

@@ -20,6 +20,7 @@ mod kills;
 mod monitoring;
 mod operators;
 mod own_stack;
+mod samples;
 mod shape;
 mod templates;
 mod traces;
