@@ -9,7 +9,7 @@ use pgmq_notify::insert_channel;
 use sqlx::PgPool;
 use tasker_engine::database::{self, DatabaseError};
 use tasker_engine::{ApplyOutcome, Engine};
-use tasker_runtime::settings;
+use tasker_runtime::settings::{self, environment};
 use tasker_template::{TaskTemplate, TemplateErrors};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
@@ -204,7 +204,7 @@ impl WorkerBuilder {
 }
 
 async fn apply(engine: &Engine, template: &TaskTemplate) -> Result<(), StartError> {
-    match engine.apply_template(template).await? {
+    match engine.apply_template(template, &environment()).await? {
         ApplyOutcome::Created | ApplyOutcome::Unchanged => Ok(()),
         ApplyOutcome::Conflict => Err(StartError::TemplateConflict {
             namespace: template.namespace_name.clone(),

@@ -13,7 +13,7 @@ async fn store(fixture: &Fixture, name: &str, steps: Value) -> Result<i64> {
     let source = json!({ "name": name, "namespace_name": NAMESPACE, "version": "1.0.0", "steps": steps,
         "searchable": ["/number"] });
     let parsed = tasker_template::parse(&source.to_string(), None).map_err(|errors| anyhow::anyhow!("{errors}"))?;
-    fixture.engine.apply_template(&parsed.template).await?;
+    fixture.engine.apply_template(&parsed.template, "test").await?;
     Ok(fixture.engine.find_template(NAMESPACE, name, None).await?.context("not stored")?.template_id)
 }
 
