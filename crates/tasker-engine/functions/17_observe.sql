@@ -78,7 +78,9 @@ as $$
     select o.namespace, ts.callable, array_agg(distinct tt.name order by tt.name), sum(o.tasks)::bigint
     from open o
     cross join lateral (
-        select distinct s.callable from tasker.template_steps s where s.template_id = o.template_id
+        -- The handler of a step that runs a child task is not called.
+        select distinct s.callable from tasker.template_steps s
+        where s.template_id = o.template_id and (s.admission ? 'task') is not true
     ) ts
     join tasker.task_templates tt on tt.template_id = o.template_id
     where not exists (

@@ -40,6 +40,8 @@ pub const SUPPORTED: &[Feature] = &[
     Feature::Waits,
     Feature::ChildTasks,
     Feature::TimeLimits,
+    Feature::Events,
+    Feature::Environments,
 ];
 
 impl Feature {

@@ -280,7 +280,8 @@ pub enum EventCondition {
     Always,
 }
 
-/// How an event is delivered.
+/// How an event is delivered. The engine delivers every event through the queue, which also serves readers of the other
+/// modes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeliveryMode {

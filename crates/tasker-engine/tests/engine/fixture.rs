@@ -64,7 +64,7 @@ impl Fixture {
         let source =
             json!({ "name": "t", "namespace_name": namespace, "version": "1.0.0", "steps": steps }).to_string();
         let parsed = tasker_template::parse(&source, None).map_err(|errors| anyhow::anyhow!("{errors}"))?;
-        self.engine.apply_template(&parsed.template).await?;
+        self.engine.apply_template(&parsed.template, "test").await?;
         let stored = self.engine.find_template(namespace, "t", None).await?.context("the template is not stored")?;
         Ok(stored.template_id)
     }

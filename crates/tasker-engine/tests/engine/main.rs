@@ -4,6 +4,7 @@ mod child_tasks;
 mod claims;
 mod constraints;
 mod dead_letters;
+mod events;
 mod failures;
 mod fixture;
 mod operate;

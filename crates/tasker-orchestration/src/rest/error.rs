@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tasker_api::{FieldError, PROBLEM_CONTENT_TYPE, Problem, RequestError};
-use tasker_engine::Failure;
+use tasker_engine::{Failure, message};
 
 use crate::services::batches::WriteError;
 
@@ -207,7 +207,7 @@ impl From<sqlx::Error> for ApiError {
         match Failure::of(&error) {
             Failure::Unavailable => Self::no_response("the database does not respond; try again", error.to_string()),
             Failure::NotWritable => Self::not_writable(error.to_string()),
-            Failure::BadData => Self::malformed(format!("PostgreSQL cannot store this: {error}")),
+            Failure::BadData => Self::malformed(format!("the database refuses this: {}", message(&error))),
             Failure::Bug => {
                 tracing::error!(%error, "a query failed");
                 Self::internal()

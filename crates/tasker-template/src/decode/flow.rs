@@ -289,7 +289,17 @@ fn event(field: Field, report: &mut Report<'_>) -> Option<Event> {
         [("durable", DeliveryMode::Durable), ("fast", DeliveryMode::Fast), ("broadcast", DeliveryMode::Broadcast)];
     let mut fields = field.fields(report)?;
     let condition = fields.optional("condition").and_then(|field| field.one_of(&CONDITIONS, report));
-    let mode = fields.optional("delivery_mode").and_then(|field| field.one_of(&MODES, report));
+    let mode = fields.optional("delivery_mode").and_then(|field| {
+        let mode = field.one_of(&MODES, report)?;
+        if mode != DeliveryMode::Durable {
+            report.warn(
+                field.node.at,
+                &field.path,
+                "has no effect: every event goes through the queue of its namespace",
+            );
+        }
+        Some(mode)
+    });
     let event = Event {
         name: name(&mut fields, "name", report),
         description: text(fields.optional("description"), report),
