@@ -43,6 +43,15 @@ declare
     v_queue text;
     v_events jsonb[];
 begin
+    if not exists (
+        select from (
+            select distinct t.template_id from unnest(p_task_ids) c join tasker.tasks t on t.task_id = c
+        ) u
+        join tasker.template_steps ts on ts.template_id = u.template_id
+        where ts.events is not null
+    ) then
+        return;
+    end if;
     for v_queue, v_events in
         select n.event_queue, array_agg(jsonb_build_object(
             'event_id', gen_random_uuid(), 'event_name', e.event ->> 'name', 'outcome', s.state,
@@ -53,7 +62,9 @@ begin
                 'fired_at', to_char(p_now at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')))
             order by s.task_id, s.step_no, e.nth)
         from unnest(p_task_ids, p_step_nos) c(task_id, step_no)
-        join tasker.steps s on s.task_id = c.task_id and s.step_no = c.step_no
+        cross join lateral (
+            select l.* from tasker.steps l where l.task_id = c.task_id and l.step_no = c.step_no offset 0
+        ) s
         join tasker.tasks t on t.task_id = s.task_id
         join tasker.task_templates tt on tt.template_id = t.template_id
         join tasker.namespaces n on n.namespace = t.namespace
