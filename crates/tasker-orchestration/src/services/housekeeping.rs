@@ -55,7 +55,9 @@ impl Housekeeping {
                 self.delete_tasks(&namespace.namespace, age).await?;
             }
             if let (Some(age), Some(_)) = (self.retention.events(), &namespace.event_queue) {
-                while self.count("events", self.engine.delete_old_events(&namespace.namespace, age, BATCH).await?).await {}
+                while self.count("events", self.engine.delete_old_events(&namespace.namespace, age, BATCH).await?).await
+                {
+                }
             }
         }
         if let Some(age) = self.retention.rejected_messages() {

@@ -45,7 +45,7 @@ impl Settings {
         let mut settings = match &path {
             None => Self::default(),
             Some(folder) if folder.is_dir() => {
-                let Built { settings, .. } = build(folder, &contexts(folder)?, &environment_of(&variable))?;
+                let Built { settings, .. } = build(folder, &contexts(folder)?, &environment_of(variable))?;
                 settings
             }
             Some(file) => Self::from_file(file)?,
