@@ -81,15 +81,11 @@ begin
         perform tasker.ensure_event_queue(p_namespace);
     end if;
     insert into tasker.task_templates as t (
-        namespace, name, version, version_key, definition, total_steps, root_steps, max_duration_minutes, created_at,
-        plain)
+        namespace, name, version, version_key, definition, total_steps, root_steps, max_duration_minutes, staleness,
+        created_at, plain)
     select p_namespace, p_name, p_version, p_version_key, p_definition, count(*),
            count(*) filter (where step -> 'dependencies' = '[]'),
-           -- Programs of earlier releases also accept other values, which have no effect.
-           (select (m.minutes #>> '{}')::integer
-            from (select p_definition #> '{lifecycle,max_duration_minutes}' as minutes) m
-            where jsonb_typeof(m.minutes) = 'number' and m.minutes between '1' and '43200'
-              and p_definition #>> '{lifecycle,staleness_action}' is distinct from 'none'), tasker.now(),
+           (tasker.lifecycle(p_definition) ->> 'max_duration_minutes')::integer, tasker.staleness(p_definition), tasker.now(),
            bool_and(coalesce(step ->> 'admission', step ->> 'outcome', step ->> 'events') is null)
     from jsonb_array_elements(p_steps) step
     on conflict do nothing

@@ -40,6 +40,7 @@ pub const SUPPORTED: &[Feature] = &[
     Feature::Waits,
     Feature::ChildTasks,
     Feature::TimeLimits,
+    Feature::Staleness,
     Feature::Events,
     Feature::Environments,
 ];

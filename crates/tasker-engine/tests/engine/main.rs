@@ -14,6 +14,7 @@ mod retention;
 mod retries;
 mod schedules;
 mod shape;
+mod staleness;
 #[path = "../support/mod.rs"]
 mod support;
 mod traces;

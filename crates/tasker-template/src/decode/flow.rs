@@ -311,18 +311,15 @@ fn event(field: Field, report: &mut Report<'_>) -> Option<Event> {
     Some(event)
 }
 
-/// Reads `lifecycle`. The defaults are those of the published format.
+/// Reads `lifecycle`.
 pub(super) fn lifecycle(field: Field, report: &mut Report<'_>) -> Option<Lifecycle> {
     const ACTIONS: [(&str, StalenessAction); 3] =
         [("dlq", StalenessAction::Dlq), ("error", StalenessAction::Error), ("none", StalenessAction::None)];
     let mut fields = field.fields(report)?;
-    let mut minutes = |name, default| {
-        let field = fields.kept(name);
-        field.and_then(|field| field.integer(1..=MAX_LIFECYCLE_MINUTES, report)).unwrap_or(default)
-    };
-    let max_waiting_for_dependencies_minutes = minutes("max_waiting_for_dependencies_minutes", 60);
-    let max_waiting_for_retry_minutes = minutes("max_waiting_for_retry_minutes", 30);
-    let max_steps_in_process_minutes = minutes("max_steps_in_process_minutes", 30);
+    let mut minutes = |name| fields.kept(name).and_then(|field| field.integer(1..=MAX_LIFECYCLE_MINUTES, report));
+    let max_waiting_for_dependencies_minutes = minutes("max_waiting_for_dependencies_minutes");
+    let max_waiting_for_retry_minutes = minutes("max_waiting_for_retry_minutes");
+    let max_steps_in_process_minutes = minutes("max_steps_in_process_minutes");
     let lifecycle = Lifecycle {
         max_duration_minutes: fields
             .kept("max_duration_minutes")
