@@ -38,8 +38,9 @@ begin
     if v_late is null then
         return;
     end if;
-    perform tasker.end_task(l.task_id, 'cancelled', 'tasker', 'the task took longer than max_duration_minutes')
+    perform tasker.close_task(l.task_id, 'cancelled', 'tasker', 'the task took longer than max_duration_minutes')
     from unnest(v_late) l(task_id);
+    perform tasker.release_gates(v_now, v_late);
     perform tasker.open_dead_letters(array(
         select t.task_id from tasker.tasks t join tasker.task_templates tt using (template_id)
         where t.task_id = any (v_late)

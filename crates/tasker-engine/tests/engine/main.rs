@@ -6,6 +6,7 @@ mod constraints;
 mod dead_letters;
 mod failures;
 mod fixture;
+mod gates;
 mod operate;
 mod plans;
 mod queue;

@@ -1,5 +1,5 @@
-//! Looks after tasks that do not go on: cancels those that take longer than their template allows, and opens
-//! investigations of those that are blocked by failures.
+//! Looks after tasks that do not go on: cancels those that take longer than their template allows, opens investigations
+//! of those that are blocked by failures, and looks after gates.
 //!
 //! Every server tries. Each task is handled once.
 
@@ -30,6 +30,10 @@ pub(crate) async fn run(engine: Engine, reporter: Reporter) {
 async fn look(engine: &Engine) -> sqlx::Result<()> {
     engine.open_blocked_dead_letters(BATCH).await?;
     engine.end_orphans(BATCH).await?;
+    let (lost, _) = engine.tend_gates(BATCH).await?;
+    if lost > 0 {
+        tracing::warn!(tasks = lost, "released slots of gates that steps held although they had ended");
+    }
     loop {
         let tasks = engine.end_late_tasks(BATCH).await?;
         if tasks.is_empty() {
