@@ -8,12 +8,14 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Number, Value};
 
 use super::{
-    CreateTask, OpenDeadLetter, OperatorAction, PatchDeadLetter, PatchNamespace, PutSchedule, ResolveStep, SendSignal,
+    CreateTask, OpenDeadLetter, OperatorAction, PatchDeadLetter, PatchGate, PatchNamespace, PutSchedule, ResolveStep,
+    SendSignal,
 };
 use crate::limits::{
-    MAX_ACTOR_CHARS, MAX_CATCH_UP_SECONDS, MAX_CRON_CHARS, MAX_IDEMPOTENCY_KEY_CHARS, MAX_METADATA_BYTES,
-    MAX_NAME_CHARS, MAX_NAMESPACE_CHARS, MAX_NOTES_CHARS, MAX_PRIORITY, MAX_REASON_CHARS, MAX_RESULT_BYTES,
-    MAX_RETENTION_DAYS, MAX_TAG_CHARS, MAX_TAGS, MAX_VERSION_CHARS, json_bytes, stored_bytes,
+    MAX_ACTOR_CHARS, MAX_CATCH_UP_SECONDS, MAX_CRON_CHARS, MAX_GATE_LIMIT, MAX_IDEMPOTENCY_KEY_CHARS,
+    MAX_METADATA_BYTES, MAX_NAME_CHARS, MAX_NAMESPACE_CHARS, MAX_NOTES_CHARS, MAX_PRIORITY, MAX_REASON_CHARS,
+    MAX_RESULT_BYTES, MAX_RETENTION_DAYS, MAX_TAG_CHARS, MAX_TAGS, MAX_TIMEOUT_SECONDS, MAX_VERSION_CHARS, json_bytes,
+    stored_bytes,
 };
 
 /// Which limit a request exceeds.
@@ -89,6 +91,30 @@ impl PatchNamespace {
             ))),
             _ => Ok(()),
         }
+    }
+}
+
+impl PatchGate {
+    /// Checks every limit.
+    ///
+    /// # Errors
+    /// The first value that exceeds its limit.
+    pub fn check(&self) -> Result<(), RequestError> {
+        let within = |what: &str, value: u32, min: u32, max: u32| {
+            if (min..=max).contains(&value) {
+                return Ok(());
+            }
+            Err(RequestError::Malformed(format!("{what} must be {min} to {max}, not {value}")))
+        };
+        if let Some(limit) = self.limit.flatten() {
+            within("limit", limit, 0, MAX_GATE_LIMIT)?;
+        }
+        if let Some(rate) = self.rate.flatten() {
+            within("rate.limit", rate.limit, 1, MAX_GATE_LIMIT)?;
+            within("rate.per_seconds", rate.per_seconds, 1, MAX_TIMEOUT_SECONDS)?;
+            within("rate.burst", rate.burst, 1, rate.limit)?;
+        }
+        Ok(())
     }
 }
 
@@ -213,6 +239,11 @@ pub(crate) fn priority<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opt
 /// Reads a number of days, see [`whole_number`].
 pub(crate) fn days<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
     whole_number(deserializer, "finished_tasks_days", MAX_RETENTION_DAYS)
+}
+
+/// Reads the limit of a gate, see [`whole_number`].
+pub(crate) fn gate_limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    whole_number(deserializer, "limit", MAX_GATE_LIMIT)
 }
 
 /// Reads the limit of catching up, see [`whole_number`].

@@ -29,7 +29,7 @@ pub struct Waiting {
     pub until: Option<DateTime<Utc>>,
     /// The workers that the reason is about.
     pub workers: Vec<String>,
-    /// How many steps it waits for, or how many messages are before it in the queue.
+    /// How many steps it waits for, or how many are before it in the queue or at the gate.
     pub count: Option<i64>,
 }
 
@@ -61,6 +61,8 @@ pub enum WaitReason {
     Children,
     /// It waits for a time, a signal or another task.
     Waiting,
+    /// It waits for a slot of a gate, behind `count` others, or for the rate of a gate, until `until`.
+    Gate,
 }
 
 /// The query of `GET /v1/tasks/{task_uuid}/attempts` and `GET /v1/tasks/{task_uuid}/transitions`.

@@ -5,6 +5,7 @@ mod bulk;
 mod check;
 mod dead_letters;
 mod events;
+mod gates;
 mod inspect;
 pub mod json;
 mod layout;
@@ -25,6 +26,7 @@ pub use dead_letters::{
     DeadLetter, DeadLetterList, DeadLetterReason, ListDeadLetters, OpenDeadLetter, PatchDeadLetter, ResolutionStatus,
 };
 pub use events::{GoneEvent, NewTasksEvent, RowEvent, StepBrief, TaskEvent, WatchTopics};
+pub use gates::{Gate, GateDetail, GateHolder, GateList, GateRate, PatchGate};
 pub use inspect::{Attempt, AttemptList, ListOfTask, StepInspection, WaitReason, Waiting};
 pub use layout::{GraphLayout, LayoutEdge, LayoutNode, Place, TemplateLayout};
 pub use position::line_and_column;

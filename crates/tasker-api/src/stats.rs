@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::TaskState;
+use crate::{Gate, TaskState};
 
 /// The response to `GET /v1/stats`. The server keeps it for two seconds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -19,6 +19,9 @@ pub struct Stats {
     pub workers: WorkerTotals,
     /// Callables that open tasks need and that no live worker of their namespace has.
     pub unserved: Vec<UnservedHandler>,
+    /// The gates, and how many steps hold slots or wait.
+    #[serde(default)]
+    pub gates: Vec<Gate>,
     /// Counts stop at this number. A count that reaches it means "at least".
     pub count_limit: i64,
 }

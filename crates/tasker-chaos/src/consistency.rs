@@ -197,6 +197,47 @@ const CHECKS: &[Check] = &[
          group by g.task_id, g.step_no, ts.admission
          having count(*) > (ts.admission #>> '{expand,parallelism}')::integer",
     ),
+    (
+        "no more steps hold a slot than their gate has",
+        "select format('gate %s, key %s: %s steps hold a slot', g.name, h.key, count(*))
+         from tasker.gate_holds h join tasker.gates g using (gate_id)
+         group by g.gate_id, h.key having count(*) > coalesce(g.own_capacity, g.capacity)",
+    ),
+    (
+        "gates count their slots correctly",
+        "select format('gate %s, key %s: counts %s, but %s steps hold a slot', g.name, s.key, s.holds, h.n)
+         from tasker.gate_slots s join tasker.gates g using (gate_id)
+         left join (
+             select gate_id, key, count(*) as n from tasker.gate_holds where gate_id is not null group by gate_id, key
+         ) h on h.gate_id = s.gate_id and h.key = s.key
+         where s.holds <> coalesce(h.n, 0)",
+    ),
+    (
+        "every step that holds a slot is active",
+        "select format('task %s, step %s: is %s', h.task_id, h.step_no, s.state)
+         from tasker.gate_holds h left join tasker.steps s on s.task_id = h.task_id and s.step_no = h.step_no
+         where (s.state in ('enqueued', 'in_progress', 'waiting_for_retry', 'waiting')) is not true",
+    ),
+    (
+        "every step that waits for a slot is enqueued and has no message and no slot",
+        "select format('task %s, step %s: is %s, message %s', w.task_id, w.step_no, s.state, m.msg_id)
+         from tasker.gate_waiters w
+         left join tasker.steps s on s.task_id = w.task_id and s.step_no = w.step_no
+         left join messages m
+             on m.message ->> 'task_id' = w.task_id::text and m.message ->> 'step_no' = w.step_no::text
+         left join tasker.gate_holds h on h.task_id = w.task_id and h.step_no = w.step_no
+         where s.state is distinct from 'enqueued' or m.msg_id is not null or h.task_id is not null",
+    ),
+    (
+        // An operator who raises a limit passes on the slots in the same transaction.
+        "no step waits for a slot that is free",
+        "select format('gate %s, key %s: %s of %s slots are in use, and %s steps wait',
+                g.name, w.key, coalesce(s.holds, 0), coalesce(g.own_capacity, g.capacity), w.n)
+         from (select gate_id, key, count(*) as n from tasker.gate_waiters group by gate_id, key) w
+         join tasker.gates g on g.gate_id = w.gate_id
+         left join tasker.gate_slots s on s.gate_id = w.gate_id and s.key = w.key
+         where coalesce(s.holds, 0) < coalesce(g.own_capacity, g.capacity)",
+    ),
     // By the clock, not by the start of the transaction, because the snapshot is younger.
     (
         "each active step has a message that is visible when it is due",
@@ -206,10 +247,14 @@ const CHECKS: &[Check] = &[
            and (s.state in ('enqueued', 'in_progress', 'waiting_for_retry')
                 -- Without an end, only a signal ends the wait.
                 or s.state = 'waiting' and s.due_at is not null)
+           -- A step that waits for a slot gets its message with the slot.
+           and not exists (
+               select from tasker.gate_waiters w where w.task_id = s.task_id and w.step_no = s.step_no)
            and not exists (
                select from messages m
+               left join tasker.gate_holds h on h.task_id = s.task_id and h.step_no = s.step_no
                where m.message ->> 'task_id' = s.task_id::text and m.message ->> 'step_no' = s.step_no::text
-                 and m.vt <= greatest(s.due_at, clock_timestamp()))",
+                 and m.vt <= greatest(s.due_at, h.starts_at, clock_timestamp()))",
     ),
 ];
 

@@ -77,7 +77,24 @@ pub(crate) async fn store(api: &impl OrchestrationApiClient) -> Result<()> {
         with(step("gate", "faults.echo", json!({}), &["join"]), json!({ "wait": { "signal": SIGNAL } })),
         step("end", "faults.echo", json!({}), &["pause", "gate"]),
     ]);
-    for (name, steps) in [("campaign_slow", slow), ("campaign_doomed", doomed), ("campaign_shape", shape)] {
+    // Two of an account at once, and each child of the map for itself.
+    let account = json!({ "gate": "account", "key": "/account", "limit": 2 });
+    let gates = json!([
+        with(step("pay", "faults.sleep", json!({ "ms": 100 }), &[]), json!({ "concurrency": account })),
+        step("list", "faults.echo", json!({}), &["pay"]),
+        with(
+            step("each", "faults.sleep", json!({ "ms": 20 }), &["list"]),
+            json!({ "map": { "step": "list", "pointer": "/items" }, "concurrency": account })
+        ),
+        with(
+            step("mail", "faults.fail_times", json!({ "failures": 1 }), &["each"]),
+            json!({ "rate": { "gate": "mailer", "limit": 40, "per_seconds": 1, "burst": 2 } })
+        ),
+        step("end", "faults.echo", json!({}), &["mail"]),
+    ]);
+    for (name, steps) in
+        [("campaign_slow", slow), ("campaign_doomed", doomed), ("campaign_shape", shape), ("campaign_gates", gates)]
+    {
         let template = json!({ "name": name, "namespace_name": "faults", "version": VERSION, "steps": steps });
         api.apply_template(&template.to_string()).await?;
     }
@@ -139,6 +156,11 @@ impl Work {
                 });
                 let request = request("faults", "campaign_shape", context.clone());
                 Self { request, plot: Plot::NeedsSignal, outcome: Some(("end", context)) }
+            }
+            54..64 => {
+                let context = json!({ "account": rng.u32(0..4), "items": [1, 2, 3] });
+                let request = request("faults", "campaign_gates", context.clone());
+                Self { request, plot: Plot::Completes, outcome: Some(("end", context)) }
             }
             _ => {
                 let context = json!({ "ms": rng.u32(1_000..8_000) });

@@ -87,6 +87,41 @@ const VIOLATIONS: &[(&str, &str)] = &[
          insert into tasker.steps (task_id, step_no, pending_dependencies, state, definition, name)
          select g.task_id, 10000 + n, 0, 'enqueued', g.step_no, 'c' || n from group_ g, generate_series(0, 1) n",
     ),
+    (
+        "no more steps hold a slot than their gate has",
+        "with gate as (
+             insert into tasker.gates (namespace, name, capacity, updated_at)
+             select namespace, 'g', 1, now() from tasker.namespaces returning gate_id
+         )
+         insert into tasker.gate_holds (task_id, step_no, gate_id, key, held_at)
+         select $open, n, gate_id, '', now() from gate, generate_series(1, 2) n",
+    ),
+    (
+        "gates count their slots correctly",
+        "with gate as (
+             insert into tasker.gates (namespace, name, capacity, updated_at)
+             select namespace, 'g', 1, now() from tasker.namespaces returning gate_id
+         )
+         insert into tasker.gate_slots (gate_id, key, holds) select gate_id, '', 1 from gate",
+    ),
+    (
+        "every step that holds a slot is active",
+        "insert into tasker.gate_holds (task_id, step_no, gate_id, key, held_at) values ($done, 0, 1, '', now())",
+    ),
+    (
+        "every step that waits for a slot is enqueued and has no message and no slot",
+        "insert into tasker.gate_waiters (task_id, step_no, gate_id, key, since, visible_at)
+         values ($done, 0, 1, '', now(), now())",
+    ),
+    (
+        "no step waits for a slot that is free",
+        "with gate as (
+             insert into tasker.gates (namespace, name, capacity, updated_at)
+             select namespace, 'g', 1, now() from tasker.namespaces returning gate_id
+         )
+         insert into tasker.gate_waiters (task_id, step_no, gate_id, key, since, visible_at)
+         select $open, 1, gate_id, '', now(), now() from gate",
+    ),
     ("each active step has a message that is visible when it is due", "delete from pgmq.q_checked"),
     (
         "each active step has a message that is visible when it is due",

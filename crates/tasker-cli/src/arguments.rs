@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::commands::{
-    bench, bulk, config, database, demo, dev, dlq, namespace, new, schedule, step, system, task, template, worker,
+    bench, bulk, config, database, demo, dev, dlq, gate, namespace, new, schedule, step, system, task, template, worker,
 };
 use crate::context::Context;
 
@@ -63,6 +63,9 @@ pub(crate) enum Command {
     /// Create tasks at the times of a cron expression.
     #[command(subcommand)]
     Schedule(schedule::Command),
+    /// Show gates, and set how many steps run at once or start in a time.
+    #[command(subcommand)]
+    Gate(gate::Command),
     /// Show, pause and resume namespaces.
     #[command(subcommand)]
     Namespace(namespace::Command),

@@ -44,6 +44,7 @@ async fn dispatch(command: Command, context: context::Context) -> Result<(), Fai
         Command::Template(command) => command.run(&context).await,
         Command::Dlq(command) => command.run(&context).await,
         Command::Schedule(command) => command.run(&context).await,
+        Command::Gate(command) => command.run(&context).await,
         Command::Namespace(command) => command.run(&context).await,
         Command::Worker(command) => command.run(&context).await,
         Command::System(command) => command.run(&context).await,

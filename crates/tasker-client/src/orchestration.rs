@@ -5,10 +5,11 @@ use std::time::Duration;
 use reqwest::header::CONTENT_TYPE;
 use tasker_api::{
     AppliedTemplate, AttemptList, BulkJob, BulkJobList, BulkPreview, CreateBulkJob, CreateTask, DeadLetter,
-    DeadLetterList, ForkTask, Health, ListDeadLetters, ListOfTask, ListTasks, NamespaceList, NamespaceSummary,
-    OpenDeadLetter, OperatorAction, PatchDeadLetter, PatchNamespace, PutSchedule, RerunTask, ResolveStep, Schedule,
-    ScheduleList, SendSignal, Stats, StepInspection, StepList, SystemInfo, TaskDetail, TaskList, TaskSummary,
-    TemplateDetail, TemplateLayout, TemplateList, TransitionList, Whoami, WorkerList,
+    DeadLetterList, ForkTask, GateDetail, GateList, Health, ListDeadLetters, ListOfTask, ListTasks, NamespaceList,
+    NamespaceSummary, OpenDeadLetter, OperatorAction, PatchDeadLetter, PatchGate, PatchNamespace, PutSchedule,
+    RerunTask, ResolveStep, Schedule, ScheduleList, SendSignal, Stats, StepInspection, StepList, SystemInfo,
+    TaskDetail, TaskList, TaskSummary, TemplateDetail, TemplateLayout, TemplateList, TransitionList, Whoami,
+    WorkerList,
 };
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -203,6 +204,20 @@ pub trait OrchestrationApiClient: Sync {
 
     /// Creates a task as the schedule does, now and in addition.
     fn trigger_schedule(&self, name: &str) -> impl Future<Output = Result<TaskSummary, ClientError>> + Send;
+
+    /// Returns all gates, or those of a namespace.
+    fn list_gates(&self, namespace: Option<&str>) -> impl Future<Output = Result<GateList, ClientError>> + Send;
+
+    /// Returns a gate, and steps that hold its slots.
+    fn get_gate(&self, namespace: &str, name: &str) -> impl Future<Output = Result<GateDetail, ClientError>> + Send;
+
+    /// Sets limits of a gate that replace those of templates, or removes them.
+    fn patch_gate(
+        &self,
+        namespace: &str,
+        name: &str,
+        change: &PatchGate,
+    ) -> impl Future<Output = Result<GateDetail, ClientError>> + Send;
 
     /// Returns a page of the matching investigations, newest first.
     fn list_dead_letters(
@@ -464,6 +479,18 @@ impl OrchestrationApiClient for OrchestrationClient {
 
     async fn trigger_schedule(&self, name: &str) -> Result<TaskSummary, ClientError> {
         self.http.send(Repeat::Never, || self.http.post(&["v1", "schedules", name, "trigger"]).json(&NO_BODY)).await
+    }
+
+    async fn list_gates(&self, namespace: Option<&str>) -> Result<GateList, ClientError> {
+        self.get(&["v1", "gates"], &[("namespace", namespace)]).await
+    }
+
+    async fn get_gate(&self, namespace: &str, name: &str) -> Result<GateDetail, ClientError> {
+        self.get(&["v1", "gates", namespace, name], &NO_QUERY).await
+    }
+
+    async fn patch_gate(&self, namespace: &str, name: &str, change: &PatchGate) -> Result<GateDetail, ClientError> {
+        self.http.send(Repeat::Safe, || self.http.patch(&["v1", "gates", namespace, name]).json(change)).await
     }
 
     async fn list_dead_letters(&self, filter: &ListDeadLetters) -> Result<DeadLetterList, ClientError> {

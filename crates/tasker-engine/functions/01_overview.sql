@@ -36,16 +36,17 @@
 -- Workflows that take shape while they run
 -- ----------------------------------------
 -- All steps of a template have rows from the beginning, and a step is decided when its dependencies have
--- settled: `06_settle_steps.sql` runs or skips it, `06_expand_steps.sql` gives a group its children. A task
--- of a workflow with a fixed shape (`tasks.plain`) comes by neither.
+-- settled: `06_settle_steps.sql` runs or skips it, `06_expand_steps.sql` gives a group its children. Some
+-- steps start only when a gate lets them: `06_gate_steps.sql`. A task of a workflow with a fixed shape
+-- (`tasks.plain`) comes by none of these.
 --
 -- Rules that every function keeps
 -- -------------------------------
 -- * One call is one transaction. It writes everything for a whole batch at once.
--- * Locks are taken in one order: tasks by task_id, then steps by (task_id, step_no), once in each call.
---   Messages are only locked with SKIP LOCKED. So calls cannot deadlock. Every change of a step first locks
---   its task. There are two exceptions, which take step locks in the same order and do not change the task:
---   `start_steps` for a step that is waiting in the queue, and `extend_leases`.
+-- * Locks are taken in one order: tasks by task_id, then steps by (task_id, step_no), then the keys of gates,
+--   once in each call. Messages are only locked with SKIP LOCKED. So calls cannot deadlock. Every change of a
+--   step first locks its task. There are two exceptions, which take step locks in the same order and do not
+--   change the task: `start_steps` for a step that is waiting in the queue, and `extend_leases`.
 -- * The queue is a hint. A message means "look at this step", and the row in `steps` decides. The next reader
 --   deletes a message that is not needed and defers a message that is too early.
 -- * Read first, into arrays. Write in a later statement. A volatile function inside a larger statement sees a

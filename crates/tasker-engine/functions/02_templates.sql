@@ -108,6 +108,7 @@ begin
            s.admission, s.outcome, s.events
     from jsonb_array_elements(p_steps) with ordinality e(step, ordinal),
          jsonb_populate_record(null::tasker.template_steps, e.step) s;
+    perform tasker.store_gates(p_namespace, apply_template.template_id);
     outcome := 'created';
 end
 $$;

@@ -121,6 +121,7 @@ declare
     v_read tasker.read_message[];
     v_idle tasker.read_message[];
     v_lock uuid[];
+    v_shaped uuid[];
     v_steps tasker.read_step[];
     v_full boolean;
     v_started tasker.leased_step;
@@ -160,13 +161,16 @@ begin
         end if;
 
         -- Messages of steps that cannot run are idle and are deleted. If such a step becomes ready later, it
-        -- gets a new message. `v_lock` holds the tasks that may change: tasks that start now, and tasks of
-        -- steps whose lease expired.
+        -- gets a new message. `v_lock` holds the tasks that may change: tasks that start now, tasks of steps
+        -- whose lease expired or whose wait is over, and tasks of steps that start a child task. `v_shaped`
+        -- holds the tasks whose workflow takes shape while it runs.
         select coalesce(array_agg(m) filter (where a.active), '{}'),
                array_agg(m) filter (where not a.active),
                array_agg(distinct t.task_id)
-                   filter (where a.active and (t.state = 'pending' or s.state in ('in_progress', 'waiting')))
-        into v_read, v_idle, v_lock
+                   filter (where a.active and (t.state = 'pending' or s.state in ('in_progress', 'waiting')
+                       or not t.plain and s.state = 'enqueued' and tasker.has_child(t.template_id, m.step_no))),
+               array_agg(distinct t.task_id) filter (where a.active and not t.plain)
+        into v_read, v_idle, v_lock, v_shaped
         from unnest(v_read) m
         left join tasker.steps s on s.task_id = m.task_id and s.step_no = m.step_no
         left join tasker.tasks t on t.task_id = m.task_id,
@@ -189,9 +193,10 @@ begin
     select array_agg((m.namespace, m.msg_id, m.visible_at, m.task_id, m.step_no,
         case
             when m.nth > 1 then 'delete'
-            when s.state = 'enqueued' or s.state = 'waiting_for_retry' and s.due_at <= v_now then 'start'
+            when s.state = 'enqueued' and ts.has_child and m.task_id = any (v_lock) is not true then 'defer'
+            when s.state = 'enqueued' or s.state = 'waiting_for_retry' and s.due_at <= v_now then ts.starting
             when s.state = 'in_progress' and s.due_at <= v_now then
-                case when s.attempts < ts.max_attempts then 'start'
+                case when s.attempts < ts.max_attempts then ts.starting
                      when m.task_id = any (v_lock) then 'exhaust'
                      else 'defer' end
             -- The message of a child that has ended.
@@ -202,7 +207,7 @@ begin
                      else 'delete' end
             when s.state = 'waiting' and s.due_at <= v_now then
                 -- A template makes a step wait before its first attempt only.
-                case when s.signal is null or s.started_at is not null or ts.on_timeout = 'run' then 'start'
+                case when s.signal is null or s.started_at is not null or ts.on_timeout = 'run' then ts.starting
                      when m.task_id = any (v_lock) then ts.on_timeout
                      else 'defer' end
             when s.state in ('in_progress', 'waiting_for_retry') or s.due_at > v_now then 'defer'
@@ -218,18 +223,48 @@ begin
         select * from tasker.steps l where l.task_id = m.task_id and l.step_no = m.step_no for update
     ) s on true
     left join lateral (
-        select l.max_attempts, l.admission #>> '{wait,on_timeout}' as on_timeout, l.admission ? 'task' as has_child
+        select l.max_attempts, l.admission #>> '{wait,on_timeout}' as on_timeout, l.admission ? 'task' as has_child,
+               l.admission ?| '{concurrency,rate}' as gated
         from tasker.tasks t
         join tasker.template_steps l on l.template_id = t.template_id and l.step_no = coalesce(s.definition, m.step_no)
-        where t.task_id = m.task_id and s.state in ('in_progress', 'waiting')
-    ) ts on true;
+        where t.task_id = m.task_id and (s.state in ('in_progress', 'waiting') or m.task_id = any (v_shaped))
+    ) l on true
+    cross join lateral (
+        select l.*, case when l.gated then 'gate' else 'start' end as starting
+    ) ts;
+
+    -- 4. Handle those that do not start. This is rare.
+    if exists (select from unnest(v_steps) c where c.action <> 'start') then
+        perform tasker.exhaust_steps(v_now, array(select c from unnest(v_steps) c where c.action = 'exhaust'));
+        perform tasker.settle_parents(v_now, array(select c from unnest(v_steps) c where c.action = 'child'));
+        perform tasker.time_out_steps(v_now, array(select c from unnest(v_steps) c where c.action in ('fail', 'skip')));
+        if v_shaped is not null then
+            v_steps := tasker.pass_gates(v_now, v_steps, array(
+                select distinct c.task_id from unnest(v_steps) c
+                where c.action in ('exhaust', 'child', 'fail', 'skip') and c.task_id = any (v_shaped)));
+            perform tasker.spawn_children(v_now, array(select c from unnest(v_steps) c where c.action = 'spawn'));
+        end if;
+        perform tasker.delete_messages(
+            array_agg(c.namespace), array_agg(c.msg_id), array_agg(c.task_id), array_agg(c.step_no))
+        from unnest(v_steps) c
+        where c.action in ('delete', 'exhaust', 'fail', 'skip', 'child', 'queue', 'spawn') having count(*) > 0;
+        perform tasker.defer_messages(
+            array_agg(c.namespace), array_agg(c.msg_id), array_agg(c.task_id), array_agg(c.step_no),
+            array_agg(case when c.due_at > v_now then c.due_at else v_now + interval '1 second' end))
+        from unnest(v_steps) c where c.action = 'defer' having count(*) > 0;
+        -- A worker that gets fewer steps than it wanted believes that there are no more. After a full batch, there may be.
+        if v_full then
+            perform tasker.wake(c.namespace, array_agg(c.visible_at))
+            from unnest(v_steps) c where c.action in ('queue', 'defer', 'spawn') group by c.namespace;
+        end if;
+    end if;
+
+    -- 5. Start the others.
     if 'waiting' = any (array(select c.state from unnest(v_steps) c where c.action = 'start')) then
         update tasker.steps s set signal = null, input = coalesce(s.input, '{}') || '{"timed_out": true}'
         from unnest(v_steps) c
         where c.action = 'start' and s.task_id = c.task_id and s.step_no = c.step_no and s.signal is not null;
     end if;
-
-    -- 4. Start the steps that can start.
     with starting as materialized (
         select c.* from unnest(v_steps) c where c.action = 'start'
     ), started_steps as (
@@ -252,20 +287,6 @@ begin
            case when c.state = 'in_progress' then 'the lease of ' || c.worker_id || ' expired' end
     from starting c;
 
-    -- 5. Handle the others. This is rare.
-    if exists (select from unnest(v_steps) c where c.action <> 'start') then
-        perform tasker.exhaust_steps(v_now, array(select c from unnest(v_steps) c where c.action = 'exhaust'));
-        perform tasker.settle_parents(v_now, array(select c from unnest(v_steps) c where c.action = 'child'));
-        perform tasker.time_out_steps(v_now, array(select c from unnest(v_steps) c where c.action in ('fail', 'skip')));
-        perform tasker.delete_messages(
-            array_agg(c.namespace), array_agg(c.msg_id), array_agg(c.task_id), array_agg(c.step_no))
-        from unnest(v_steps) c where c.action in ('delete', 'exhaust', 'fail', 'skip', 'child');
-        perform tasker.defer_messages(
-            array_agg(c.namespace), array_agg(c.msg_id), array_agg(c.task_id), array_agg(c.step_no),
-            array_agg(case when c.due_at > v_now then c.due_at else v_now + interval '1 second' end))
-        from unnest(v_steps) c where c.action = 'defer';
-    end if;
-
     return query
     select d.* from tasker.leased_steps(
         array(select c.task_id from unnest(v_steps) c where c.action = 'start'),
@@ -276,8 +297,8 @@ begin
 end
 $$;
 
--- Starts the step of a message the short way, if it is enqueued and no child. Otherwise it changes nothing and returns
--- null.
+-- Starts the step of a message the short way, if it is enqueued, has no gate and is no child. Otherwise it changes nothing
+-- and returns null.
 create or replace function tasker.start_step(
     p_worker_id text, p_now timestamptz, p_lease_end timestamptz, m tasker.read_message
 )
@@ -288,11 +309,16 @@ declare
     s record;
 begin
     -- A task that is pending begins now, so it is locked first.
-    select tt.state, tt.template_id, tt.namespace, tt.context, tt.traceparent into t
+    select tt.state, tt.template_id, tt.namespace, tt.context, tt.traceparent, tt.plain into t
     from tasker.tasks tt where tt.task_id = m.task_id and tt.state = 'pending' for update;
     if not found then
-        select tt.state, tt.template_id, tt.namespace, tt.context, tt.traceparent into t
+        select tt.state, tt.template_id, tt.namespace, tt.context, tt.traceparent, tt.plain into t
         from tasker.tasks tt where tt.task_id = m.task_id;
+    end if;
+    if not t.plain and exists (
+        select from tasker.template_steps ts
+        where ts.template_id = t.template_id and ts.step_no = m.step_no and ts.admission ?| '{concurrency,rate}') then
+        return null;
     end if;
     update tasker.steps st
     set state = 'in_progress', attempts = st.attempts + 1, due_at = p_lease_end, token = gen_random_uuid(),

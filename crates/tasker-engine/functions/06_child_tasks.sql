@@ -18,6 +18,7 @@ declare
     v_child uuid;
     v_key text;
     v_error jsonb;
+    v_from tasker.state := case p_step.action when 'spawn' then 'enqueued' else 'pending' end;
 begin
     select t.* into v_parent from tasker.tasks t where t.task_id = p_step.task_id;
     v_context := v_parent.context #> array(select jsonb_array_elements_text(v_wanted -> 'context_from'));
@@ -38,7 +39,7 @@ begin
         update tasker.steps s set state = 'failed', error = v_error, completed_at = p_now
         where s.task_id = p_step.task_id and s.step_no = p_step.step_no;
         insert into tasker.transitions (task_id, at, step_no, from_state, to_state, reason, error_kind)
-        values (p_step.task_id, p_now, p_step.step_no, 'pending', 'failed', v_error ->> 'message', v_error ->> 'kind');
+        values (p_step.task_id, p_now, p_step.step_no, v_from, 'failed', v_error ->> 'message', v_error ->> 'kind');
         return query select p_step.task_id, p_step.step_no, 0, 1, -1;
         return;
     end if;
@@ -48,7 +49,7 @@ begin
     set state = 'waiting', started_at = p_now, input = coalesce(s.input, '{}') || jsonb_build_object('child', v_child)
     where s.task_id = p_step.task_id and s.step_no = p_step.step_no;
     insert into tasker.transitions (task_id, at, step_no, from_state, to_state)
-    values (p_step.task_id, p_now, p_step.step_no, 'pending', 'waiting');
+    values (p_step.task_id, p_now, p_step.step_no, v_from, 'waiting');
 
     -- A step that an operator retries has a child more.
     v_key := format('child:%s/%s/%s', p_step.task_id, p_step.step_no, (
@@ -69,6 +70,41 @@ begin
     ) v
     where tt.template_id = v_template_id and jsonb_typeof(v.found) in ('string', 'number', 'boolean')
     on conflict do nothing;
+end
+$$;
+
+-- Whether a step runs a child task.
+create or replace function tasker.has_child(p_template_id bigint, p_step_no smallint) returns boolean
+language sql stable
+begin atomic
+    select exists (
+        select from tasker.template_steps ts
+        where ts.template_id = p_template_id and ts.step_no = p_step_no and ts.admission ? 'task');
+end;
+
+-- Creates the children of steps that have passed their gates: `action` is 'spawn'. The caller has locked their tasks.
+create or replace function tasker.spawn_children(p_now timestamptz, p_steps tasker.read_step[]) returns void
+language plpgsql as $$
+declare
+    v_step tasker.admitted_step;
+begin
+    if cardinality(p_steps) = 0 then
+        return;
+    end if;
+    for v_step in
+        select u.task_id, u.step_no, t.namespace, t.priority, 'spawn', ts.name, ts.admission
+        from unnest(p_steps) u
+        join tasker.tasks t on t.task_id = u.task_id
+        join tasker.template_steps ts on ts.template_id = t.template_id and ts.step_no = u.step_no
+        order by u.task_id, u.step_no
+    loop
+        perform tasker.advance_tasks(
+            p_now, array_agg(c.task_id), array_agg(c.step_no), array_agg(c.settled), array_agg(c.failed),
+            array_agg(c.active))
+        from tasker.start_child(p_now, v_step) c having count(*) > 0;
+    end loop;
+    -- Of steps whose children could not be created.
+    perform tasker.release_gates(p_now, array(select u.task_id from unnest(p_steps) u));
 end
 $$;
 
@@ -141,7 +177,8 @@ declare
             order by c.task_id limit p_limit for update of c skip locked
         ) o);
 begin
-    perform tasker.end_task(o.task_id, 'cancelled', 'tasker', 'the parent task has ended') from unnest(v_orphans) o(task_id);
+    perform tasker.close_task(o.task_id, 'cancelled', 'tasker', 'the parent task has ended') from unnest(v_orphans) o(task_id);
+    perform tasker.release_gates(tasker.now(), v_orphans);
     return query select unnest(v_orphans);
 end
 $$;

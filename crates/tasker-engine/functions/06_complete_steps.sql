@@ -246,6 +246,9 @@ begin
             array(select (a.state = 'failed')::integer from unnest(v_accepted) a),
             array(select -(a.state = 'completed' or a.state = 'failed')::integer from unnest(v_accepted) a),
             null, null, p_worker_id, p_namespaces, p_take, p_lease) d;
+        if not v_plain then
+            perform tasker.release_gates(v_now, array(select distinct a.task_id from unnest(v_accepted) a));
+        end if;
     end if;
 
     refused := '{}';

@@ -181,8 +181,10 @@ begin
             when a.admission ->> 'join' = 'any' and s.skipped_dependencies >= cardinality(a.dependencies) then 'skip'
             when a.admission ->> 'join' is null and s.skipped_dependencies > 0 then 'skip'
             when not tasker.conditions_hold(s.task_id, coalesce(a.admission -> 'when', '[]')) then 'skip'
+            when tasker.gate_key_error(t.context, a.admission) is not null then 'fail'
             when a.admission ? 'wait' then 'wait'
-            when a.admission ? 'task' then 'task'
+            -- A step that has gates starts its child when it has passed them.
+            when a.admission ? 'task' and not a.admission ?| '{concurrency,rate}' then 'task'
             when a.admission ? 'expand' then 'expand'
             else 'run'
         end, a.name, a.admission)::tasker.admitted_step order by s.task_id, s.step_no)
@@ -207,7 +209,23 @@ begin
     )
     select s.task_id, s.step_no, 1, 0, -1 from skipped s;
 
-    -- 2. Expand groups, and start child tasks.
+    -- 2. Fail where the input has no key for a gate.
+    return query
+    with failed as (
+        update tasker.steps s
+        set state = 'failed', completed_at = p_now, error = jsonb_build_object(
+            'kind', 'bad_gate_key', 'message', tasker.gate_key_error(t.context, a.admission))
+        from unnest(v_admitted) a join tasker.tasks t on t.task_id = a.task_id
+        where a.action = 'fail' and s.task_id = a.task_id and s.step_no = a.step_no
+        returning s.task_id, s.step_no, s.error
+    ), history as (
+        insert into tasker.transitions (task_id, at, step_no, from_state, to_state, reason, error_kind)
+        select f.task_id, p_now, f.step_no, 'pending', 'failed', f.error ->> 'message', f.error ->> 'kind'
+        from failed f order by f.task_id, f.step_no
+    )
+    select f.task_id, f.step_no, 0, 1, -1 from failed f;
+
+    -- 3. Expand groups, and start child tasks.
     foreach v_step in array v_admitted loop
         if v_step.action = 'expand' then
             return query select * from tasker.expand_step(p_now, v_step);
@@ -216,7 +234,7 @@ begin
         end if;
     end loop;
 
-    -- 3. Wait.
+    -- 4. Wait.
     if exists (select from unnest(v_admitted) a where a.action = 'wait') then
         perform tasker.enqueue(
             array_agg(p.namespace), array_agg(p.task_id), array_agg(p.step_no), array_agg(p.visible_at))
@@ -227,7 +245,7 @@ begin
         from (select distinct a.namespace from unnest(v_admitted) a where a.action = 'wait') n;
     end if;
 
-    -- 4. Run.
+    -- 5. Run.
     insert into tasker.transitions (task_id, at, step_no, from_state, to_state)
     select a.task_id, p_now, a.step_no, 'pending', 'enqueued' from unnest(v_admitted) a where a.action = 'run';
     if found then

@@ -14,6 +14,17 @@ create or replace function tasker.end_task(
     p_task_id uuid, p_state tasker.state, p_actor text, p_reason text, out outcome text, out state tasker.state
 )
 language plpgsql as $$
+begin
+    select c.outcome, c.state into outcome, state from tasker.close_task(p_task_id, p_state, p_actor, p_reason) c;
+    perform tasker.release_gates(tasker.now(), array[p_task_id]);
+end
+$$;
+
+-- The same without its gates, for calls that end several tasks: they release the gates of all of them, once, at the end.
+create or replace function tasker.close_task(
+    p_task_id uuid, p_state tasker.state, p_actor text, p_reason text, out outcome text, out state tasker.state
+)
+language plpgsql as $$
 #variable_conflict use_column
 declare
     v_now timestamptz := tasker.now();
@@ -83,8 +94,8 @@ begin
     cross join lateral (
         select
             -- It failed before its handler was called, so it is decided again.
-            coalesce(s.definition is null and (ts.admission ?| '{expand,task}' or s.error ->> 'kind' = 'signal_timeout'),
-                     false) as asks,
+            coalesce(s.definition is null and (
+                ts.admission ?| '{expand,task}' or s.error ->> 'kind' in ('signal_timeout', 'bad_gate_key')), false) as asks,
             -- The group of such a child has counted it already.
             coalesce(s.definition is not null and ts.admission #>> '{expand,failure_strategy}' = 'continue_on_failure',
                      false) as tolerated
@@ -197,5 +208,8 @@ begin
         array[-(v_old = 'failed')::integer - v_failed],
         array[-(v_old in ('enqueued', 'in_progress', 'waiting_for_retry', 'waiting'))::integer - v_active],
         p_actor, p_reason);
+    if not v_task.plain then
+        perform tasker.release_gates(v_now, array[p_task_id]);
+    end if;
 end
 $$;

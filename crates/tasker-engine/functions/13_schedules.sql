@@ -72,12 +72,13 @@ begin
             join unnest(v_create) with ordinality
                 f(name, slot, next_at, task_id, template_id, latest, error, outcome, cancel, nth) on f.nth = r.ordinal
         ) c;
-        perform tasker.end_task(f.cancel, 'cancelled', 'schedule:' || f.name, 'the next task of the schedule has begun')
+        perform tasker.close_task(f.cancel, 'cancelled', 'schedule:' || f.name, 'the next task of the schedule has begun')
         from (
             select o.* from unnest(v_create) o
             where o.cancel is not null and v_created ->> o.task_id::text = 'created'
             order by o.cancel
         ) f;
+        perform tasker.release_gates(v_now, array(select o.cancel from unnest(v_create) o where o.cancel is not null));
     end if;
 
     return query

@@ -38,7 +38,7 @@ return (
     select l from tasker.lifecycle(p_definition) l
     where l ?| '{max_waiting_for_dependencies_minutes,max_waiting_for_retry_minutes,max_steps_in_process_minutes}');
 
--- Does what a template says about a task that has reached a limit. The caller has locked the task.
+-- Does what a template says about a task that has reached a limit. The caller has locked the task, and releases its gates.
 create or replace function tasker.give_up(p_task_id uuid, p_lifecycle jsonb, p_reason text) returns void
 language plpgsql as $$
 begin
@@ -46,7 +46,7 @@ begin
         perform tasker.open_dead_letters(array[p_task_id], 'staleness_timeout', p_reason);
     end if;
     if (p_lifecycle ->> 'ends')::boolean then
-        perform tasker.end_task(p_task_id, 'cancelled', 'tasker', p_reason);
+        perform tasker.close_task(p_task_id, 'cancelled', 'tasker', p_reason);
     end if;
 end
 $$;
@@ -100,6 +100,7 @@ begin
         t.task_id, tasker.lifecycle(tt.definition), 'the task took longer than max_duration_minutes')
     from tasker.tasks t join tasker.task_templates tt using (template_id)
     where t.task_id = any (v_late);
+    perform tasker.release_gates(v_now, v_late);
     return query select unnest(v_late);
 end
 $$;
@@ -108,7 +109,8 @@ $$;
 --   max_waiting_for_retry_minutes         a step has been `waiting_for_retry` for longer
 --   max_steps_in_process_minutes          a step has been `in_progress` for longer
 --   max_waiting_for_dependencies_minutes  nothing has happened for longer, although steps are ready: no worker takes them.
---                                         A task whose namespace is paused, or of which a step waits, is not stale.
+--                                         A task whose namespace is paused, or of which a step waits, also at a gate,
+--                                         is not stale.
 create or replace function tasker.stale_limit(p_now timestamptz, p_task_id uuid, p_limits jsonb) returns text
 language sql stable
 begin atomic
@@ -130,6 +132,8 @@ begin atomic
               and s.started_at < p_now - (p_limits ->> 'max_steps_in_process_minutes')::numeric * interval '1 minute')
         then 'max_steps_in_process_minutes'
         when not exists (select from step) and not exists (
+            select from tasker.gate_waiters w where w.task_id = p_task_id
+        ) and not exists (
             select from tasker.tasks t join tasker.namespaces n on n.namespace = t.namespace
             where t.task_id = p_task_id and n.paused_at is not null
         ) and (
@@ -189,5 +193,6 @@ begin
         perform tasker.give_up(v_task_id, v_limits, 'the task is stale: ' || v_limit);
         return next v_task_id;
     end loop;
+    perform tasker.release_gates(v_now, v_found);
 end
 $$;

@@ -78,9 +78,10 @@ begin
     else
         select count(*) filter (where o.outcome = 'done') into v_done
         from unnest(v_ids) i(task_id)
-        cross join lateral tasker.end_task(
+        cross join lateral tasker.close_task(
             i.task_id, (case v_job.action when 'cancel' then 'cancelled' else 'failed' end)::tasker.state,
             v_job.actor, v_job.reason) o;
+        perform tasker.release_gates(v_now, v_ids);
     end if;
 
     update tasker.bulk_jobs j

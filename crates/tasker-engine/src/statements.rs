@@ -21,8 +21,8 @@ mod tests {
     use sqlx::{Executor, SqlSafeStr};
 
     use crate::{
-        bulk, dead_letters, migrate, observe, operate, queues, retention, schedules, signals, steps, system, tasks,
-        templates, traces, workers,
+        bulk, dead_letters, gates, migrate, observe, operate, queues, retention, schedules, signals, steps, system,
+        tasks, templates, traces, workers,
     };
 
     #[tokio::test]
@@ -31,6 +31,7 @@ mod tests {
             bulk::STATEMENTS,
             observe::STATEMENTS,
             dead_letters::STATEMENTS,
+            gates::STATEMENTS,
             operate::STATEMENTS,
             queues::STATEMENTS,
             retention::STATEMENTS,

@@ -118,6 +118,8 @@ fn admission(template: &TaskTemplate, step: &StepTemplate) -> Option<Value> {
         (None, _) => None,
     };
     admission.extend(step.wait.as_ref().map(|wait| ("wait".to_owned(), json!(wait))));
+    admission.extend(step.concurrency.as_ref().map(|gate| ("concurrency".to_owned(), json!(gate))));
+    admission.extend(step.rate.as_ref().map(|gate| ("rate".to_owned(), json!(gate))));
     admission.extend(step.task.as_ref().map(|task| ("task".to_owned(), json!(task))));
     admission.extend(expand.map(|expand| ("expand".to_owned(), expand)));
     (!admission.is_empty()).then_some(Value::Object(admission))

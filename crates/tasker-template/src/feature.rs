@@ -38,6 +38,8 @@ pub const SUPPORTED: &[Feature] = &[
     Feature::Batches,
     Feature::Maps,
     Feature::Waits,
+    Feature::Concurrency,
+    Feature::Rate,
     Feature::ChildTasks,
     Feature::TimeLimits,
     Feature::Staleness,

@@ -34,6 +34,12 @@ impl Fixture {
         Ok(fixture)
     }
 
+    /// Several sessions on the same database. Their clocks are not set.
+    pub(crate) async fn sessions(&self, count: u32) -> Result<Self> {
+        let pool = pool_options().max_connections(count).connect(&self.postgres.url()).await?;
+        Ok(Self { engine: Engine::new(pool.clone()), pool, postgres: Arc::clone(&self.postgres) })
+    }
+
     async fn connect(postgres: Arc<LocalPostgres>) -> Result<Self> {
         let pool = pool_options().max_connections(1).connect(&postgres.url()).await?;
         Ok(Self { engine: Engine::new(pool.clone()), pool, postgres })

@@ -7,6 +7,7 @@ mod dead_letters;
 mod events;
 mod failures;
 mod fixture;
+mod gates;
 mod operate;
 mod plans;
 mod queue;

@@ -14,7 +14,8 @@ use serde_json::{Map, Value, json};
 use sqlx::{FromRow, PgPool};
 use tasker_engine::database::pool_options;
 use tasker_engine::{
-    ClaimedStep, CreateOutcome, Engine, NewTask, Operation, OperationOutcome, SignalOutcome, StepOutcome, StepResult,
+    ClaimedStep, CreateOutcome, Engine, NewSignal, NewTask, Operation, OperationOutcome, SignalOutcome, StepOutcome,
+    StepResult,
 };
 use uuid::Uuid;
 
@@ -316,10 +317,11 @@ impl<'a> Replay<'a> {
     }
 
     async fn signal(&self, number: usize) -> Result<()> {
-        let outcome = self.engine.send_signal(self.task, &step_name(number), &json!(number), None).await?;
+        let signal = NewSignal { task_id: self.task, name: step_name(number), payload: json!(number), actor: None };
+        let outcomes = self.engine.send_signals(&[signal]).await?;
         ensure!(
-            matches!(outcome, SignalOutcome::Done | SignalOutcome::Repeated | SignalOutcome::WrongState),
-            "{outcome:?}"
+            matches!(outcomes[..], [SignalOutcome::Done | SignalOutcome::Repeated | SignalOutcome::WrongState]),
+            "{outcomes:?}"
         );
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::{Extension, Json};
 use tasker_api::{AttemptList, ListOfTask, Problem, StepInspection, StepState, WaitReason, Waiting};
-use tasker_engine::StepFacts;
+use tasker_engine::{GateWait, StepFacts};
 
 use super::access::Principal;
 use super::conditions::{cursor, optional_page_size};
@@ -29,7 +29,8 @@ pub(super) async fn step(
     let steps = state.engine.list_steps(task_id, true, Some(&step.name)).await?;
     let found = steps.ok_or_else(|| no_such_task(task_id))?.pop().ok_or_else(|| no_such_step(task_id))?;
     let facts = state.engine.explain_step(task_id, &step.name, COUNT_LIMIT).await?;
-    let waiting = facts.map(|facts| explain(&facts)).unwrap_or_default();
+    let gate = state.engine.explain_gate(task_id, &step.name, COUNT_LIMIT).await?;
+    let waiting = facts.map(|facts| explain(&facts, gate.as_ref())).unwrap_or_default();
     Ok(Json(StepInspection { step: found, waiting }))
 }
 
@@ -52,9 +53,13 @@ pub(super) async fn attempts(
 }
 
 /// The reasons why a step waits. None for a step that has a result or whose task has ended.
-fn explain(facts: &StepFacts) -> Vec<Waiting> {
+fn explain(facts: &StepFacts, gate: Option<&GateWait>) -> Vec<Waiting> {
     if facts.task_state.is_final() {
         return Vec::new();
+    }
+    if let Some(gate) = gate {
+        // Without workers, a free slot changes nothing.
+        return [at_gate(gate)].into_iter().chain(missing_workers(facts)).collect();
     }
     match facts.state {
         StepState::Pending => of_pending(facts),
@@ -124,6 +129,22 @@ fn of_enqueued(facts: &StepFacts) -> Vec<Waiting> {
         reasons.push(Waiting { count: Some(ahead), ..reason(WaitReason::Queue, message) });
     }
     reasons
+}
+
+/// The step waits for a slot of a gate, or for its rate.
+fn at_gate(wait: &GateWait) -> Waiting {
+    let key = wait.key.as_ref().map_or_else(String::new, |key| format!(", key {key}"));
+    let name = &wait.gate;
+    let message = match (wait.place, wait.capacity) {
+        (None, _) => format!("It waits for the rate of gate {name}{key}."),
+        (Some(_), Some(0)) => format!("It waits for gate {name}{key}, which an operator has closed."),
+        (Some(place), capacity) => format!(
+            "It waits for gate {name}{key}, position {place}. {} of {} slots are in use.",
+            wait.holds.unwrap_or(0),
+            capacity.unwrap_or(0)
+        ),
+    };
+    Waiting { until: wait.starts_at, count: wait.place.map(|place| place - 1), ..reason(WaitReason::Gate, message) }
 }
 
 /// No worker could run the step.

@@ -9,6 +9,7 @@ mod dead_letters;
 mod error;
 mod events;
 mod extract;
+mod gates;
 mod inspect;
 mod namespaces;
 mod observe;
@@ -69,6 +70,8 @@ fn routes() -> OpenApiRouter<Arc<State>> {
         .routes(routes!(schedules::list))
         .routes(routes!(schedules::put, schedules::get, schedules::delete))
         .routes(routes!(schedules::trigger))
+        .routes(routes!(gates::list))
+        .routes(routes!(gates::get, gates::patch))
         .routes(routes!(dead_letters::list, dead_letters::open))
         .routes(routes!(dead_letters::get, dead_letters::patch))
         .routes(routes!(bulk::create, bulk::list))

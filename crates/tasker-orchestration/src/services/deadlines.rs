@@ -1,5 +1,5 @@
 //! Looks after tasks that do not go on: cancels or investigates those that take longer than their template allows or are
-//! stale, and opens investigations of those that are blocked by failures.
+//! stale, and opens investigations of those that are blocked by failures. Also looks after gates.
 //!
 //! Every server tries. Each task is handled once.
 
@@ -47,6 +47,10 @@ async fn look_for_stale(engine: &Engine) -> sqlx::Result<()> {
 async fn look(engine: &Engine) -> sqlx::Result<()> {
     engine.open_blocked_dead_letters(BATCH).await?;
     engine.end_orphans(BATCH).await?;
+    let (lost, _) = engine.tend_gates(BATCH).await?;
+    if lost > 0 {
+        tracing::warn!(tasks = lost, "released slots of gates that steps held although they had ended");
+    }
     loop {
         let tasks = engine.end_late_tasks(BATCH).await?;
         if tasks.is_empty() {

@@ -79,6 +79,13 @@ struct QueueLabels {
     namespace: String,
 }
 
+/// Labels of a gate. Only stored templates have gates.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct GateLabels {
+    namespace: String,
+    gate: String,
+}
+
 /// Labels of the workers in a state.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct WorkerLabels {
@@ -94,6 +101,8 @@ struct Gauges {
     oldest_ready: Family<QueueLabels, Gauge<f64, AtomicU64>>,
     unserved: Family<QueueLabels, Gauge>,
     workers: Family<WorkerLabels, Gauge>,
+    holding: Family<GateLabels, Gauge>,
+    waiting: Family<GateLabels, Gauge>,
 }
 
 impl Gauges {
@@ -121,6 +130,12 @@ impl Gauges {
             self.unserved.clone(),
         );
         registry.register("workers", "Workers by state: running, draining, lost", self.workers.clone());
+        registry.register("gate_holding_steps", "Steps that hold a slot of a gate, up to 10,001", self.holding.clone());
+        registry.register(
+            "gate_waiting_steps",
+            "Steps that wait for a slot of a gate, up to 10,001",
+            self.waiting.clone(),
+        );
     }
 
     /// Shows these statistics, and nothing of earlier ones.
@@ -141,6 +156,11 @@ impl Gauges {
         for handler in &stats.unserved {
             self.unserved.get_or_create(&namespace(&handler.namespace)).inc();
         }
+        for gate in &stats.gates {
+            let labels = GateLabels { namespace: gate.namespace.clone(), gate: gate.name.clone() };
+            self.holding.get_or_create(&labels).set(gate.holding);
+            self.waiting.get_or_create(&labels).set(gate.waiting);
+        }
         let workers = &stats.workers;
         for (state, count) in [("running", workers.running), ("draining", workers.draining), ("lost", workers.lost)] {
             self.workers.get_or_create(&WorkerLabels { state }).set(i64::from(count));
@@ -154,6 +174,8 @@ impl Gauges {
         self.oldest_ready.clear();
         self.unserved.clear();
         self.workers.clear();
+        self.holding.clear();
+        self.waiting.clear();
     }
 }
 

@@ -50,6 +50,7 @@ impl Statistics {
             queues: engine.queue_depths(None, COUNT_LIMIT).await?,
             workers: totals(&workers),
             unserved: engine.unserved_handlers(None, OPEN_TASKS).await?,
+            gates: engine.list_gates(None, None, COUNT_LIMIT).await?,
             count_limit: i64::from(COUNT_LIMIT),
         };
         let everything = Arc::new(Everything { stats, workers });
@@ -67,6 +68,7 @@ impl Everything {
         stats.tasks.retain(|count| covered(&count.namespace));
         stats.queues.retain(|queue| covered(&queue.namespace));
         stats.unserved.retain(|handler| covered(&handler.namespace));
+        stats.gates.retain(|gate| covered(&gate.namespace));
         // The counts of a worker are not divided by namespace.
         let workers = self.workers.iter().filter(|worker| worker.namespaces.iter().all(covered));
         stats.workers = totals(workers);

@@ -11,7 +11,7 @@ use crate::http::{Answer, database, send};
 use crate::server::{Running, key};
 use crate::signer::{Signer, hmac_token, unsigned};
 
-const ROUTES: [(&str, &str, &[Scope]); 42] = [
+const ROUTES: [(&str, &str, &[Scope]); 45] = [
     ("GET", "/health", &[]),
     ("GET", "/health/live", &[]),
     ("GET", "/health/ready", &[]),
@@ -24,6 +24,8 @@ const ROUTES: [(&str, &str, &[Scope]); 42] = [
     ("GET", "/v1/templates", &[Scope::Read]),
     ("GET", "/v1/dlq", &[Scope::Read]),
     ("GET", "/v1/schedules", &[Scope::Read]),
+    ("GET", "/v1/gates", &[Scope::Read]),
+    ("GET", "/v1/gates/n/a", &[Scope::Read]),
     ("GET", "/v1/workers", &[Scope::Read]),
     ("GET", "/", &[]),
     ("GET", "/app.js", &[]),
@@ -51,6 +53,7 @@ const ROUTES: [(&str, &str, &[Scope]); 42] = [
     ("PUT", "/v1/schedules/a", &[Scope::Operate]),
     ("POST", "/v1/schedules/a/trigger", &[Scope::Operate]),
     ("PATCH", "/v1/namespaces/n", &[Scope::Operate]),
+    ("PATCH", "/v1/gates/n/a", &[Scope::Operate]),
     ("POST", "/v1/tasks/ID/steps/a/retry", &[Scope::Operate]),
     ("POST", "/v1/tasks/ID/steps/a/resolve", &[Scope::Operate]),
     ("DELETE", "/v1/tasks/ID", &[Scope::Operate]),
