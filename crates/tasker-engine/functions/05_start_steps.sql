@@ -57,7 +57,8 @@ begin
     return query
     select s.task_id, s.step_no, s.token, c.msg_id, t.namespace, tt.name, tt.version, coalesce(s.name, ts.name),
            ts.callable, ts.initialization || coalesce(s.input -> 'initialization', '{}'), t.context,
-           case when not t.plain then tasker.results_of_dependencies(t.task_id, t.template_id, ts.dependencies)
+           case when ts.dependencies = '{}' then '{}'
+                when not t.plain then tasker.results_of_dependencies(t.task_id, t.template_id, ts.dependencies)
                 else coalesce((
                select json_object_agg(ds.name, d.result)
                from tasker.steps d
