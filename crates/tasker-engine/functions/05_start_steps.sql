@@ -76,7 +76,8 @@ begin
     )
     select s.task_id, s.step_no, s.token, c.msg_id, t.namespace, tt.name, tt.version, coalesce(s.name, ts.name),
            ts.callable, ts.initialization || coalesce(s.input -> 'initialization', '{}'), t.context,
-           case when s.definition is not null then g.results
+           case when ts.dependencies = '{}' then '{}'
+                when s.definition is not null then g.results
                 when not t.plain then tasker.results_of_dependencies(t.task_id, ts)
                 else coalesce((
                select json_object_agg(ds.name, d.result)

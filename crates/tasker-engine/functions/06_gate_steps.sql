@@ -73,26 +73,13 @@ language sql as $$
         rate_burst = coalesce(excluded.rate_burst, g.rate_burst), updated_at = excluded.updated_at
 $$;
 
--- Locks the slots of keys, and creates those that do not exist.
+-- Locks the slots of keys, and creates those that do not exist, in one statement and so in order.
 create or replace function tasker.lock_slots(p_gate_ids bigint[], p_keys text[]) returns void
 language plpgsql as $$
-declare
-    v_locked integer;
 begin
-    loop
-        insert into tasker.gate_slots (gate_id, key)
-        select k.gate_id, k.key from unnest(p_gate_ids, p_keys) k(gate_id, key) order by k.gate_id, k.key
-        on conflict do nothing;
-        select count(*) into v_locked
-        from (
-            select k.* from unnest(p_gate_ids, p_keys) k(gate_id, key) order by k.gate_id, k.key
-        ) k
-        cross join lateral (
-            select from tasker.gate_slots s where s.gate_id = k.gate_id and s.key = k.key for update
-        ) s;
-        -- Housekeeping may have deleted one in between.
-        exit when v_locked = cardinality(p_gate_ids);
-    end loop;
+    insert into tasker.gate_slots as s (gate_id, key)
+    select k.gate_id, k.key from unnest(p_gate_ids, p_keys) k(gate_id, key) order by k.gate_id, k.key
+    on conflict (gate_id, key) do update set holds = s.holds;
 end
 $$;
 
@@ -266,9 +253,11 @@ $$;
 create or replace function tasker.stale_slots(
     p_now timestamptz, p_task_ids uuid[], out gate_ids bigint[], out keys text[], out stale boolean
 )
-language sql stable as $$
-    select array_agg(k.gate_id) filter (where k.gate_id is not null), array_agg(k.key) filter (where k.gate_id is not null),
-           count(*) > 0
+language plpgsql stable as $$
+begin
+    select coalesce(array_agg(k.gate_id) filter (where k.gate_id is not null), '{}'),
+           coalesce(array_agg(k.key) filter (where k.gate_id is not null), '{}'), count(*) > 0
+    into gate_ids, keys, stale
     from (
         select distinct u.gate_id, u.key
         from (
@@ -278,7 +267,8 @@ language sql stable as $$
         ) u
         left join tasker.steps s on s.task_id = u.task_id and s.step_no = u.step_no
         where tasker.keeps_slot(s, p_now) is not true
-    ) k
+    ) k;
+end
 $$;
 
 -- Gives back the slots of steps that have ended or wait for something else, and passes them on. The caller has locked the
@@ -290,8 +280,6 @@ declare
 begin
     select * into v_stale from tasker.stale_slots(p_now, p_task_ids);
     if v_stale.stale then
-        v_stale.gate_ids := coalesce(v_stale.gate_ids, '{}');
-        v_stale.keys := coalesce(v_stale.keys, '{}');
         perform tasker.lock_slots(v_stale.gate_ids, v_stale.keys);
         perform tasker.serve_gates(p_now, v_stale.gate_ids, v_stale.keys, p_task_ids, '{}');
     end if;

@@ -113,8 +113,9 @@ $$;
 
 -- Results whose outcomes cannot be used become permanent errors of their steps.
 create or replace function tasker.checked_results(p_results tasker.step_result[]) returns tasker.step_result[]
-language sql stable as $$
-    select array_agg(
+language plpgsql stable as $$
+begin
+    return (select array_agg(
         case when e.error is null then u.r else (
             (u.r).namespace, (u.r).msg_id, (u.r).task_id, (u.r).step_no, (u.r).token, 'permanent_error',
             jsonb_build_object(
@@ -127,7 +128,8 @@ language sql stable as $$
         from tasker.tasks t
         join tasker.template_steps ts on ts.template_id = t.template_id and ts.step_no = (u.r).step_no
         where t.task_id = (u.r).task_id and (u.r).outcome = 'completed' and ts.outcome is not null
-    ) e on true
+    ) e on true);
+end
 $$;
 
 -- Whether one condition holds. `p_found` is null if the value does not exist. See `tasker_template::Comparison`.
