@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import tempfile
 import unittest
@@ -32,6 +33,7 @@ class TheProjectsRules(unittest.TestCase):
         ("README.md", {Q}),
         ("docs/operating/backup.md", {Q}),
         ("docs/diagram.svg", {Q}),
+        ("docs/limits.md", {Q, U}),
         (".github/workflows/README.md", {Q}),
         ("LICENSE", {Q}),
         ("crates/tasker-api/src/lib.rs", {Q, U, W, N, A, S, B, V, P}),
@@ -84,6 +86,19 @@ class TheProjectsRules(unittest.TestCase):
         for path, jobs in self.CASES:
             with self.subTest(path):
                 self.assertEqual(needed(path), jobs)
+
+    def test_a_file_that_a_test_includes_needs_the_tests(self) -> None:
+        root = plan.RULES.parent.parent
+        included = set()
+        for source in (root / "crates").glob("**/*.rs"):
+            for name in re.findall(r'include_str!\("([^"]+)"\)', source.read_text()):
+                file = os.path.relpath((source.parent / name).resolve(), root)
+                if not file.startswith("crates/"):
+                    included.add(file)
+        self.assertTrue(included)
+        for file in sorted(included):
+            with self.subTest(file):
+                self.assertTrue(needed(file) & {U, N}, "add a rule to ci/paths.toml")
 
     def test_a_change_needs_what_its_files_need(self) -> None:
         self.assertEqual(needed("README.md", "bindings/x"), {Q, U})

@@ -269,6 +269,8 @@ export type NamespaceList = {
 
 /** A namespace and its queue. */
 export type NamespaceSummary = {
+  /** The name of the PGMQ queue with its domain events. None if no template of the namespace publishes any. */
+  event_queue?: string | null;
   /** How long its finished tasks are kept, in days; 0 means forever. None: as the settings of the server say. */
   finished_tasks_days?: number | null;
   /** The namespace. */

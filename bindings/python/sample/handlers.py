@@ -7,6 +7,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import flows
 import tasker
 from tasker import PermanentError, RetryableError, Step
 
@@ -212,4 +213,5 @@ STEPS = [
     sleep,
     panic,
     echo,
+    *flows.STEPS,
 ]

@@ -2,6 +2,8 @@
 
 require 'tasker'
 
+require_relative 'flows'
+
 # The handlers of the sample workflows: arithmetic, orders, faults.
 module Handlers
   # The largest integer that every JSON parser reads exactly.
@@ -127,6 +129,7 @@ module Handlers
     [ValidateOrder, ReserveInventory, ProcessPayment, ShipOrder].each { |step| worker.step(step.callable, step) }
     worker.step('benchmark.noop') { nil }
     register_faults(worker)
+    Flows::HANDLERS.each { |callable, handler| worker.step(callable, handler) }
   end
 
   def self.register_faults(worker)

@@ -5,6 +5,8 @@ import { setTimeout } from "node:timers/promises";
 import { type Handler, PermanentError, RetryableError, type Step, step } from "@tasker-systems/tasker";
 import { z } from "zod";
 
+import { flows } from "./flows.js";
+
 const MAX_U64 = 2n ** 64n - 1n;
 
 /** The callables of the four arithmetic workflows. */
@@ -174,4 +176,5 @@ export const steps: Handler[] = [
   sleep,
   panic,
   echo,
+  ...flows,
 ];

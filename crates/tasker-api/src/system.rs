@@ -104,6 +104,9 @@ pub struct NamespaceSummary {
     pub namespace: String,
     /// The name of its PGMQ queue.
     pub queue: String,
+    /// The name of the PGMQ queue with its domain events. None if no template of the namespace publishes any.
+    #[serde(default)]
+    pub event_queue: Option<String>,
     /// How many templates it has. Each version counts.
     pub templates: i64,
     /// Since when it is paused: none of its steps start. None if it is not paused.

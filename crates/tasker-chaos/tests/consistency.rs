@@ -184,7 +184,7 @@ async fn store_template(engine: &Engine) -> Result<i64> {
     let steps = [step("a", &[]), step("b", &["a"]), step("c", &["b"])];
     let source = json!({ "name": "row", "namespace_name": NAMESPACE, "version": "1.0.0", "steps": steps }).to_string();
     let template = tasker_template::parse(&source, None)?.template;
-    engine.apply_template(&template).await?;
+    engine.apply_template(&template, "test").await?;
     Ok(engine.find_template(NAMESPACE, "row", None).await?.context("not stored")?.template_id)
 }
 

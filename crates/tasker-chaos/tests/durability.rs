@@ -29,7 +29,7 @@ impl Bench {
         ]);
         let source =
             json!({ "name": "t", "namespace_name": "durable", "version": "1.0.0", "steps": steps }).to_string();
-        engine.apply_template(&tasker_template::parse(&source, None)?.template).await?;
+        engine.apply_template(&tasker_template::parse(&source, None)?.template, "test").await?;
         let template_id = engine.find_template("durable", "t", None).await?.context("not stored")?.template_id;
         pool.close().await;
         let connection = PgConnection::connect(&postgres.url()).await?;

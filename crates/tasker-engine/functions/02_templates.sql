@@ -25,6 +25,10 @@ begin
     if exists (select from tasker.namespaces n where n.namespace = p_namespace) then
         return;
     end if;
+    if exists (select from tasker.namespaces n where n.event_queue = v_queue) then
+        raise exception 'namespace % needs the queue %, which holds the events of another namespace; '
+            'choose another name', p_namespace, v_queue using errcode = 'invalid_parameter_value';
+    end if;
     perform pgmq.create(v_queue);
     -- Queue rows are updated and deleted all the time. Leave room in the page, and vacuum after a fixed
     -- number of changes.
@@ -73,16 +77,15 @@ declare
     v_stored jsonb;
 begin
     perform tasker.ensure_namespace(p_namespace);
+    if exists (select from jsonb_array_elements(p_steps) step where step ->> 'events' is not null) then
+        perform tasker.ensure_event_queue(p_namespace);
+    end if;
     insert into tasker.task_templates as t (
-        namespace, name, version, version_key, definition, total_steps, root_steps, max_duration_minutes, created_at,
-        plain)
+        namespace, name, version, version_key, definition, total_steps, root_steps, max_duration_minutes, staleness,
+        created_at, plain)
     select p_namespace, p_name, p_version, p_version_key, p_definition, count(*),
            count(*) filter (where step -> 'dependencies' = '[]'),
-           -- Programs of earlier releases also accept other values, which have no effect.
-           (select (m.minutes #>> '{}')::integer
-            from (select p_definition #> '{lifecycle,max_duration_minutes}' as minutes) m
-            where jsonb_typeof(m.minutes) = 'number' and m.minutes between '1' and '43200'
-              and p_definition #>> '{lifecycle,staleness_action}' is distinct from 'none'), tasker.now(),
+           (tasker.lifecycle(p_definition) ->> 'max_duration_minutes')::integer, tasker.staleness(p_definition), tasker.now(),
            bool_and(coalesce(step ->> 'admission', step ->> 'outcome', step ->> 'events') is null)
     from jsonb_array_elements(p_steps) step
     on conflict do nothing

@@ -12,6 +12,12 @@ begin
 end
 $$;
 
+-- The id of a task, as often as there are numbers of steps. A query that joins the steps of one task with both finds them
+-- by the whole key. With `task_id = p_task_id` the planner may read all steps of the task first, and there can be 30,000.
+create or replace function tasker.keys(p_task_id uuid, p_step_nos smallint[]) returns uuid[]
+language sql immutable parallel safe
+return array_fill(p_task_id, array[cardinality(p_step_nos)]);
+
 -- Whether a single task, or a single step of the common kind, is created, started and completed the short way.
 -- The test that compares both ways replaces this function.
 create or replace function tasker.short_way() returns boolean
@@ -31,12 +37,12 @@ begin
     select p_task_id, p_step_no, p_token, p_msg_id, p_namespace, tt.name, tt.version, ts.name, ts.callable,
            ts.initialization, p_context,
            case when ts.dependencies = '{}' then '{}'::json
-                when not tt.plain then tasker.results_of_dependencies(p_task_id, p_template_id, ts.dependencies)
+                when not tt.plain then tasker.results_of_dependencies(p_task_id, ts)
                 else (
                select json_object_agg(ds.name, d.result)
-               from tasker.steps d
-               join tasker.template_steps ds on ds.template_id = p_template_id and ds.step_no = d.step_no
-               where d.task_id = p_task_id and d.step_no = any (ts.dependencies)) end,
+               from unnest(tasker.keys(p_task_id, ts.dependencies), ts.dependencies) n(task_id, step_no)
+               join tasker.steps d on d.task_id = n.task_id and d.step_no = n.step_no
+               join tasker.template_steps ds on ds.template_id = p_template_id and ds.step_no = d.step_no) end,
            p_attempt, ts.max_attempts, ts.timeout_seconds, p_waited_seconds, p_input, p_traceparent
     into v_leased
     from tasker.template_steps ts
@@ -46,7 +52,8 @@ begin
 end
 $$;
 
--- All that a worker needs to run the steps that it has just claimed.
+-- All that a worker needs to run the steps that it has just claimed. Here and in other queries, `offset 0` makes the planner
+-- find each step by its whole key. Else it may join steps and tasks first, and read all steps of a task for each of them.
 create or replace function tasker.leased_steps(
     p_task_ids uuid[], p_step_nos smallint[], p_msg_ids bigint[], p_waited_seconds double precision[]
 )
@@ -55,22 +62,38 @@ language plpgsql stable
 as $$
 begin
     return query
+    -- The children of a group share the results of its dependencies.
+    with shared as materialized (
+        select g.task_id, g.definition, tasker.results_of_dependencies(g.task_id, ts) as results
+        from (
+            select distinct s.task_id, s.definition
+            from unnest(p_task_ids, p_step_nos) c(task_id, step_no)
+            join tasker.steps s on s.task_id = c.task_id and s.step_no = c.step_no
+            where c.step_no >= tasker.first_child()
+        ) g
+        join tasker.tasks t on t.task_id = g.task_id
+        join tasker.template_steps ts on ts.template_id = t.template_id and ts.step_no = g.definition
+    )
     select s.task_id, s.step_no, s.token, c.msg_id, t.namespace, tt.name, tt.version, coalesce(s.name, ts.name),
            ts.callable, ts.initialization || coalesce(s.input -> 'initialization', '{}'), t.context,
-           case when ts.dependencies = '{}' then '{}'
-                when not t.plain then tasker.results_of_dependencies(t.task_id, t.template_id, ts.dependencies)
+           case when s.definition is not null then g.results
+                when ts.dependencies = '{}' then '{}'
+                when not t.plain then tasker.results_of_dependencies(t.task_id, ts)
                 else coalesce((
                select json_object_agg(ds.name, d.result)
-               from tasker.steps d
-               join tasker.template_steps ds on ds.template_id = t.template_id and ds.step_no = d.step_no
-               where d.task_id = s.task_id and d.step_no = any (ts.dependencies)), '{}') end,
+               from unnest(tasker.keys(s.task_id, ts.dependencies), ts.dependencies) n(task_id, step_no)
+               join tasker.steps d on d.task_id = n.task_id and d.step_no = n.step_no
+               join tasker.template_steps ds on ds.template_id = t.template_id and ds.step_no = d.step_no), '{}') end,
            s.attempts, ts.max_attempts, ts.timeout_seconds, c.waited_seconds, s.input, t.traceparent
     from unnest(p_task_ids, p_step_nos, p_msg_ids, p_waited_seconds)
         c(task_id, step_no, msg_id, waited_seconds)
-    join tasker.steps s on s.task_id = c.task_id and s.step_no = c.step_no
+    cross join lateral (
+        select l.* from tasker.steps l where l.task_id = c.task_id and l.step_no = c.step_no offset 0
+    ) s
     join tasker.tasks t on t.task_id = s.task_id
     join tasker.task_templates tt on tt.template_id = t.template_id
-    join tasker.template_steps ts on ts.template_id = t.template_id and ts.step_no = coalesce(s.definition, s.step_no);
+    join tasker.template_steps ts on ts.template_id = t.template_id and ts.step_no = coalesce(s.definition, s.step_no)
+    left join shared g on g.task_id = s.task_id and g.definition = s.definition;
 end
 $$;
 
@@ -217,9 +240,7 @@ begin
         perform tasker.settle_parents(v_now, array(select c from unnest(v_steps) c where c.action = 'child'));
         perform tasker.time_out_steps(v_now, array(select c from unnest(v_steps) c where c.action in ('fail', 'skip')));
         if v_shaped is not null then
-            v_steps := tasker.pass_gates(v_now, v_steps, array(
-                select distinct c.task_id from unnest(v_steps) c
-                where c.action in ('exhaust', 'child', 'fail', 'skip') and c.task_id = any (v_shaped)));
+            v_steps := tasker.pass_gates(v_now, v_steps);
             perform tasker.spawn_children(v_now, array(select c from unnest(v_steps) c where c.action = 'spawn'));
         end if;
         perform tasker.delete_messages(

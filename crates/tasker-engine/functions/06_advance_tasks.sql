@@ -28,6 +28,8 @@ end)::tasker.state;
 -- one element for each step: 1 if it settled (it was completed, resolved or skipped), and what to add to the
 -- task's counters of failed and active steps.
 --
+-- Every outcome of a step passes here, so this is where events are published.
+--
 -- Dependents of settled steps are counted down and enqueued when they wait for nothing more. Up to `p_take`
 -- of them, in `p_namespaces` only, are started for the worker `p_worker_id` at once: their messages are
 -- hidden for the length of the lease. Tasks that complete, become blocked or continue change their state.
@@ -53,6 +55,8 @@ declare
     v_open text[] := array(
         select u.name from unnest(p_namespaces) u(name)
         where not exists (select from tasker.namespaces n where n.namespace = u.name and n.paused_at is not null));
+    v_shaped_tasks uuid[];
+    v_shaped_steps smallint[];
     v_resting uuid[];
     v_ended_children uuid[];
     v_namespaces text[];
@@ -157,15 +161,20 @@ begin
             select t.task_id, p_now, null, null, t.old_state, t.state, p_actor, p_reason
             from settled t where t.old_state <> t.state
         )
-        select array(select t.task_id from settled t where t.old_state <> t.state and t.state <> 'in_progress'),
+        select array(select c.task_id from changed c where not c.plain order by c.task_id, c.step_no),
+               array(select c.step_no from changed c where not c.plain order by c.task_id, c.step_no),
+               array(select t.task_id from settled t where t.old_state <> t.state and t.state <> 'in_progress'),
                array(select t.task_id from settled t where t.state = 'completed' and t.parent_task_id is not null),
                array_agg(r.namespace) filter (where not r.asks), array_agg(r.task_id) filter (where not r.asks),
                array_agg(r.step_no) filter (where not r.asks), array_agg(r.visible_at) filter (where not r.asks),
                array_agg(r.handed) filter (where not r.asks),
                array_agg(r.task_id) filter (where r.asks), array_agg(r.step_no) filter (where r.asks)
-        into v_resting, v_ended_children, v_namespaces, v_ready_tasks, v_ready_steps, v_visible_at, v_handed, v_admit_tasks, v_admit_steps
+        into v_shaped_tasks, v_shaped_steps, v_resting, v_ended_children, v_namespaces, v_ready_tasks, v_ready_steps, v_visible_at, v_handed, v_admit_tasks, v_admit_steps
         from ready r;
 
+        if v_shaped_tasks <> '{}' then
+            perform tasker.publish_events(p_now, v_shaped_tasks, v_shaped_steps);
+        end if;
         if v_resting <> '{}' then
             perform tasker.announce(v_resting);
         end if;

@@ -118,7 +118,8 @@ begin
         return 0;
     end if;
     update tasker.steps s set state = 'enqueued', pending_dependencies = 0
-    where s.task_id = p_task_id and s.step_no = any (v_children);
+    from unnest(tasker.keys(p_task_id, v_children), v_children) c(task_id, step_no)
+    where s.task_id = c.task_id and s.step_no = c.step_no;
     update tasker.steps s set next_child = v_children[cardinality(v_children)] + 1
     where s.task_id = p_task_id and s.step_no = p_group;
     insert into tasker.transitions (task_id, at, step_no, from_state, to_state)
@@ -162,7 +163,9 @@ begin
                count(*) filter (where c.failed > 0) as now_failed,
                sum(c.settled) as settled, sum(c.failed) as failed, -sum(c.active) as ended
         from unnest(p_task_ids, p_step_nos, p_settled, p_failed, p_active) c(task_id, step_no, settled, failed, active)
-        join tasker.steps s on s.task_id = c.task_id and s.step_no = c.step_no
+        cross join lateral (
+            select l.* from tasker.steps l where l.task_id = c.task_id and l.step_no = c.step_no offset 0
+        ) s
         join tasker.tasks t on t.task_id = s.task_id
         join tasker.template_steps ts on ts.template_id = t.template_id and ts.step_no = s.definition
         where c.step_no >= tasker.first_child() and (c.settled <> 0 or c.failed <> 0 or c.active <> 0)
@@ -224,17 +227,24 @@ end;
 --   a group with `map`  the results of its children in order
 --   a batch worker      the results of its children by their names, and that of its analyzer
 -- A child that failed has an object with its `error`. If the results of a group are larger than 8 MiB, their place has an
--- object with `too_large`, and the handler reads them with the API.
-create or replace function tasker.results_of_dependencies(p_task_id uuid, p_template_id bigint, p_dependencies smallint[])
-returns json
-language sql stable
-begin atomic
-    with dependency as (
+-- object with `too_large`, and the handler reads them with the API. A child of a group does not receive the list from which
+-- it was made, because 10,000 children with a list of 10,000 elements are 100 million elements.
+create or replace function tasker.results_of_dependencies(p_task_id uuid, p_step tasker.template_steps) returns json
+language plpgsql stable as $$
+begin
+    return (with list as (
+        select (p_step.admission #>> '{expand,step}')::smallint as step_no,
+               case p_step.admission #>> '{expand,kind}'
+                   when 'map' then array(select jsonb_array_elements_text(p_step.admission #> '{expand,path}'))
+                   else '{batch_processing_outcome,cursor_configs}' end as path
+        where p_step.admission ? 'expand'
+    ), dependency as (
         select ds.name, d.step_no, d.result, d.first_child, d.children, d.state,
                case when d.state = 'completed' then ds.admission -> 'expand' end as expand
-        from tasker.steps d
-        join tasker.template_steps ds on ds.template_id = p_template_id and ds.step_no = d.step_no
-        where d.task_id = p_task_id and d.step_no = any (p_dependencies) and d.state <> 'skipped'
+        from unnest(tasker.keys(p_task_id, p_step.dependencies), p_step.dependencies) n(task_id, step_no)
+        join tasker.steps d on d.task_id = n.task_id and d.step_no = n.step_no
+        join tasker.template_steps ds on ds.template_id = p_step.template_id and ds.step_no = d.step_no
+        where d.state <> 'skipped'
     ), child as (
         select p.name as group_name, p.expand ->> 'kind' as kind, c.step_no, c.name,
                coalesce(c.result, jsonb_build_object('error', c.error)) as result,
@@ -243,7 +253,9 @@ begin atomic
         join tasker.steps c on c.task_id = p_task_id and c.step_no >= p.first_child and c.step_no < p.first_child + p.children
         where p.expand is not null
     ), result as (
-        select p.name, p.result::json as result from dependency p where p.expand is null
+        select p.name, (case when l.path is null then p.result else p.result #- l.path end)::json as result
+        from dependency p left join list l on l.step_no = p.step_no
+        where p.expand is null and l.path is distinct from '{}'
         union all
         select p.name, coalesce(
             (select case when bool_or(c.too_large) then json_build_object('too_large', true, 'children', count(*))
@@ -256,9 +268,10 @@ begin atomic
         union all
         select a.name, s.result::json
         from dependency p
-        join tasker.template_steps a on a.template_id = p_template_id and a.step_no = (p.expand ->> 'step')::smallint
+        join tasker.template_steps a on a.template_id = p_step.template_id and a.step_no = (p.expand ->> 'step')::smallint
         join tasker.steps s on s.task_id = p_task_id and s.step_no = a.step_no
-        where p.expand ->> 'kind' = 'batches' and a.step_no <> all (p_dependencies)
+        where p.expand ->> 'kind' = 'batches' and a.step_no <> all (p_step.dependencies)
     )
-    select coalesce(json_object_agg(r.name, r.result), '{}') from result r;
-end;
+    select coalesce(json_object_agg(r.name, r.result), '{}') from result r);
+end
+$$;

@@ -192,7 +192,9 @@ begin
         end, a.name, a.admission)::tasker.admitted_step order by s.task_id, s.step_no)
     into v_admitted
     from unnest(p_task_ids, p_step_nos) c(task_id, step_no)
-    join tasker.steps s on s.task_id = c.task_id and s.step_no = c.step_no
+    cross join lateral (
+        select l.* from tasker.steps l where l.task_id = c.task_id and l.step_no = c.step_no offset 0
+    ) s
     join tasker.tasks t on t.task_id = s.task_id
     join tasker.template_steps a on a.template_id = t.template_id and a.step_no = s.step_no;
 

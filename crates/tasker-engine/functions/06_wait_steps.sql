@@ -38,52 +38,78 @@ language sql as $$
     from parked p
 $$;
 
--- Sends a signal to a task, and lets the steps that wait for it continue. Outcomes:
+-- Sends signals to tasks, and lets the steps that wait for them continue. Returns an outcome for each signal:
 --   done         the signal is stored
 --   repeated     the task has a signal of this name, with the same payload
 --   conflict     the task has a signal of this name, with another payload; the first one stays
 --   not_found    there is no such task
 --   wrong_state  the task has ended
-create or replace function tasker.send_signal(p_task_id uuid, p_name text, p_payload jsonb, p_actor text)
-returns text
+create or replace function tasker.send_signals(p_task_ids uuid[], p_names text[], p_payloads jsonb[], p_actors text[])
+returns text[]
 language plpgsql as $$
 declare
     v_now timestamptz := tasker.now();
-    v_task tasker.tasks;
-    v_stored jsonb;
+    v_stored tasker.signals[];
+    v_tasks uuid[];
     v_steps smallint[];
+    v_signals tasker.signals[];
+    v_outcomes text[];
 begin
-    select t.* into v_task from tasker.tasks t where t.task_id = p_task_id for update;
-    if v_task.task_id is null then
-        return 'not_found';
-    end if;
-    select g.payload into v_stored from tasker.signals g where g.task_id = p_task_id and g.name = p_name;
-    if found then
-        return case when v_stored = p_payload then 'repeated' else 'conflict' end;
-    elsif v_task.state in ('completed', 'failed', 'cancelled') then
-        return 'wrong_state';
+    perform from tasker.tasks t where t.task_id = any (p_task_ids) order by t.task_id for update;
+
+    -- Of the same signal twice in one call, the first is stored, and is there for the second.
+    with sent as (
+        select s.task_id, s.name, s.payload, s.actor, s.nth, t.state,
+               row_number() over (partition by s.task_id, s.name order by s.nth) as place,
+               first_value(s.payload) over (partition by s.task_id, s.name order by s.nth) as first_payload
+        from unnest(p_task_ids, p_names, p_payloads, p_actors) with ordinality s(task_id, name, payload, actor, nth)
+        left join tasker.tasks t on t.task_id = s.task_id
+    ), decided as (
+        select s.*, case
+                when s.state is null then 'not_found'
+                when g.name is not null then case when g.payload = s.payload then 'repeated' else 'conflict' end
+                when s.state in ('completed', 'failed', 'cancelled') then 'wrong_state'
+                when s.place = 1 then 'done'
+                when s.first_payload = s.payload then 'repeated'
+                else 'conflict'
+            end as outcome
+        from sent s
+        left join tasker.signals g on g.task_id = s.task_id and g.name = s.name
+    )
+    select array_agg(d.outcome order by d.nth),
+           array_agg((d.task_id, d.name, d.payload, v_now, d.actor)::tasker.signals) filter (where d.outcome = 'done')
+    into v_outcomes, v_stored
+    from decided d;
+    if v_stored is null then
+        return v_outcomes;
     end if;
     insert into tasker.signals (task_id, name, payload, sent_at, actor)
-    values (p_task_id, p_name, p_payload, v_now, p_actor);
+    select g.task_id, g.name, g.payload, g.sent_at, g.actor from unnest(v_stored) g order by g.task_id, g.name;
 
-    select array_agg(w.step_no) into v_steps
+    select array_agg(w.task_id), array_agg(w.step_no), array_agg(w.sent)
+    into v_tasks, v_steps, v_signals
     from (
-        select s.step_no from tasker.steps s
-        where s.task_id = p_task_id and s.state = 'waiting' and s.signal = p_name order by s.step_no for update
+        select s.task_id, s.step_no, g as sent
+        from unnest(v_stored) g
+        join tasker.steps s on s.task_id = g.task_id and s.state = 'waiting' and s.signal = g.name
+        order by s.task_id, s.step_no for update of s
     ) w;
-    if v_steps is null then
-        return 'done';
+    if v_tasks is null then
+        return v_outcomes;
     end if;
     update tasker.steps s
     set state = 'enqueued', due_at = null, signal = null,
-        input = coalesce(s.input, '{}') || jsonb_build_object('signal', p_payload)
-    where s.task_id = p_task_id and s.step_no = any (v_steps);
+        input = coalesce(s.input, '{}') || jsonb_build_object('signal', w.payload)
+    from unnest(v_tasks, v_steps, v_signals) w(task_id, step_no, task, name, payload, sent_at, actor)
+    where s.task_id = w.task_id and s.step_no = w.step_no;
     insert into tasker.transitions (task_id, at, step_no, from_state, to_state, actor, reason)
-    select p_task_id, v_now, n, 'waiting', 'enqueued', p_actor, 'signal ' || p_name from unnest(v_steps) n;
+    select w.task_id, v_now, w.step_no, 'waiting', 'enqueued', w.actor, 'signal ' || w.name
+    from unnest(v_tasks, v_steps, v_signals) w(task_id, step_no, task, name, payload, sent_at, actor);
     perform tasker.enqueue(
-        array_agg(v_task.namespace), array_agg(p_task_id), array_agg(n),
-        array_agg(v_now - v_task.priority * interval '10 seconds')) from unnest(v_steps) n;
-    return 'done';
+        array_agg(t.namespace), array_agg(w.task_id), array_agg(w.step_no),
+        array_agg(v_now - t.priority * interval '10 seconds'))
+    from unnest(v_tasks, v_steps) w(task_id, step_no) join tasker.tasks t on t.task_id = w.task_id;
+    return v_outcomes;
 end
 $$;
 

@@ -116,7 +116,8 @@ begin
 
     update tasker.steps s
     set state = 'enqueued', attempts = 0, completed_at = null, error = null
-    where s.task_id = p_task_id and s.step_no = any (v_steps || v_asking);
+    from unnest(tasker.keys(p_task_id, v_steps || v_asking), v_steps || v_asking) n(task_id, step_no)
+    where s.task_id = n.task_id and s.step_no = n.step_no;
     insert into tasker.transitions (task_id, at, step_no, from_state, to_state, actor, reason)
     select p_task_id, v_now, n, 'failed'::tasker.state, 'enqueued'::tasker.state, p_actor, p_reason from unnest(v_steps) n
     union all

@@ -27,8 +27,9 @@ begin
     execute format('grant select, insert, update, delete on all tables in schema tasker to %s', p_role);
     execute format('revoke update on tasker.transitions, tasker.task_templates, tasker.template_steps from %s', p_role);
     execute format('revoke insert, update, delete on tasker.installation from %s', p_role);
-    execute format('grant execute on function tasker.ensure_namespace(text) to %s', p_role);
+    execute format('grant execute on function tasker.ensure_namespace(text), tasker.ensure_event_queue(text) to %s', p_role);
     perform tasker.grant_queue(n.queue, p_role) from tasker.namespaces n;
+    perform tasker.grant_queue(n.event_queue, p_role) from tasker.namespaces n where n.event_queue is not null;
     -- The versions of the schema and of PGMQ.
     if v_migrations is not null then
         execute format('revoke all on %s from %s', v_migrations, p_role);
@@ -41,7 +42,7 @@ end
 $$;
 
 revoke execute on function
-    tasker.ensure_namespace(text), tasker.create_queue_functions(text), tasker.grant_queue(text, regrole),
+    tasker.ensure_namespace(text), tasker.ensure_event_queue(text), tasker.create_queue_functions(text), tasker.grant_queue(text, regrole),
     tasker.grant_runtime(regrole) from public;
 
 -- The runtime roles: the roles other than the owner that can change steps.

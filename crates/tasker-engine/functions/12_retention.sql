@@ -1,4 +1,4 @@
--- Retention: deletes old finished tasks and old rejected messages.
+-- Retention: deletes old finished tasks, old rejected messages and old events.
 --
 -- Deletion has low priority. A call deletes a small batch in a short transaction and skips locked tasks. It
 -- does not wait for the disk, because a batch that a crash undoes is deleted again. Only one call deletes at
@@ -96,6 +96,28 @@ begin
     delete from tasker.rejected_messages r
     where r.rejected_at < v_before and r.rejected_message_id = any (array(
         select o.rejected_message_id from tasker.rejected_messages o order by o.rejected_message_id limit p_limit));
+    get diagnostics v_deleted = row_count;
+    return v_deleted;
+end
+$$;
+
+-- Deletes events of a namespace that were published more than `p_age` ago, oldest first, at most `p_limit`. It does not
+-- matter whether somebody has read them. Returns how many. Fewer than `p_limit` means that no more are that old.
+create or replace function tasker.delete_old_events(p_namespace text, p_age interval, p_limit integer) returns bigint
+language plpgsql as $$
+declare
+    v_queue text := (select n.event_queue from tasker.namespaces n where n.namespace = p_namespace);
+    v_deleted bigint;
+begin
+    perform set_config('synchronous_commit', 'off', true);
+    if v_queue is null or not pg_try_advisory_xact_lock(hashtext('tasker.housekeeping')) then
+        return 0;
+    end if;
+    -- Numbers ascend with time, so the first ones are the oldest.
+    execute format(
+        'delete from pgmq.%1$I q where q.enqueued_at < $1 and q.msg_id = any (array(
+             select o.msg_id from pgmq.%1$I o order by o.msg_id limit $2 for update skip locked))', 'q_' || v_queue)
+    using tasker.now() - p_age, p_limit;
     get diagnostics v_deleted = row_count;
     return v_deleted;
 end

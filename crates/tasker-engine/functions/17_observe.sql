@@ -78,7 +78,9 @@ as $$
     select o.namespace, ts.callable, array_agg(distinct tt.name order by tt.name), sum(o.tasks)::bigint
     from open o
     cross join lateral (
-        select distinct s.callable from tasker.template_steps s where s.template_id = o.template_id
+        -- The handler of a step that runs a child task is not called.
+        select distinct s.callable from tasker.template_steps s
+        where s.template_id = o.template_id and (s.admission ? 'task') is not true
     ) ts
     join tasker.task_templates tt on tt.template_id = o.template_id
     where not exists (
@@ -134,10 +136,10 @@ declare
 begin
     select t.state, s.state, t.namespace, ts.callable, s.due_at, s.worker_id, s.step_no,
            (select jsonb_agg(jsonb_build_array(ds.name, d.state) order by d.step_no)
-            from tasker.steps d
+            from unnest(tasker.keys(t.task_id, ts.dependencies), ts.dependencies) n(task_id, step_no)
+            join tasker.steps d on d.task_id = n.task_id and d.step_no = n.step_no
             join tasker.template_steps ds on ds.template_id = t.template_id and ds.step_no = d.step_no
-            where d.task_id = t.task_id and d.step_no = any (ts.dependencies)
-              and d.state not in ('completed', 'resolved_manually', 'skipped'))
+            where d.state not in ('completed', 'resolved_manually', 'skipped'))
     into task_state, state, namespace, callable, due_at, worker_id, v_step_no, missing
     from tasker.tasks t
     join tasker.steps s on s.task_id = t.task_id

@@ -43,7 +43,7 @@ pub use operate::{Operation, OperationOutcome};
 pub use retention::DeletedTasks;
 pub use schedules::{FiredOutcome, FiredSchedule, PutOutcome};
 pub use schema::{MigrateError, migrate, schema_version};
-pub use signals::SignalOutcome;
+pub use signals::{NewSignal, SignalOutcome};
 pub use steps::{ClaimedStep, Completion, StepOutcome, StepRef, StepResult, Wait};
 pub use tasks::{CreateOutcome, NewTask, Rerun, TaskFilter, TaskPage};
 pub use templates::{ApplyOutcome, StoredTemplate};

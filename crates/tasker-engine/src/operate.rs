@@ -15,6 +15,7 @@ statements! {
     FORK_TASK = "select outcome, state::text from tasker.fork_task($1, $2, $3, $4, $5, $6)";
     END_ORPHANS = "select tasker.end_orphans($1)";
     END_LATE_TASKS = "select * from tasker.end_late_tasks($1)";
+    END_STALE_TASKS = "select * from tasker.end_stale_tasks($1)";
     RESOLVE = "select outcome, state::text from tasker.resolve_step($1, $4, $5, $2, $3)";
 }
 
@@ -132,11 +133,20 @@ impl Engine {
         sqlx::query_scalar(END_ORPHANS).bind(count(limit)).fetch_all(&self.pool).await
     }
 
-    /// Cancels up to `limit` tasks that took longer than their template allows. Returns their ids.
+    /// Cancels or investigates up to `limit` tasks that took longer than their template allows, as it says. Returns their
+    /// ids.
     ///
     /// # Errors
     /// When the database fails. Nothing is changed then.
     pub async fn end_late_tasks(&self, limit: u32) -> sqlx::Result<Vec<Uuid>> {
         sqlx::query_scalar(END_LATE_TASKS).bind(count(limit)).fetch_all(&self.pool).await
+    }
+
+    /// Does the same for up to `limit` tasks that do not go on. Returns their ids.
+    ///
+    /// # Errors
+    /// When the database fails. Nothing is changed then.
+    pub async fn end_stale_tasks(&self, limit: u32) -> sqlx::Result<Vec<Uuid>> {
+        sqlx::query_scalar(END_STALE_TASKS).bind(count(limit)).fetch_all(&self.pool).await
     }
 }

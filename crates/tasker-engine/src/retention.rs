@@ -1,4 +1,4 @@
-//! Retention: deleting old finished tasks and old rejected messages.
+//! Retention: deleting old finished tasks, old rejected messages and old events.
 
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use crate::statements::statements;
 
 statements! {
     DELETE_FINISHED_TASKS = "select * from tasker.delete_finished_tasks($1, $2, $3, $4)";
+    DELETE_OLD_EVENTS = "select tasker.delete_old_events($1, $2, $3)";
     DELETE_REJECTED_MESSAGES = "select tasker.delete_rejected_messages($1, $2)";
 }
 
@@ -56,5 +57,19 @@ impl Engine {
     /// When the database fails. Nothing is deleted then.
     pub async fn delete_rejected_messages(&self, age: Duration, limit: u32) -> sqlx::Result<i64> {
         sqlx::query_scalar(DELETE_REJECTED_MESSAGES).bind(interval(age)).bind(count(limit)).fetch_one(&self.pool).await
+    }
+
+    /// Deletes at most `limit` domain events of a namespace that were published more than `age` ago, oldest first. Returns
+    /// the number of deleted events. It does nothing while another call deletes.
+    ///
+    /// # Errors
+    /// When the database fails. Nothing is deleted then.
+    pub async fn delete_old_events(&self, namespace: &str, age: Duration, limit: u32) -> sqlx::Result<i64> {
+        sqlx::query_scalar(DELETE_OLD_EVENTS)
+            .bind(namespace)
+            .bind(interval(age))
+            .bind(count(limit))
+            .fetch_one(&self.pool)
+            .await
     }
 }

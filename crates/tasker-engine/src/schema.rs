@@ -43,6 +43,7 @@ const FUNCTIONS: &[&str] = &[
     include_str!("../functions/06_complete_steps.sql"),
     include_str!("../functions/06_expand_steps.sql"),
     include_str!("../functions/06_gate_steps.sql"),
+    include_str!("../functions/06_publish_events.sql"),
     include_str!("../functions/06_settle_steps.sql"),
     include_str!("../functions/06_wait_steps.sql"),
     include_str!("../functions/07_operate.sql"),

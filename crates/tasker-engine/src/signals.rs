@@ -8,7 +8,20 @@ use crate::Engine;
 use crate::statements::statements;
 
 statements! {
-    SEND_SIGNAL = "select tasker.send_signal($1, $2, $3, $4)";
+    SEND_SIGNALS = "select unnest(tasker.send_signals($1, $2, $3, $4))";
+}
+
+/// A signal to a task.
+#[derive(Debug, Clone)]
+pub struct NewSignal {
+    /// The task.
+    pub task_id: Uuid,
+    /// Its name.
+    pub name: String,
+    /// What the steps that wait for it receive.
+    pub payload: Value,
+    /// Who sends it. The history records it.
+    pub actor: Option<String>,
 }
 
 /// The outcome of sending a signal.
@@ -28,18 +41,18 @@ pub enum SignalOutcome {
 }
 
 impl Engine {
-    /// Sends a signal to a task. The first signal of a name is kept, also if no step waits for it yet. `actor` is stored
-    /// with it.
+    /// Sends a batch of signals in one durable transaction. Returns one outcome for each, in the same order. The first
+    /// signal of a name is kept, also if no step waits for it yet.
     ///
     /// # Errors
     /// When the database fails. Nothing is stored then.
-    pub async fn send_signal(
-        &self,
-        task_id: Uuid,
-        name: &str,
-        payload: &Value,
-        actor: Option<&str>,
-    ) -> sqlx::Result<SignalOutcome> {
-        sqlx::query_scalar(SEND_SIGNAL).bind(task_id).bind(name).bind(payload).bind(actor).fetch_one(&self.pool).await
+    pub async fn send_signals(&self, signals: &[NewSignal]) -> sqlx::Result<Vec<SignalOutcome>> {
+        sqlx::query_scalar(SEND_SIGNALS)
+            .bind(signals.iter().map(|signal| signal.task_id).collect::<Vec<_>>())
+            .bind(signals.iter().map(|signal| signal.name.as_str()).collect::<Vec<_>>())
+            .bind(signals.iter().map(|signal| &signal.payload).collect::<Vec<_>>())
+            .bind(signals.iter().map(|signal| signal.actor.as_deref()).collect::<Vec<_>>())
+            .fetch_all(&self.pool)
+            .await
     }
 }

@@ -10,10 +10,10 @@ use crate::arguments::count;
 use crate::statements::statements;
 
 statements! {
-    LIST_NAMESPACES = "select n.namespace, n.queue, n.paused_at, n.finished_tasks_days, count(t.template_id) as templates
+    LIST_NAMESPACES = "select n.namespace, n.queue, n.event_queue, n.paused_at, n.finished_tasks_days, count(t.template_id) as templates
         from tasker.namespaces n left join tasker.task_templates t using (namespace)
         group by n.namespace order by n.namespace";
-    GET_NAMESPACE = "select n.namespace, n.queue, n.paused_at, n.finished_tasks_days,
+    GET_NAMESPACE = "select n.namespace, n.queue, n.event_queue, n.paused_at, n.finished_tasks_days,
             (select count(*) from tasker.task_templates t where t.namespace = n.namespace) as templates
         from tasker.namespaces n where n.namespace = $1";
     SET_NAMESPACE = "select tasker.set_namespace($1, $2, $3)";
@@ -27,6 +27,7 @@ statements! {
 struct NamespaceRow {
     namespace: String,
     queue: String,
+    event_queue: Option<String>,
     paused_at: Option<DateTime<Utc>>,
     finished_tasks_days: Option<i32>,
     templates: i64,
@@ -37,6 +38,7 @@ impl From<NamespaceRow> for NamespaceSummary {
         Self {
             namespace: row.namespace,
             queue: row.queue,
+            event_queue: row.event_queue,
             templates: row.templates,
             paused_at: row.paused_at,
             finished_tasks_days: row.finished_tasks_days.and_then(|days| u32::try_from(days).ok()),

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 use sqlx::{FromRow, Type};
 use tasker_api::{TemplateDetail, TemplateSummary};
-use tasker_template::{StepTemplate, StepType, TaskTemplate, version_key};
+use tasker_template::{Event, StepTemplate, StepType, TaskTemplate, version_key};
 
 use crate::Engine;
 use crate::statements::statements;
@@ -34,7 +34,7 @@ statements! {
             order by namespace, name, version_key desc
         ) newest
         join tasker.template_steps ts using (template_id)
-        where ts.callable <> all ($2)
+        where ts.callable <> all ($2) and (ts.admission ? 'task') is not true
         order by ts.callable";
 }
 
@@ -134,14 +134,21 @@ fn outcome(step_type: StepType) -> Option<&'static str> {
     }
 }
 
+/// The events that a step publishes. See `events` of `tasker.template_steps`.
+fn events(step: &StepTemplate) -> Option<Value> {
+    let event = |event: &Event| json!({ "name": event.name, "condition": event.condition });
+    (!step.events.is_empty()).then(|| step.events.iter().map(event).collect())
+}
+
 impl Engine {
-    /// Stores a version of a template. Creates its namespace and queue if they do not exist.
+    /// Stores a version of a template, with its steps as they are in an environment. Creates its namespace and queue if they
+    /// do not exist, and the queue of its events if it publishes any.
     ///
     /// # Errors
-    /// When the database fails.
-    pub async fn apply_template(&self, template: &TaskTemplate) -> sqlx::Result<ApplyOutcome> {
+    /// When the database fails. When a name that ends with `_domain_events` makes two namespaces need the same queue.
+    pub async fn apply_template(&self, template: &TaskTemplate, environment: &str) -> sqlx::Result<ApplyOutcome> {
         let steps: Vec<Value> = template
-            .steps
+            .steps_in(environment)
             .iter()
             .enumerate()
             .map(|(number, step)| {
@@ -158,6 +165,7 @@ impl Engine {
                     "timeout_seconds": step.timeout_seconds,
                     "admission": admission(template, step),
                     "outcome": outcome(step.step_type),
+                    "events": events(step),
                 })
             })
             .collect();

@@ -18,8 +18,8 @@ use crate::rest;
 use crate::rest::access::{Access, AccessError};
 use crate::rest::bodies::Bodies;
 use crate::rest::state::State;
+use crate::services::batches::Batches;
 use crate::services::bulk::BulkJobs;
-use crate::services::creator::Creator;
 use crate::services::deadlines;
 use crate::services::housekeeping::Housekeeping;
 use crate::services::live::Live;
@@ -101,7 +101,8 @@ impl Server {
         let reporter = Reporter::default();
         let state = Arc::new(State {
             access,
-            creator: Creator::start(engine.clone()),
+            tasks: Batches::start(engine.clone()),
+            signals: Batches::start(engine.clone()),
             engine: engine.clone(),
             settings: settings.orchestration.clone(),
             templates: Templates::default(),

@@ -40,7 +40,7 @@ async fn servers_delete_tasks_that_are_older_than_the_settings_allow() -> Result
     let steps = json!([{ "name": "a", "handler": { "callable": "noop" } }]);
     let source = json!({ "name": "t", "namespace_name": NAMESPACE, "version": "1.0.0", "steps": steps }).to_string();
     let parsed = tasker_template::parse(&source, None).map_err(|errors| anyhow::anyhow!("{errors}"))?;
-    ensure!(engine.apply_template(&parsed.template).await? == ApplyOutcome::Created);
+    ensure!(engine.apply_template(&parsed.template, "test").await? == ApplyOutcome::Created);
     let stored = engine.find_template(NAMESPACE, "t", None).await?.context("not stored")?;
     for (age, count) in [("50 hours", 1_200_u64), ("40 hours", 1)] {
         sqlx::query("select set_config('tasker.now', (clock_timestamp() - $1::interval)::text, false)")
@@ -132,7 +132,7 @@ async fn a_namespace_can_keep_its_tasks_for_another_time() -> Result<()> {
         let source =
             json!({ "name": "t", "namespace_name": namespace, "version": "1.0.0", "steps": steps }).to_string();
         let parsed = tasker_template::parse(&source, None).map_err(|errors| anyhow::anyhow!("{errors}"))?;
-        engine.apply_template(&parsed.template).await?;
+        engine.apply_template(&parsed.template, "test").await?;
         let template_id = engine.find_template(namespace, "t", None).await?.context("not stored")?.template_id;
         let task_id = Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, begin.as_secs(), 0));
         let task = NewTask {
@@ -174,5 +174,62 @@ async fn a_namespace_can_keep_its_tasks_for_another_time() -> Result<()> {
     for task in &tasks[1..] {
         ensure!(engine.get_task_summary(*task).await?.is_some(), "{task} is gone");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn events_that_nobody_deleted_are_deleted_after_their_time() -> Result<()> {
+    let postgres = LocalPostgres::start(Options::default()).await?;
+    let pool = PgPoolOptions::new().max_connections(1).connect(&postgres.url()).await?;
+    tasker_engine::migrate(&pool).await?;
+    let engine = Engine::new(pool.clone());
+    let steps = json!([{ "name": "a", "handler": { "callable": "noop" }, "publishes_events": [{ "name": "done" }] }]);
+    let source = json!({ "name": "t", "namespace_name": "orders", "version": "1.0.0", "steps": steps }).to_string();
+    let parsed = tasker_template::parse(&source, None).map_err(|errors| anyhow::anyhow!("{errors}"))?;
+    engine.apply_template(&parsed.template, "test").await?;
+    let template_id = engine.find_template("orders", "t", None).await?.context("not stored")?.template_id;
+    for hours in [7 * 24 + 1, 7 * 24 - 1] {
+        sqlx::query("select set_config('tasker.now', (clock_timestamp() - make_interval(hours => $1))::text, false)")
+            .bind(hours)
+            .execute(&pool)
+            .await?;
+        let task_id = Uuid::now_v7();
+        let task = NewTask {
+            task_id,
+            template_id,
+            latest: true,
+            context: json!({}),
+            priority: 0,
+            tags: None,
+            idempotency: None,
+            values: Vec::new(),
+            traceparent: None,
+        };
+        engine.create_tasks(&[task]).await?;
+        let resolve = Operation::Resolve { step: "a".to_owned(), result: json!(hours) };
+        engine.operate(task_id, &resolve, None, None).await?;
+    }
+
+    let mut settings = Settings::default();
+    settings.database.url = postgres.url();
+    settings.orchestration.port = 0;
+    let shutdown = CancellationToken::new();
+    let server = Server::bind(&settings).await?;
+    let server = tokio::spawn(server.run(shutdown.clone()));
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let left: Vec<i32> = sqlx::query_scalar(
+            "select (message ->> 'payload')::integer from pgmq.q_orders_domain_events order by msg_id",
+        )
+        .fetch_all(&pool)
+        .await?;
+        if left == [7 * 24 - 1] {
+            break;
+        }
+        ensure!(Instant::now() < deadline, "there are the events {left:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    shutdown.cancel();
+    tokio::time::timeout(Duration::from_secs(10), server).await.context("the server does not stop")??;
     Ok(())
 }

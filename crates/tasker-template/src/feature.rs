@@ -42,6 +42,9 @@ pub const SUPPORTED: &[Feature] = &[
     Feature::Rate,
     Feature::ChildTasks,
     Feature::TimeLimits,
+    Feature::Staleness,
+    Feature::Events,
+    Feature::Environments,
 ];
 
 impl Feature {

@@ -217,23 +217,22 @@ pub struct ChildTask {
     pub context_from: Pointer,
 }
 
-/// The time limits of a task, from `lifecycle`. All in minutes.
+/// The time limits of a task, from `lifecycle`. All in minutes; an absent limit does not apply.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Lifecycle {
-    /// The longest time from creation to completion. A task that takes longer is cancelled, unless `staleness_action` is
-    /// `none`.
+    /// The longest time from creation to completion.
     pub max_duration_minutes: Option<u32>,
-    /// After this time without an active step, a task that has not ended is stale.
-    pub max_waiting_for_dependencies_minutes: u32,
+    /// If no worker takes the ready steps of a task for this time, the task is stale.
+    pub max_waiting_for_dependencies_minutes: Option<u32>,
     /// After this time in `waiting_for_retry`, a step makes its task stale.
-    pub max_waiting_for_retry_minutes: u32,
+    pub max_waiting_for_retry_minutes: Option<u32>,
     /// After this time in `in_progress`, a step makes its task stale.
-    pub max_steps_in_process_minutes: u32,
+    pub max_steps_in_process_minutes: Option<u32>,
     /// What happens to a task that is stale or takes too long.
     pub staleness_action: StalenessAction,
-    /// Whether a task that is too late fails. As published; absent means that the action decides.
+    /// Whether such a task is cancelled. If absent, the action decides.
     pub auto_fail_on_timeout: Option<bool>,
-    /// Whether a task that is too late is listed as a dead letter. As published; absent means that the action decides.
+    /// Whether an investigation of such a task is opened. If absent, the action decides.
     pub auto_dlq_on_timeout: Option<bool>,
 }
 
@@ -280,7 +279,8 @@ pub enum EventCondition {
     Always,
 }
 
-/// How an event is delivered.
+/// How an event is delivered. The engine delivers every event through the queue, which also serves readers of the other
+/// modes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeliveryMode {

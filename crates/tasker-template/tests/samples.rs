@@ -39,10 +39,15 @@ fn the_sample_workflows_have_these_graphs() {
         [
             "benchmark/sequential_noop",
             "benchmark/wide_noop",
+            "billing/invoice",
+            "billing/monthly_billing",
+            "data_import/nightly_import",
             "diamond_workflow/diamond_pattern",
+            "expenses/expense_approval",
             "linear_workflow/mathematical_sequence",
             "mixed_dag_workflow/complex_dag",
             "order_fulfillment/business_workflow",
+            "order_routing/routed_order",
             "tree_workflow/hierarchical_tree",
         ]
     );
@@ -76,6 +81,10 @@ fn the_sample_workflows_have_these_graphs() {
         levels(&samples["order_fulfillment/business_workflow"]),
         [["validate_order"], ["reserve_inventory"], ["process_payment"], ["ship_order"]]
     );
+    assert_eq!(
+        levels(&samples["order_routing/routed_order"]),
+        [vec!["route"], vec!["approve_by_rule", "review", "check_credit"], vec!["dispatch"]]
+    );
     let counts = |name: &str| samples[name].levels().iter().map(Vec::len).collect::<Vec<_>>();
     assert_eq!(counts("benchmark/sequential_noop"), [1, 1, 1]);
     assert_eq!(counts("benchmark/wide_noop"), [1, 50, 1]);
@@ -102,7 +111,18 @@ fn the_samples_check_their_input() {
             continue;
         };
         let validator = InputValidator::new(schema).unwrap();
-        if name == "order_fulfillment/business_workflow" {
+        let example = match name.as_str() {
+            "billing/invoice" => json!({"id": "a-7", "usage_cents": 4200}),
+            "billing/monthly_billing" => json!({"month": "2026-11", "account": {}}),
+            "data_import/nightly_import" => json!({"records": []}),
+            "expenses/expense_approval" => json!({"employee": "ada", "amount_cents": 4200}),
+            "order_routing/routed_order" => json!({"total_cents": 0}),
+            _ => json!(null),
+        };
+        if !example.is_null() {
+            assert_eq!(validator.validate(&example), Ok(()), "{name}");
+            assert!(validator.validate(&json!({})).is_err(), "{name}");
+        } else if name == "order_fulfillment/business_workflow" {
             let mut order = json!({
                 "customer": {"id": 7, "email": "ada@example.com"},
                 "items": [{"sku": "TEA-1", "quantity": 2, "unit_price_cents": 450}],

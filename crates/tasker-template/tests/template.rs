@@ -186,7 +186,7 @@ steps:
     depends_on: [approve]
     handler: { callable: Approvals::Split }
     result_schema: { type: object }
-    publishes_events: [{ name: split.done }]
+    publishes_events: [{ name: split.done, delivery_mode: fast, publisher: Publisher }]
   - name: part
     type: batch_worker
     batch_config: { worker_template: part }
@@ -205,14 +205,14 @@ steps:
         [
             "5: task_handler: has no effect: only steps have handlers",
             "6: system_dependencies: has no effect: it is only information",
-            "8: environments: has no effect: every environment has the same settings",
             "16: steps[0].handler.method: has no effect: `callable` alone selects the handler",
             "16: steps[0].handler.resolver: has no effect: `callable` alone selects the handler",
             "17: steps[0].retry.initial_delay: has no effect: use `backoff_base_ms`, in milliseconds",
             "17: steps[0].retry.max_delay: has no effect: use `max_backoff_ms`, in milliseconds",
             "23: steps[1].retry.limit: 0 is read as 1: the first attempt always runs",
             "29: steps[2].result_schema: has no effect: results are not checked",
-            "30: steps[2].publishes_events: has no effect: domain events are not published",
+            "30: steps[2].publishes_events[0].delivery_mode: has no effect: every event goes through the queue of its namespace",
+            "30: steps[2].publishes_events[0].publisher: has no effect: events have one publisher, the engine",
         ]
     );
 }

@@ -9,7 +9,7 @@ use pgmq_notify::insert_channel;
 use sqlx::PgPool;
 use tasker_engine::database::{self, DatabaseError};
 use tasker_engine::{ApplyOutcome, Engine};
-use tasker_runtime::settings;
+use tasker_runtime::settings::{self, environment};
 use tasker_template::{TaskTemplate, TemplateErrors};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
@@ -204,7 +204,7 @@ impl WorkerBuilder {
 }
 
 async fn apply(engine: &Engine, template: &TaskTemplate) -> Result<(), StartError> {
-    match engine.apply_template(template).await? {
+    match engine.apply_template(template, &environment()).await? {
         ApplyOutcome::Created | ApplyOutcome::Unchanged => Ok(()),
         ApplyOutcome::Conflict => Err(StartError::TemplateConflict {
             namespace: template.namespace_name.clone(),
@@ -214,10 +214,10 @@ async fn apply(engine: &Engine, template: &TaskTemplate) -> Result<(), StartErro
     }
 }
 
-/// The steps of these templates that no handler runs.
+/// The steps of these templates that no handler runs. A step that runs a child task needs none.
 fn missing_handlers(templates: &[TaskTemplate], handlers: &Handlers) -> Vec<String> {
     let steps = templates.iter().flat_map(|template| template.steps.iter().map(move |step| (&template.name, step)));
-    let missing = steps.filter(|(_, step)| handlers.get(&step.handler.callable).is_none());
+    let missing = steps.filter(|(_, step)| step.task.is_none() && handlers.get(&step.handler.callable).is_none());
     missing.map(|(template, step)| format!("`{}` (step {} of {template})", step.handler.callable, step.name)).collect()
 }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde_json::{Value, json};
-use tasker_api::{CreateTask, TaskDetail, TaskState};
+use tasker_api::{CreateTask, SendSignal, StepDetail, TaskDetail, TaskState};
 use tasker_client::{ClientError, OrchestrationApiClient, OrchestrationClient};
 
 use super::task::{not_completed, outcome};
@@ -46,6 +46,10 @@ async fn run_workflows(url: &str, even_number: u64) -> Result<Vec<TaskDetail>, C
     let mut watched = Vec::new();
     for (namespace, name, context) in workflows {
         let task = client.create_task(&create(namespace, name, context)).await?;
+        if name == "expense_approval" {
+            let payload = json!({ "approved": true, "by": "grace" });
+            client.send_signal(task.task_uuid, "decision", &SendSignal { payload, actor: None }).await?;
+        }
         let shown = progress.task(width);
         let client = client.clone();
         watched.push(tokio::spawn(async move { watch(&client, task.task_uuid, LIMIT, shown).await }));
@@ -62,7 +66,7 @@ async fn run_workflows(url: &str, even_number: u64) -> Result<Vec<TaskDetail>, C
 }
 
 /// Namespace, name and input of the sample workflows.
-fn workflows(even_number: u64) -> [(&'static str, &'static str, Value); 5] {
+fn workflows(even_number: u64) -> [(&'static str, &'static str, Value); 9] {
     let number = json!({ "even_number": even_number });
     let order = json!({
         "customer": { "id": 4711, "email": "ada@example.com" },
@@ -76,12 +80,25 @@ fn workflows(even_number: u64) -> [(&'static str, &'static str, Value); 5] {
             "method": "standard",
         },
     });
+    // The third record is bad, so the second batch fails.
+    let records = json!([
+        { "id": 1, "email": "ada@example.com" },
+        { "id": 2, "email": "alan@example.com" },
+        { "id": 3, "email": null },
+        { "id": 4, "email": "edsger@example.com" },
+        { "id": 5, "email": "barbara@example.com" },
+    ]);
+    let account = json!({ "id": "a-7", "usage_cents": 4200 });
     [
         ("linear_workflow", "mathematical_sequence", number.clone()),
         ("diamond_workflow", "diamond_pattern", number.clone()),
         ("tree_workflow", "hierarchical_tree", number.clone()),
         ("mixed_dag_workflow", "complex_dag", number),
         ("order_fulfillment", "business_workflow", order),
+        ("order_routing", "routed_order", json!({ "total_cents": 250_000 })),
+        ("expenses", "expense_approval", json!({ "employee": "ada", "amount_cents": 4200 })),
+        ("data_import", "nightly_import", json!({ "records": records, "batch_size": 2 })),
+        ("billing", "monthly_billing", json!({ "month": "2026-11", "account": account })),
     ]
 }
 
@@ -99,6 +116,11 @@ fn create(namespace: &str, name: &str, context: Value) -> CreateTask {
         priority: None,
         tags: None,
     }
+}
+
+/// The step that completed last.
+fn last(task: &TaskDetail) -> Option<&StepDetail> {
+    task.steps.iter().max_by_key(|step| step.completed_at)
 }
 
 fn report(context: &Context, tasks: &[TaskDetail], begun: Instant) -> Result<(), Failure> {
@@ -123,7 +145,7 @@ fn report(context: &Context, tasks: &[TaskDetail], begun: Instant) -> Result<(),
                 summary.status.to_string(),
                 format!("{} of {}", summary.completed_steps, summary.total_steps),
                 output::between(Some(summary.created_at), summary.completed_at).unwrap_or_default(),
-                task.steps.last().map(outcome).unwrap_or_default(),
+                last(task).map(outcome).unwrap_or_default(),
             ]
         });
         output::print(output::table(["task", "status", "steps", "took", "result"], rows))?;

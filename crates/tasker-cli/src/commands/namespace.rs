@@ -62,10 +62,11 @@ fn show(namespaces: Vec<NamespaceSummary>) -> Result<(), Failure> {
             Some(0) => "forever".to_owned(),
             Some(days) => format!("{days} days"),
         };
-        [space.namespace, space.queue, space.templates.to_string(), paused, kept]
+        let events = space.event_queue.unwrap_or_default();
+        [space.namespace, space.queue, events, space.templates.to_string(), paused, kept]
     });
     output::print(output::table(
-        ["namespace", "queue", "templates", "paused since (UTC)", "keeps finished tasks"],
+        ["namespace", "queue", "events", "templates", "paused since (UTC)", "keeps finished tasks"],
         rows,
     ))
 }

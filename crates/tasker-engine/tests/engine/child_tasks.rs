@@ -13,13 +13,14 @@ async fn store(fixture: &Fixture, name: &str, steps: Value) -> Result<i64> {
     let source = json!({ "name": name, "namespace_name": NAMESPACE, "version": "1.0.0", "steps": steps,
         "searchable": ["/number"] });
     let parsed = tasker_template::parse(&source.to_string(), None).map_err(|errors| anyhow::anyhow!("{errors}"))?;
-    fixture.engine.apply_template(&parsed.template).await?;
+    fixture.engine.apply_template(&parsed.template, "test").await?;
     Ok(fixture.engine.find_template(NAMESPACE, name, None).await?.context("not stored")?.template_id)
 }
 
 /// A task whose step `invoice` runs a child task.
 async fn parent(fixture: &Fixture, context: Value) -> Result<Uuid> {
     let mut invoice = step("invoice", &[]);
+    invoice["handler"]["callable"] = json!("test.not_called");
     invoice["task"] = json!({ "template": "invoice", "context_from": "/order" });
     let template_id = store(fixture, "parent", json!([invoice, step("after", &["invoice"])])).await?;
     let task_id = Uuid::now_v7();
@@ -53,6 +54,10 @@ async fn a_step_runs_a_task_and_has_its_results() -> Result<()> {
     invoices(&fixture).await?;
     let task = parent(&fixture, json!({ "order": { "number": 7 } })).await?;
     assert_eq!(detail(&fixture, task).await?.steps[0].status, StepState::Waiting);
+    // Nobody misses a handler that is not called.
+    let unserved = fixture.engine.unserved_handlers(None, 10).await?;
+    assert_eq!(unserved.iter().map(|handler| handler.callable.as_str()).collect::<Vec<_>>(), ["test.step"]);
+    assert_eq!(fixture.engine.other_callables(&[NAMESPACE.to_owned()], &["test.step"]).await?, Vec::<String>::new());
     // The child is a task like any other, with a part of the input and the priority of its parent.
     let write = fixture.claim_only("w").await?;
     assert_eq!((write.template_name.as_str(), &write.context), ("invoice", &json!({ "number": 7 })));

@@ -9,7 +9,9 @@ use local_postgres::LocalPostgres;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use tasker_engine::database::pool_options;
-use tasker_engine::{ClaimedStep, Completion, CreateOutcome, Engine, NewTask, StepOutcome, StepResult};
+use tasker_engine::{
+    ClaimedStep, Completion, CreateOutcome, Engine, NewSignal, NewTask, SignalOutcome, StepOutcome, StepResult,
+};
 use uuid::Uuid;
 
 use crate::support::database;
@@ -68,7 +70,7 @@ impl Fixture {
         let source =
             json!({ "name": "t", "namespace_name": namespace, "version": "1.0.0", "steps": steps }).to_string();
         let parsed = tasker_template::parse(&source, None).map_err(|errors| anyhow::anyhow!("{errors}"))?;
-        self.engine.apply_template(&parsed.template).await?;
+        self.engine.apply_template(&parsed.template, "test").await?;
         let stored = self.engine.find_template(namespace, "t", None).await?.context("the template is not stored")?;
         Ok(stored.template_id)
     }
@@ -117,6 +119,19 @@ impl Fixture {
     /// Records results, and claims up to `take` steps that become ready.
     pub(crate) async fn complete(&self, worker: &str, take: u32, results: &[StepResult]) -> Result<Completion> {
         Ok(self.engine.complete_steps(worker, &[NAMESPACE.to_owned()], take, LEASE, results).await?)
+    }
+
+    /// Sends a signal.
+    pub(crate) async fn signal(
+        &self,
+        task_id: Uuid,
+        name: &str,
+        payload: &Value,
+        actor: Option<&str>,
+    ) -> Result<SignalOutcome> {
+        let signal =
+            NewSignal { task_id, name: name.to_owned(), payload: payload.clone(), actor: actor.map(str::to_owned) };
+        self.engine.send_signals(&[signal]).await?.pop().context("no outcome")
     }
 
     /// Returns the values of a query that has one column.

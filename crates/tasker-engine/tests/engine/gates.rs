@@ -412,7 +412,7 @@ async fn a_gate_limits_the_child_tasks_that_run_at_once() -> Result<()> {
     let child =
         json!({ "name": "child", "namespace_name": NAMESPACE, "version": "1.0.0", "steps": [step("work", &[])] });
     let parsed = tasker_template::parse(&child.to_string(), None)?;
-    fixture.engine.apply_template(&parsed.template).await?;
+    fixture.engine.apply_template(&parsed.template, "test").await?;
     let run = with(
         "run",
         &[],
@@ -468,7 +468,7 @@ async fn the_last_template_decides_about_the_limit_unless_an_operator_does() -> 
     // Another template of the namespace.
     let source =
         json!({ "name": "other", "namespace_name": NAMESPACE, "version": "1.0.0", "steps": [gated("x", &[], 3)] });
-    fixture.engine.apply_template(&tasker_template::parse(&source.to_string(), None)?.template).await?;
+    fixture.engine.apply_template(&tasker_template::parse(&source.to_string(), None)?.template, "test").await?;
     assert_eq!(fixture.engine.tend_gates(100).await?, (0, 1));
     assert_eq!(fixture.claim("w", 10).await?.len(), 2);
     check(&fixture, 3).await?;
@@ -484,7 +484,7 @@ async fn the_last_template_decides_about_the_limit_unless_an_operator_does() -> 
     set(Some(0)).await?;
     let source =
         json!({ "name": "other", "namespace_name": NAMESPACE, "version": "1.0.1", "steps": [gated("x", &[], 9)] });
-    fixture.engine.apply_template(&tasker_template::parse(&source.to_string(), None)?.template).await?;
+    fixture.engine.apply_template(&tasker_template::parse(&source.to_string(), None)?.template, "test").await?;
     for step in &running {
         fixture.complete("w", 0, &[completed(step)]).await?;
     }
@@ -618,9 +618,11 @@ async fn rows_read_at_a_gate_do_not_grow_with_its_waiters() -> Result<()> {
         step = fixture.claim_only("w").await?;
     }
     for statement in [
+        // Those of other keys belong to the task that runs, as the children of a map do.
         "insert into tasker.gate_waiters (task_id, step_no, gate_id, key, since, visible_at)
-         select gen_random_uuid(), 0, gate_id, case when n % 2 = 0 then 'a' else n::text end, tasker.now(), tasker.now()
-         from generate_series(1, 50000) n, tasker.gates",
+         select case when n % 2 = 0 then gen_random_uuid() else h.task_id end, n, h.gate_id,
+                case when n % 2 = 0 then 'a' else n::text end, tasker.now(), tasker.now()
+         from generate_series(1, 29999) n, tasker.gate_holds h",
         "insert into tasker.gate_slots (gate_id, key, holds)
          select gate_id, n::text, 1 from generate_series(1, 50000) n, tasker.gates",
         "insert into tasker.gate_holds (task_id, step_no, gate_id, key, held_at)

@@ -4,6 +4,7 @@ mod child_tasks;
 mod claims;
 mod constraints;
 mod dead_letters;
+mod events;
 mod failures;
 mod fixture;
 mod gates;
@@ -14,6 +15,7 @@ mod retention;
 mod retries;
 mod schedules;
 mod shape;
+mod staleness;
 #[path = "../support/mod.rs"]
 mod support;
 mod traces;

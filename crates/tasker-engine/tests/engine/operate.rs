@@ -90,7 +90,7 @@ async fn a_task_that_takes_longer_than_its_template_allows_is_cancelled() -> Res
     let mut ids = Vec::new();
     for (name, lifecycle) in [("timed", "lifecycle: {max_duration_minutes: 60},"), ("free", "")] {
         let parsed = tasker_template::parse(&source(name, lifecycle), None).map_err(|e| anyhow::anyhow!("{e}"))?;
-        fixture.engine.apply_template(&parsed.template).await?;
+        fixture.engine.apply_template(&parsed.template, "test").await?;
         ids.push(fixture.engine.find_template(NAMESPACE, name, None).await?.context("not stored")?.template_id);
     }
     // Ids have the real time, so the clock starts there.

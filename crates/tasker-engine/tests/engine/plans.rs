@@ -3,6 +3,7 @@
 use anyhow::Result;
 use serde_json::json;
 use sqlx::PgPool;
+use tasker_engine::{StepOutcome, StepResult};
 
 use crate::fixture::{Fixture, LEASE, NAMESPACE, completed, step};
 
@@ -171,5 +172,42 @@ async fn rows_read_by_a_batch_do_not_grow_with_history() -> Result<()> {
         assert_eq!(after.0, before.0, "{filter:?} scanned a table");
         assert!(after.1 - before.1 < 40_000, "{filter:?} fetched {} rows", after.1 - before.1);
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn rows_read_by_children_do_not_grow_with_their_number() -> Result<()> {
+    let fixture = Fixture::new().await?;
+    let mut each = step("each", &["list"]);
+    each["map"] = json!({ "step": "list", "pointer": "/items", "parallelism": 1_000, "failure_strategy": "isolate" });
+    let template = fixture.store_template(NAMESPACE, json!([step("list", &[]), each, step("join", &["each"])])).await?;
+    // The worst case: PostgreSQL keeps the plans that it made when all tasks had few steps.
+    for round in 0..4 {
+        fixture.create_task(template).await?;
+        if round == 3 {
+            sqlx::query("analyze tasker.tasks, tasker.steps, tasker.template_steps").execute(&fixture.pool).await?;
+        }
+        let list = fixture.claim_only("w").await?;
+        let count = if round == 3 { 5_000 } else { 2 };
+        let outcome = StepOutcome::Completed(json!({ "items": vec![0; count] }));
+        fixture.complete("w", 0, &[StepResult { step: list.step_ref(), outcome }]).await?;
+        if round < 3 {
+            while let Some(step) = fixture.claim("w", 1).await?.pop() {
+                fixture.complete("w", 0, &[completed(&step)]).await?;
+            }
+        }
+    }
+
+    sqlx::query("begin").execute(&fixture.pool).await?;
+    let before = rows_read(&mut *fixture.pool.acquire().await?).await?;
+    let children = fixture.claim("w", 50).await?;
+    assert_eq!(children.len(), 50);
+    let started = rows_read(&mut *fixture.pool.acquire().await?).await?;
+    fixture.complete("w", 50, &children.iter().map(completed).collect::<Vec<_>>()).await?;
+    let completed = rows_read(&mut *fixture.pool.acquire().await?).await?;
+    sqlx::query("commit").execute(&fixture.pool).await?;
+    assert_eq!(completed.0, before.0, "children made a scan of a table");
+    assert!(started.1 - before.1 < 50 * 30, "start_steps fetched {} rows for 50 children", started.1 - before.1);
+    assert!(completed.1 - started.1 < 50 * 60, "complete_steps fetched {} rows for 50", completed.1 - started.1);
     Ok(())
 }

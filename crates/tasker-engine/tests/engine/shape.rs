@@ -311,7 +311,7 @@ async fn a_map_runs_one_child_for_each_element_and_joins_their_results_in_order(
     let task = fixture.create_task(fixture.store_template(NAMESPACE, mapped("isolate", 3)).await?).await?;
     let list = fixture.claim_only("w").await?;
     let items: Vec<i64> = (0..10).map(|item| item * 10).collect();
-    fixture.complete("w", 0, &[result(&list, json!({ "items": items }))]).await?;
+    fixture.complete("w", 0, &[result(&list, json!({ "items": items, "unit": "cm" }))]).await?;
     check_counters(&fixture).await?;
     let mut ran = 0;
     loop {
@@ -330,6 +330,7 @@ async fn a_map_runs_one_child_for_each_element_and_joins_their_results_in_order(
             let item = input["item"].as_i64().context("no item")?;
             assert_eq!(child.step_name, format!("each_{}", input["index"]));
             assert_eq!(child.callable, "test.step");
+            assert_eq!(child.dependency_results, json!({ "list": { "unit": "cm" } }));
             fixture.complete("w", 0, &[result(&child, json!(item * 2))]).await?;
             check_counters(&fixture).await?;
             ran += 1;
@@ -461,6 +462,8 @@ async fn an_analyzer_creates_the_batches_of_its_worker() -> Result<()> {
         assert_eq!(part.initialization["cursor"]["batch_id"], *id);
         assert_eq!(part.initialization["is_no_op"], false);
         assert_eq!(part.initialization["batch_metadata"]["cursor_field"], "id");
+        let analysis = &part.dependency_results["split"]["batch_processing_outcome"];
+        assert_eq!((&analysis["total_items"], analysis.get("cursor_configs")), (&json!(6), None));
         fixture.complete("w", 0, &[result(&part, json!(id))]).await?;
     }
     let total = fixture.claim_only("w").await?;

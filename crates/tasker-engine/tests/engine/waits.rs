@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use tasker_api::{StepState, TaskState};
-use tasker_engine::{ClaimedStep, Operation, SignalOutcome, StepOutcome, StepResult, Wait};
+use tasker_engine::{ClaimedStep, NewSignal, Operation, SignalOutcome, StepOutcome, StepResult, Wait};
 use uuid::Uuid;
 
 use crate::fixture::{Fixture, NAMESPACE, completed, step};
@@ -53,7 +53,7 @@ async fn the_first_step_of_a_task_can_wait() -> Result<()> {
     first["wait"] = json!({ "signal": "go" });
     let task = fixture.create_task(fixture.store_template(NAMESPACE, json!([first])).await?).await?;
     assert_eq!(states(&fixture, task).await?, (TaskState::Pending, vec![StepState::Waiting]));
-    assert_eq!(fixture.engine.send_signal(task, "go", &json!(1), None).await?, SignalOutcome::Done);
+    assert_eq!(fixture.signal(task, "go", &json!(1), None).await?, SignalOutcome::Done);
     let a = fixture.claim_only("w").await?;
     fixture.complete("w", 0, &[completed(&a)]).await?;
     assert_eq!(states(&fixture, task).await?.0, TaskState::Completed);
@@ -69,27 +69,27 @@ async fn a_signal_ends_a_wait_and_an_early_one_is_kept() -> Result<()> {
             .await?;
         let payload = json!({ "by": "ada" });
         if early {
-            assert_eq!(fixture.engine.send_signal(task, "approved", &payload, None).await?, SignalOutcome::Done);
+            assert_eq!(fixture.signal(task, "approved", &payload, None).await?, SignalOutcome::Done);
         }
         let a = fixture.claim_only("w").await?;
         fixture.complete("w", 1, &[completed(&a)]).await?;
         if !early {
             // Nothing polls, and there is no message.
             assert_eq!(fixture.value::<i64>("select count(*) from pgmq.q_test").await?, 0);
-            assert_eq!(fixture.engine.send_signal(task, "other", &json!(1), None).await?, SignalOutcome::Done);
+            assert_eq!(fixture.signal(task, "other", &json!(1), None).await?, SignalOutcome::Done);
             assert!(fixture.claim("w", 10).await?.is_empty());
-            assert_eq!(fixture.engine.send_signal(task, "approved", &payload, Some("x")).await?, SignalOutcome::Done);
+            assert_eq!(fixture.signal(task, "approved", &payload, Some("x")).await?, SignalOutcome::Done);
         }
         // The first signal of a name stays.
-        assert_eq!(fixture.engine.send_signal(task, "approved", &payload, None).await?, SignalOutcome::Repeated);
-        assert_eq!(fixture.engine.send_signal(task, "approved", &json!(2), None).await?, SignalOutcome::Conflict);
+        assert_eq!(fixture.signal(task, "approved", &payload, None).await?, SignalOutcome::Repeated);
+        assert_eq!(fixture.signal(task, "approved", &json!(2), None).await?, SignalOutcome::Conflict);
         let b = fixture.claim_only("w").await?;
         assert_eq!(b.input, Some(json!({ "signal": { "by": "ada" } })));
         fixture.complete("w", 0, &[completed(&b)]).await?;
         let c = fixture.claim_only("w").await?;
         fixture.complete("w", 0, &[completed(&c)]).await?;
-        assert_eq!(fixture.engine.send_signal(task, "late", &json!(1), None).await?, SignalOutcome::WrongState);
-        assert_eq!(fixture.engine.send_signal(Uuid::now_v7(), "x", &json!(1), None).await?, SignalOutcome::NotFound);
+        assert_eq!(fixture.signal(task, "late", &json!(1), None).await?, SignalOutcome::WrongState);
+        assert_eq!(fixture.signal(Uuid::now_v7(), "x", &json!(1), None).await?, SignalOutcome::NotFound);
     }
     Ok(())
 }
@@ -158,7 +158,7 @@ async fn a_handler_can_wait_and_keeps_its_checkpoint() -> Result<()> {
     fixture.advance_clock(10_000).await?;
     let a = fixture.claim_only("w").await?;
     assert_eq!(a.input, Some(json!({ "checkpoint": 6, "timed_out": true })));
-    fixture.engine.send_signal(task, "go", &json!("now"), None).await?;
+    fixture.signal(task, "go", &json!("now"), None).await?;
     fixture.complete("w", 0, &[waits(&a, wait)]).await?;
     let a = fixture.claim_only("w").await?;
     assert_eq!(a.input, Some(json!({ "checkpoint": 6, "signal": "now" })));
@@ -181,5 +181,54 @@ async fn a_waiting_step_can_be_cancelled_and_resolved() -> Result<()> {
     let again = fixture.claim_only("w").await?;
     assert_eq!((again.task_id, again.step_name.as_str()), (second, "c"));
     assert_eq!(states(&fixture, first).await?.0, TaskState::Cancelled);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_batch_of_signals_is_like_one_after_the_other() -> Result<()> {
+    let fixture = Fixture::new().await?;
+    let mut ask = step("ask", &[]);
+    ask["wait"] = json!({ "signal": "go" });
+    let template = fixture.store_template(NAMESPACE, json!([ask])).await?;
+    let tasks = [fixture.create_task(template).await?, fixture.create_task(template).await?];
+    let [ended, nobody] = [fixture.create_task(template).await?, Uuid::now_v7()];
+    fixture.engine.operate(ended, &Operation::Cancel, None, None).await?;
+    let signal = |task_id: Uuid, name: &str, payload: i32| NewSignal {
+        task_id,
+        name: name.to_owned(),
+        payload: json!(payload),
+        actor: None,
+    };
+    let outcomes = fixture
+        .engine
+        .send_signals(&[
+            signal(tasks[1], "go", 1),
+            signal(tasks[0], "go", 2),
+            signal(ended, "go", 1),
+            signal(tasks[1], "go", 1),
+            signal(tasks[0], "go", 3),
+            signal(nobody, "go", 1),
+            signal(tasks[0], "later", 4),
+        ])
+        .await?;
+    assert_eq!(
+        outcomes,
+        [
+            SignalOutcome::Done,
+            SignalOutcome::Done,
+            SignalOutcome::WrongState,
+            SignalOutcome::Repeated,
+            SignalOutcome::Conflict,
+            SignalOutcome::NotFound,
+            SignalOutcome::Done
+        ]
+    );
+    let mut received = Vec::new();
+    for step in fixture.claim("w", 10).await? {
+        received.push((step.task_id, step.input.context("no input")?["signal"].clone()));
+    }
+    received.sort_by_key(|(task, _)| *task);
+    assert_eq!(received, [(tasks[0], json!(2)), (tasks[1], json!(1))]);
+    assert_eq!(fixture.values::<String>("select name from tasker.signals order by name").await?, ["go", "go", "later"]);
     Ok(())
 }

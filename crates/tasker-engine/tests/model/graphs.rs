@@ -75,6 +75,6 @@ pub(crate) async fn apply(engine: &Engine, namespace: &str, name: &str, graph: &
         .collect();
     let source = json!({ "name": name, "namespace_name": namespace, "version": "1.0.0", "steps": steps }).to_string();
     let parsed = tasker_template::parse(&source, None).map_err(|errors| anyhow::anyhow!("{errors}"))?;
-    engine.apply_template(&parsed.template).await?;
+    engine.apply_template(&parsed.template, "test").await?;
     Ok(engine.find_template(namespace, name, None).await?.context("the template is not stored")?.template_id)
 }

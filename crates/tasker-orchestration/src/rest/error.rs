@@ -5,9 +5,9 @@ use std::time::Duration;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tasker_api::{FieldError, PROBLEM_CONTENT_TYPE, Problem, RequestError};
-use tasker_engine::Failure;
+use tasker_engine::{Failure, message};
 
-use crate::services::creator::CreateError;
+use crate::services::batches::WriteError;
 
 /// An error that the client receives.
 #[derive(Debug)]
@@ -159,6 +159,22 @@ impl ApiError {
         ))
     }
 
+    /// An item of a batch was not written. `unconfirmed` says what to do if the database did not respond.
+    pub(super) fn not_written(error: WriteError, unconfirmed: &str) -> Self {
+        let WriteError::Database { message, failure } = error else {
+            return Self::unavailable(error.to_string());
+        };
+        match failure {
+            Failure::Unavailable => Self::no_response(unconfirmed, message),
+            Failure::NotWritable => Self::not_writable(message),
+            Failure::BadData => Self::malformed(format!("PostgreSQL cannot store this: {message}")),
+            Failure::Bug => {
+                tracing::error!(error = message, "a batch could not be written");
+                Self::internal()
+            }
+        }
+    }
+
     /// 503: the database does not respond.
     fn no_response(detail: &str, message: String) -> Self {
         Self { database: Some(DatabaseError::Unavailable(message)), ..Self::unavailable(detail) }
@@ -191,30 +207,9 @@ impl From<sqlx::Error> for ApiError {
         match Failure::of(&error) {
             Failure::Unavailable => Self::no_response("the database does not respond; try again", error.to_string()),
             Failure::NotWritable => Self::not_writable(error.to_string()),
-            Failure::BadData => Self::malformed(format!("PostgreSQL cannot store this: {error}")),
+            Failure::BadData => Self::malformed(format!("the database refuses this: {}", message(&error))),
             Failure::Bug => {
                 tracing::error!(%error, "a query failed");
-                Self::internal()
-            }
-        }
-    }
-}
-
-impl From<CreateError> for ApiError {
-    fn from(error: CreateError) -> Self {
-        let CreateError::Database { message, failure } = error else {
-            return Self::unavailable(error.to_string());
-        };
-        match failure {
-            Failure::Unavailable => Self::no_response(
-                "the database did not confirm the task, which may exist; \
-                 to get one task in any case, repeat the request with an idempotency_key",
-                message,
-            ),
-            Failure::NotWritable => Self::not_writable(message),
-            Failure::BadData => Self::malformed(format!("PostgreSQL cannot store this task: {message}")),
-            Failure::Bug => {
-                tracing::error!(error = message, "a task could not be created");
                 Self::internal()
             }
         }

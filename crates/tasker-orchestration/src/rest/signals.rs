@@ -7,7 +7,7 @@ use axum::{Extension, Json};
 use serde::Deserialize;
 use tasker_api::limits::MAX_NAME_CHARS;
 use tasker_api::{Problem, SendSignal, TaskSummary};
-use tasker_engine::SignalOutcome;
+use tasker_engine::{NewSignal, SignalOutcome};
 
 use super::access::Principal;
 use super::error::ApiError;
@@ -41,7 +41,14 @@ pub(super) async fn send(
     }
     require_visible(&state, &principal, task_id).await?;
     let actor = principal.actor(body.actor.as_deref());
-    match state.engine.send_signal(task_id, &signal.name, &body.payload, actor.as_deref()).await? {
+    let sent = NewSignal { task_id, name: signal.name.clone(), payload: body.payload, actor };
+    let outcome = state.signals.write(sent).await.map_err(|error| {
+        ApiError::not_written(
+            error,
+            "the database did not confirm the signal; send it again: the same signal twice changes nothing",
+        )
+    })?;
+    match outcome {
         SignalOutcome::Done | SignalOutcome::Repeated => state.writability.written(),
         SignalOutcome::NotFound => return Err(no_such_task(task_id)),
         SignalOutcome::Conflict => {

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use tasker_engine::Engine;
+use tasker_engine::{Engine, NewSignal, NewTask};
 use tasker_runtime::settings::Orchestration;
 use tokio_util::sync::CancellationToken;
 
 use super::access::Access;
 use super::bodies::Bodies;
+use crate::services::batches::Batches;
 use crate::services::bulk::BulkJobs;
-use crate::services::creator::Creator;
 use crate::services::live::Live;
 use crate::services::metrics::Metrics;
 use crate::services::outage::Outage;
@@ -25,7 +25,8 @@ pub(crate) struct State {
     pub(crate) access: Access,
     pub(crate) engine: Engine,
     pub(crate) settings: Orchestration,
-    pub(crate) creator: Creator,
+    pub(crate) tasks: Batches<NewTask>,
+    pub(crate) signals: Batches<NewSignal>,
     pub(crate) templates: Templates,
     pub(crate) waiters: Arc<Waiters>,
     pub(crate) live: Arc<Live>,

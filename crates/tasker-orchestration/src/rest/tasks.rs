@@ -98,7 +98,16 @@ pub(super) async fn create_from(
         // Before the creation, because a fast task is at rest before its creator is told.
         let waiter = wait.map(|wait| (wait, state.waiters.register(task_id)));
         let outcome = match rerun {
-            None => state.creator.create(task).await?,
+            None => {
+                let written = state.tasks.write(task).await;
+                written.map_err(|error| {
+                    ApiError::not_written(
+                        error,
+                        "the database did not confirm the task, which may exist; \
+                         to get one task in any case, repeat the request with an idempotency_key",
+                    )
+                })?
+            }
             Some(rerun) => state.engine.rerun_task(&task, rerun).await?,
         };
         match outcome {

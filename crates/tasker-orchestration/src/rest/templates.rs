@@ -11,6 +11,7 @@ use tasker_api::{
     AppliedTemplate, FieldError, ListTemplates, Problem, TemplateDetail, TemplateLayout, TemplateList, TemplateOutcome,
 };
 use tasker_engine::ApplyOutcome;
+use tasker_runtime::settings::environment;
 use tasker_template::Finding;
 use utoipa::IntoParams;
 
@@ -52,7 +53,7 @@ pub(super) async fn apply(
     })?;
     let template = parsed.template;
     principal.require_namespace(&template.namespace_name)?;
-    let (code, outcome) = match state.engine.apply_template(&template).await? {
+    let (code, outcome) = match state.engine.apply_template(&template, &environment()).await? {
         ApplyOutcome::Created => {
             state.writability.written();
             let (namespace, name, version) = (&template.namespace_name, &template.name, &template.version);

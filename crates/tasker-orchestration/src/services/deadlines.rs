@@ -1,5 +1,5 @@
-//! Looks after tasks that do not go on: cancels those that take longer than their template allows, opens investigations
-//! of those that are blocked by failures, and looks after gates.
+//! Looks after tasks that do not go on: cancels or investigates those that take longer than their template allows or are
+//! stale, and opens investigations of those that are blocked by failures. Also looks after gates.
 //!
 //! Every server tries. Each task is handled once.
 
@@ -12,6 +12,8 @@ use super::reporter::Reporter;
 
 /// How often to look. Time limits are given in minutes. Without templates that have one, a look reads one index page.
 const INTERVAL: Duration = Duration::from_secs(10);
+/// How often to look for stale tasks. A look reads the steps of all open tasks of the templates that name a limit.
+const STALE_INTERVAL: Duration = Duration::from_secs(60);
 /// The most tasks of one transaction.
 const BATCH: u32 = 100;
 
@@ -19,11 +21,26 @@ const BATCH: u32 = 100;
 pub(crate) async fn run(engine: Engine, reporter: Reporter) {
     let mut looks = interval(INTERVAL);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut stale_looks = interval(STALE_INTERVAL);
+    stale_looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        looks.tick().await;
-        if let Err(error) = look(&engine).await {
-            reporter.failed(&error, "look after late and blocked tasks");
+        let (looked, what) = tokio::select! {
+            _ = looks.tick() => (look(&engine).await, "look after late and blocked tasks"),
+            _ = stale_looks.tick() => (look_for_stale(&engine).await, "look for stale tasks"),
+        };
+        if let Err(error) = looked {
+            reporter.failed(&error, what);
         }
+    }
+}
+
+async fn look_for_stale(engine: &Engine) -> sqlx::Result<()> {
+    loop {
+        let tasks = engine.end_stale_tasks(BATCH).await?;
+        if tasks.is_empty() {
+            return Ok(());
+        }
+        tracing::info!(?tasks, "gave up stale tasks");
     }
 }
 
@@ -39,6 +56,6 @@ async fn look(engine: &Engine) -> sqlx::Result<()> {
         if tasks.is_empty() {
             return Ok(());
         }
-        tracing::info!(?tasks, "cancelled tasks that took longer than max_duration_minutes");
+        tracing::info!(?tasks, "gave up tasks that took longer than max_duration_minutes");
     }
 }

@@ -1,4 +1,4 @@
-//! Deletes finished tasks and rejected messages that are older than the settings allow. A namespace can have its own age
+//! Deletes finished tasks, rejected messages and domain events that are older than the settings allow. A namespace can have its own age
 //! for tasks.
 //!
 //! Every server tries, and the database lets one of them delete at a time. Batches are small, with pauses in
@@ -54,18 +54,26 @@ impl Housekeeping {
             if let Some(age) = age {
                 self.delete_tasks(&namespace.namespace, age).await?;
             }
-        }
-        if let Some(age) = self.retention.rejected_messages() {
-            loop {
-                let deleted = self.engine.delete_rejected_messages(age, BATCH).await?;
-                self.metrics.deleted("rejected_messages", deleted);
-                if deleted < i64::from(BATCH) {
-                    break;
+            if let (Some(age), Some(_)) = (self.retention.events(), &namespace.event_queue) {
+                while self.count("events", self.engine.delete_old_events(&namespace.namespace, age, BATCH).await?).await
+                {
                 }
-                sleep(PAUSE).await;
             }
         }
+        if let Some(age) = self.retention.rejected_messages() {
+            while self.count("rejected_messages", self.engine.delete_rejected_messages(age, BATCH).await?).await {}
+        }
         Ok(())
+    }
+
+    /// Counts a batch. Returns whether there may be another one, after a pause.
+    async fn count(&self, what: &'static str, deleted: i64) -> bool {
+        self.metrics.deleted(what, deleted);
+        let full = deleted >= i64::from(BATCH);
+        if full {
+            sleep(PAUSE).await;
+        }
+        full
     }
 
     async fn delete_tasks(&self, namespace: &str, age: Duration) -> sqlx::Result<()> {

@@ -1,7 +1,7 @@
 //! What the server does behind its API.
 
+pub(crate) mod batches;
 pub(crate) mod bulk;
-pub(crate) mod creator;
 pub(crate) mod deadlines;
 pub(crate) mod housekeeping;
 pub(crate) mod live;

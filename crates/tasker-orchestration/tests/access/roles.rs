@@ -45,7 +45,7 @@ async fn use_engine(engine: &Engine, namespace: &str) -> Result<()> {
         "steps": [step("a", json!([])), step("b", json!(["a"])), step("c", json!(["b"]))],
     });
     let parsed = tasker_template::parse(&source.to_string(), None).map_err(|errors| anyhow::anyhow!("{errors}"))?;
-    ensure!(engine.apply_template(&parsed.template).await? == ApplyOutcome::Created);
+    ensure!(engine.apply_template(&parsed.template, "test").await? == ApplyOutcome::Created);
     let stored = engine.find_template(namespace, "t", None).await?.context("not stored")?;
     let task_id = Uuid::now_v7();
     let task = NewTask {

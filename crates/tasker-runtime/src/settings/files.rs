@@ -10,6 +10,16 @@ use super::{Built, Settings, SettingsError, build, contexts};
 /// The environment whose overlays apply if `TASKER_ENV` is not set.
 const DEFAULT_ENVIRONMENT: &str = "development";
 
+/// The environment of the process: `TASKER_ENV`, and `development` if it is not set or empty. It decides which overlays
+/// of the settings and which `environments` of templates apply.
+pub fn environment() -> String {
+    environment_of(|name| std::env::var(name).ok())
+}
+
+fn environment_of(variable: impl Fn(&str) -> Option<String>) -> String {
+    variable("TASKER_ENV").filter(|name| !name.is_empty()).unwrap_or_else(|| DEFAULT_ENVIRONMENT.to_owned())
+}
+
 impl Settings {
     /// Loads and checks the settings of a process. Later sources override earlier ones:
     ///
@@ -35,8 +45,7 @@ impl Settings {
         let mut settings = match &path {
             None => Self::default(),
             Some(folder) if folder.is_dir() => {
-                let environment = variable("TASKER_ENV").unwrap_or_else(|| DEFAULT_ENVIRONMENT.to_owned());
-                let Built { settings, .. } = build(folder, &contexts(folder)?, &environment)?;
+                let Built { settings, .. } = build(folder, &contexts(folder)?, &environment_of(variable))?;
                 settings
             }
             Some(file) => Self::from_file(file)?,

@@ -14,6 +14,7 @@ mod validate;
 pub use access::{Access, ApiKey, Scope};
 pub use build::{Built, build, contexts, environments};
 pub use error::{SettingProblem, SettingsError};
+pub use files::environment;
 pub use validate::without_password;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -142,7 +143,7 @@ impl Default for Orchestration {
     }
 }
 
-/// How long the server keeps finished tasks and rejected messages. It looks once a minute and deletes in small
+/// How long the server keeps finished tasks, rejected messages and domain events. It looks once a minute and deletes in small
 /// batches. If there are several servers, one deletes at a time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -153,11 +154,13 @@ pub struct Retention {
     pub finished_tasks_days: u32,
     /// How many days `tasker.rejected_messages` keeps a message that names no step. 0 keeps it for ever.
     pub rejected_messages_days: u32,
+    /// How many days a domain event stays in its queue, if nobody deletes it before. 0 keeps it for ever.
+    pub events_days: u32,
 }
 
 impl Default for Retention {
     fn default() -> Self {
-        Self { finished_tasks_days: 30, rejected_messages_days: 30 }
+        Self { finished_tasks_days: 30, rejected_messages_days: 30, events_days: 7 }
     }
 }
 
@@ -262,6 +265,11 @@ impl Retention {
     /// How long rejected messages are kept, or `None` for ever.
     pub fn rejected_messages(&self) -> Option<Duration> {
         days(self.rejected_messages_days)
+    }
+
+    /// How long domain events are kept, or `None` for ever.
+    pub fn events(&self) -> Option<Duration> {
+        days(self.events_days)
     }
 }
 

@@ -20,7 +20,7 @@ pub const CONNECTIONS: RangeInclusive<usize> = 16..=100_000;
 pub const CLIENT_TIMEOUT_MS: RangeInclusive<u64> = 100..=3_600_000;
 /// `orchestration.shutdown_timeout_ms` and `worker.shutdown_timeout_ms`: up to 10 minutes
 pub const SHUTDOWN_TIMEOUT_MS: RangeInclusive<u64> = 0..=600_000;
-/// `retention.finished_tasks_days` and `retention.rejected_messages_days`: up to 100 years
+/// `retention.finished_tasks_days`, `retention.rejected_messages_days` and `retention.events_days`: up to 100 years
 pub const RETENTION_DAYS: RangeInclusive<u32> = 0..=36_500;
 /// `worker.max_concurrent`
 pub const CONCURRENT_STEPS: RangeInclusive<u32> = 1..=10_000;

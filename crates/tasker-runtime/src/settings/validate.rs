@@ -69,6 +69,7 @@ impl Settings {
 
         problems.range("retention.finished_tasks_days", retention.finished_tasks_days, ranges::RETENTION_DAYS);
         problems.range("retention.rejected_messages_days", retention.rejected_messages_days, ranges::RETENTION_DAYS);
+        problems.range("retention.events_days", retention.events_days, ranges::RETENTION_DAYS);
 
         let endpoint = telemetry.otlp_endpoint.as_str();
         problems.require(
@@ -229,7 +230,7 @@ mod tests {
         expect!(CLIENT_TIMEOUT_MS: "orchestration.header_timeout_ms", "orchestration.body_timeout_ms",
             "orchestration.idle_timeout_ms");
         expect!(SHUTDOWN_TIMEOUT_MS: "orchestration.shutdown_timeout_ms", "worker.shutdown_timeout_ms");
-        expect!(RETENTION_DAYS: "retention.finished_tasks_days", "retention.rejected_messages_days");
+        expect!(RETENTION_DAYS: "retention.finished_tasks_days", "retention.rejected_messages_days", "retention.events_days");
         expect!(SAMPLING_RATIO: "telemetry.sampling_ratio");
         expect!(CONCURRENT_STEPS: "worker.max_concurrent");
         expect!(LEASE_MS: "worker.lease_ms");

@@ -289,7 +289,17 @@ fn event(field: Field, report: &mut Report<'_>) -> Option<Event> {
         [("durable", DeliveryMode::Durable), ("fast", DeliveryMode::Fast), ("broadcast", DeliveryMode::Broadcast)];
     let mut fields = field.fields(report)?;
     let condition = fields.optional("condition").and_then(|field| field.one_of(&CONDITIONS, report));
-    let mode = fields.optional("delivery_mode").and_then(|field| field.one_of(&MODES, report));
+    let mode = fields.optional("delivery_mode").and_then(|field| {
+        let mode = field.one_of(&MODES, report)?;
+        if mode != DeliveryMode::Durable {
+            report.warn(
+                field.node.at,
+                &field.path,
+                "has no effect: every event goes through the queue of its namespace",
+            );
+        }
+        Some(mode)
+    });
     let event = Event {
         name: name(&mut fields, "name", report),
         description: text(fields.optional("description"), report),
@@ -301,18 +311,15 @@ fn event(field: Field, report: &mut Report<'_>) -> Option<Event> {
     Some(event)
 }
 
-/// Reads `lifecycle`. The defaults are those of the published format.
+/// Reads `lifecycle`.
 pub(super) fn lifecycle(field: Field, report: &mut Report<'_>) -> Option<Lifecycle> {
     const ACTIONS: [(&str, StalenessAction); 3] =
         [("dlq", StalenessAction::Dlq), ("error", StalenessAction::Error), ("none", StalenessAction::None)];
     let mut fields = field.fields(report)?;
-    let mut minutes = |name, default| {
-        let field = fields.kept(name);
-        field.and_then(|field| field.integer(1..=MAX_LIFECYCLE_MINUTES, report)).unwrap_or(default)
-    };
-    let max_waiting_for_dependencies_minutes = minutes("max_waiting_for_dependencies_minutes", 60);
-    let max_waiting_for_retry_minutes = minutes("max_waiting_for_retry_minutes", 30);
-    let max_steps_in_process_minutes = minutes("max_steps_in_process_minutes", 30);
+    let mut minutes = |name| fields.kept(name).and_then(|field| field.integer(1..=MAX_LIFECYCLE_MINUTES, report));
+    let max_waiting_for_dependencies_minutes = minutes("max_waiting_for_dependencies_minutes");
+    let max_waiting_for_retry_minutes = minutes("max_waiting_for_retry_minutes");
+    let max_steps_in_process_minutes = minutes("max_steps_in_process_minutes");
     let lifecycle = Lifecycle {
         max_duration_minutes: fields
             .kept("max_duration_minutes")

@@ -80,7 +80,7 @@ pub(crate) async fn create_task(pool: &PgPool, steps: &str) -> Uuid {
     let name = format!("template_{}", Uuid::new_v4().simple());
     let yaml = format!("name: {name}\nnamespace_name: test\nversion: 1.0.0\nsteps:\n{steps}");
     let parsed = tasker_template::parse(&yaml, None).unwrap();
-    engine.apply_template(&parsed.template).await.unwrap();
+    engine.apply_template(&parsed.template, "test").await.unwrap();
     let stored = engine.find_template("test", &name, None).await.unwrap().unwrap();
     let task = NewTask {
         task_id: Uuid::now_v7(),

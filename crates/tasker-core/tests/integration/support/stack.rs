@@ -50,6 +50,8 @@ pub(crate) struct OwnStack {
     pub(crate) workers: Vec<Process>,
     pub(crate) servers: Vec<Process>,
     pub(crate) postgres: LocalPostgres,
+    /// `TASKER_ENV` of the processes that start later.
+    pub(crate) environment: &'static str,
     settings: TempDir,
 }
 
@@ -75,7 +77,7 @@ impl OwnStack {
             text += &format!("{name} = {value}\n");
         }
         std::fs::write(settings.path().join("settings.toml"), text)?;
-        Ok(Self { workers: Vec::new(), servers: Vec::new(), postgres, settings })
+        Ok(Self { workers: Vec::new(), servers: Vec::new(), postgres, environment: "", settings })
     }
 
     /// Adds settings (TOML), for the processes that start later.
@@ -87,14 +89,15 @@ impl OwnStack {
 
     /// Starts one more server.
     pub(crate) fn start_server(&mut self) -> Result<&Process> {
-        let server = Process::start("tasker-server", &self.settings.path().join("settings.toml"), &["--migrate"])?;
+        let settings = self.settings.path().join("settings.toml");
+        let server = Process::start("tasker-server", &settings, self.environment, &["--migrate"])?;
         self.servers.push(server);
         self.servers.last().context("just started")
     }
 
     /// Starts one more worker. Start a server first, because it migrates the database.
     pub(crate) fn start_worker(&mut self) -> Result<&Process> {
-        let worker = Process::start(WORKER, &self.settings.path().join("settings.toml"), &[])?;
+        let worker = Process::start(WORKER, &self.settings.path().join("settings.toml"), self.environment, &[])?;
         self.workers.push(worker);
         self.workers.last().context("just started")
     }

@@ -1,27 +1,31 @@
 //! `tasker-cli bench`
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+mod load;
+mod single;
+
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
 use clap::Args;
 use serde::Serialize;
+use serde_json::Map;
 use sqlx::{Connection, PgConnection};
-use tasker_api::{CreateTask, TaskState};
-use tasker_client::{OrchestrationApiClient, OrchestrationClient, WorkerApiClient, WorkerClient};
-use tokio::task::JoinSet;
+use tasker_api::CreateTask;
+use tasker_client::{OrchestrationApiClient, OrchestrationClient, WorkerClient};
 
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::output::{self, note};
 use crate::stack::Stack;
+use load::Load;
 
 /// How long a round may take: far longer than it needs.
 const LIMIT: Duration = Duration::from_secs(300);
-/// Steps of `benchmark`/`sequential_noop` and `benchmark`/`wide_noop`.
+/// Steps of `benchmark`/`sequential_noop`, `benchmark`/`wide_noop` and, without children, `benchmark`/`mapped_noop`.
 const SEQUENTIAL_STEPS: usize = 3;
 const WIDE_STEPS: usize = 52;
+const MAPPED_STEPS: usize = 2;
+/// Templates that the sample worker does not have.
+const TEMPLATES: [&str; 2] = [include_str!("mapped_noop.yaml"), include_str!("signalled_noop.yaml")];
 
 /// Measures, on one PostgreSQL with its default, durable settings:
 ///
@@ -33,6 +37,8 @@ const WIDE_STEPS: usize = 52;
 ///   reads the completed task;
 /// - creation: the POST of a task while many clients create tasks;
 /// - sequential, wide: steps per second at saturation, in tasks of three sequential steps and of 50 parallel steps;
+/// - mapped: steps per second of one task with a child for each element of a list;
+/// - signals: signals per second that many clients send, each to a task that waits for it and then has one step to run;
 /// - idle: transactions per second while there is nothing to do.
 #[derive(Debug, Args)]
 pub(crate) struct Command {
@@ -42,7 +48,8 @@ pub(crate) struct Command {
     /// How many rounds of each load to run. Each gives one sample.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     rounds: u32,
-    /// How many tasks of three sequential steps a round has. It has a tenth as many tasks of 50 parallel steps.
+    /// How many tasks of three sequential steps a round has. It has a tenth as many tasks of 50 parallel steps, as many
+    /// signals, and one task with five times as many children (at most 10,000).
     #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(10..=1_000_000))]
     tasks: u32,
     /// How many clients create tasks at the same time.
@@ -83,24 +90,34 @@ impl Command {
             .await
             .map_err(|error| Failure::failed(tasker_engine::message(&error)))?;
 
+        for template in TEMPLATES {
+            api.apply_template(template).await?;
+        }
         note("idle ...");
         let idle = idle_transactions(&mut session, Duration::from_secs(self.idle)).await?;
         note("commit ...");
         let commit = commits(&mut session, self.samples).await?;
         note("latency ...");
-        let before = Costs::read(&mut session).await?;
-        let latency = latencies(&api, self.samples).await?;
-        let costs = before.until(&Costs::read(&mut session).await?, self.samples);
+        let before = single::Costs::read(&mut session).await?;
+        let latency = single::latencies(&api, self.samples).await?;
+        let costs = before.until(&single::Costs::read(&mut session).await?, self.samples);
         note("load ...");
         let (mut sequential, mut wide, mut creation) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut mapped, mut signals) = (Vec::new(), Vec::new());
+        let tasks = usize::try_from(self.tasks).unwrap_or(usize::MAX);
+        let children = tasks.saturating_mul(5).min(10_000);
+        let count = Map::from_iter([("count".to_owned(), children.into())]);
+        let load = Load { api: &api, worker: &worker, clients: self.clients };
         for _ in 0..self.rounds {
-            let tasks = usize::try_from(self.tasks).unwrap_or(usize::MAX);
-            let load = Load { api: &api, worker: &worker, clients: self.clients };
-            let (rate, took) = load.run("sequential_noop", tasks, SEQUENTIAL_STEPS).await?;
+            let (rate, took) = load.create(&noop("sequential_noop"), tasks, SEQUENTIAL_STEPS).await?;
             sequential.push(rate);
             creation.extend(took);
-            let (rate, _) = load.run("wide_noop", tasks / 10, WIDE_STEPS).await?;
+            let (rate, _) = load.create(&noop("wide_noop"), tasks / 10, WIDE_STEPS).await?;
             wide.push(rate);
+            let task = CreateTask { context: count.clone(), ..noop("mapped_noop") };
+            let (rate, _) = load.create(&task, 1, children + MAPPED_STEPS).await?;
+            mapped.push(rate);
+            signals.push(load.signal(&noop("signalled_noop"), "go", tasks).await?);
         }
         Ok(vec![
             Benchmark { name: "commit", unit: "ms", better: "lower", samples: commit },
@@ -114,6 +131,8 @@ impl Command {
             Benchmark { name: "creation", unit: "ms", better: "lower", samples: creation },
             Benchmark { name: "sequential", unit: "steps/s", better: "higher", samples: sequential },
             Benchmark { name: "wide", unit: "steps/s", better: "higher", samples: wide },
+            Benchmark { name: "mapped", unit: "steps/s", better: "higher", samples: mapped },
+            Benchmark { name: "signals", unit: "signals/s", better: "higher", samples: signals },
             Benchmark { name: "idle", unit: "transactions/s", better: "lower", samples: vec![idle] },
         ])
     }
@@ -144,68 +163,6 @@ async fn commits(session: &mut PgConnection, samples: u32) -> Result<Vec<f64>, F
     Ok(took)
 }
 
-/// The latency of tasks, and its parts, in milliseconds.
-#[derive(Default)]
-struct Latency {
-    total: Vec<f64>,
-    create: Vec<f64>,
-    claim: Vec<f64>,
-    complete: Vec<f64>,
-    wait: Vec<f64>,
-}
-
-/// Times tasks of three steps, one at a time. The database has the same clock, because it is on this machine.
-async fn latencies(api: &OrchestrationClient, samples: u32) -> Result<Latency, Failure> {
-    let mut latency = Latency::default();
-    for _ in 0..samples {
-        let begun = Utc::now();
-        let task = api.create_task_and_wait(&noop("sequential_noop"), LIMIT).await?;
-        let ended = Utc::now();
-        let summary = &task.summary;
-        let started = task.steps.iter().filter_map(|step| step.started_at).min();
-        let (TaskState::Completed, Some(started), Some(completed)) = (summary.status, started, summary.completed_at)
-        else {
-            return Err(Failure::failed(format!("task {} is {}", summary.task_uuid, summary.status)));
-        };
-        let between = |from: DateTime<Utc>, to: DateTime<Utc>| (to - from).as_seconds_f64() * 1e3;
-        latency.total.push(between(begun, ended));
-        latency.create.push(between(begun, summary.created_at));
-        latency.claim.push(between(summary.created_at, started));
-        latency.complete.push(between(started, completed));
-        latency.wait.push(between(completed, ended));
-    }
-    Ok(latency)
-}
-
-/// What the database has written so far.
-struct Costs {
-    wal_bytes: f64,
-    transactions: f64,
-}
-
-impl Costs {
-    async fn read(session: &mut PgConnection) -> Result<Self, Failure> {
-        // Ids of transactions, because the sessions report their statistics late.
-        let (wal_bytes, transactions) = sqlx::query_as(
-            "select (pg_current_wal_insert_lsn() - '0/0')::float8,
-                    pg_snapshot_xmax(pg_current_snapshot())::text::float8",
-        )
-        .fetch_one(session)
-        .await
-        .map_err(|error| Failure::failed(tasker_engine::message(&error)))?;
-        Ok(Self { wal_bytes, transactions })
-    }
-
-    /// The costs of each of `tasks` tasks. Includes the heartbeats meanwhile.
-    fn until(&self, after: &Self, tasks: u32) -> Self {
-        let each = |before: f64, after: f64| (after - before) / f64::from(tasks);
-        Self {
-            wal_bytes: each(self.wal_bytes, after.wal_bytes),
-            transactions: each(self.transactions, after.transactions),
-        }
-    }
-}
-
 /// Transactions per second of the whole stack, without those of the measurement.
 async fn idle_transactions(session: &mut PgConnection, span: Duration) -> Result<f64, Failure> {
     let mut counts = [0_i64; 2];
@@ -232,59 +189,10 @@ fn noop(name: &str) -> CreateTask {
         namespace: "benchmark".to_owned(),
         name: name.to_owned(),
         version: None,
-        context: serde_json::Map::new(),
+        context: Map::new(),
         idempotency_key: None,
         priority: None,
         tags: None,
-    }
-}
-
-/// Many clients that create tasks as fast as possible.
-struct Load<'a> {
-    api: &'a OrchestrationClient,
-    worker: &'a WorkerClient,
-    clients: u32,
-}
-
-impl Load<'_> {
-    /// Creates tasks and waits until all their steps have completed. Returns steps per second, and the time of each
-    /// creation.
-    async fn run(&self, name: &'static str, tasks: usize, steps: usize) -> Result<(f64, Vec<f64>), Failure> {
-        let before = self.worker.get_worker_status().await?.completed_steps;
-        let wanted = before + u64::try_from(tasks * steps).unwrap_or(u64::MAX);
-        let left = Arc::new(AtomicUsize::new(tasks));
-        let begun = Instant::now();
-        let mut clients = JoinSet::new();
-        for _ in 0..self.clients {
-            let (api, left) = (self.api.clone(), Arc::clone(&left));
-            clients.spawn(async move {
-                let mut took = Vec::new();
-                while left.try_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
-                    let begun = Instant::now();
-                    api.create_task(&noop(name)).await?;
-                    took.push(milliseconds(begun));
-                }
-                Ok::<_, tasker_client::ClientError>(took)
-            });
-        }
-        let mut took = Vec::new();
-        while let Some(client) = clients.join_next().await {
-            took.extend(client.map_err(Failure::failed)??);
-        }
-        loop {
-            let status = self.worker.get_worker_status().await?;
-            if status.completed_steps >= wanted {
-                break;
-            }
-            if begun.elapsed() > LIMIT {
-                let missing = wanted - status.completed_steps;
-                return Err(Failure::failed(format!("{missing} steps of {name} have not completed within {LIMIT:?}")));
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52 steps")]
-        let steps = (tasks * steps) as f64;
-        Ok((steps / begun.elapsed().as_secs_f64(), took))
     }
 }
 
