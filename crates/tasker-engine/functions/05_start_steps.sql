@@ -76,8 +76,8 @@ begin
     )
     select s.task_id, s.step_no, s.token, c.msg_id, t.namespace, tt.name, tt.version, coalesce(s.name, ts.name),
            ts.callable, ts.initialization || coalesce(s.input -> 'initialization', '{}'), t.context,
-           case when ts.dependencies = '{}' then '{}'
-                when s.definition is not null then g.results
+           case when s.definition is not null then g.results
+                when ts.dependencies = '{}' then '{}'
                 when not t.plain then tasker.results_of_dependencies(t.task_id, ts)
                 else coalesce((
                select json_object_agg(ds.name, d.result)
@@ -240,9 +240,7 @@ begin
         perform tasker.settle_parents(v_now, array(select c from unnest(v_steps) c where c.action = 'child'));
         perform tasker.time_out_steps(v_now, array(select c from unnest(v_steps) c where c.action in ('fail', 'skip')));
         if v_shaped is not null then
-            v_steps := tasker.pass_gates(v_now, v_steps, array(
-                select distinct c.task_id from unnest(v_steps) c
-                where c.action in ('exhaust', 'child', 'fail', 'skip') and c.task_id = any (v_shaped)));
+            v_steps := tasker.pass_gates(v_now, v_steps);
             perform tasker.spawn_children(v_now, array(select c from unnest(v_steps) c where c.action = 'spawn'));
         end if;
         perform tasker.delete_messages(

@@ -104,7 +104,8 @@ begin
         from tasker.start_child(p_now, v_step) c having count(*) > 0;
     end loop;
     -- Of steps whose children could not be created.
-    perform tasker.release_gates(p_now, array(select u.task_id from unnest(p_steps) u));
+    perform tasker.release_gates(
+        p_now, array(select u.task_id from unnest(p_steps) u), array(select u.step_no from unnest(p_steps) u));
 end
 $$;
 

@@ -247,7 +247,8 @@ begin
             array(select -(a.state = 'completed' or a.state = 'failed')::integer from unnest(v_accepted) a),
             null, null, p_worker_id, p_namespaces, p_take, p_lease) d;
         if not v_plain then
-            perform tasker.release_gates(v_now, array(select distinct a.task_id from unnest(v_accepted) a));
+            perform tasker.release_gates(v_now, array_agg(a.task_id), array_agg(a.step_no))
+            from unnest(v_accepted) a where a.state in ('completed', 'failed', 'waiting');
         end if;
     end if;
 

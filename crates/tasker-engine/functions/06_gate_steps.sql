@@ -120,15 +120,38 @@ begin
 end
 $$;
 
+-- Those of some steps that hold slots or reservations, or wait for slots, although they have ended or wait for something
+-- else. Without `p_step_nos`, of all steps of the tasks. With it, it looks at steps that ran, which do not wait for slots: a
+-- task can have many that do.
+create or replace function tasker.gone_steps(p_now timestamptz, p_task_ids uuid[], p_step_nos smallint[])
+returns table (task_id uuid, step_no smallint, gate_id bigint, key text)
+language sql stable as $$
+    select u.task_id, u.step_no, u.gate_id, u.key
+    from (
+        select h.task_id, h.step_no, h.gate_id, h.key
+        from unnest(p_task_ids, p_step_nos) e(task_id, step_no)
+        join tasker.gate_holds h on h.task_id = e.task_id and h.step_no = e.step_no
+        union all
+        select h.task_id, h.step_no, h.gate_id, h.key
+        from tasker.gate_holds h where p_step_nos is null and h.task_id = any (p_task_ids)
+        union all
+        select w.task_id, w.step_no, w.gate_id, w.key
+        from tasker.gate_waiters w where p_step_nos is null and w.task_id = any (p_task_ids)
+    ) u
+    left join tasker.steps s on s.task_id = u.task_id and s.step_no = u.step_no
+    where tasker.keeps_slot(s, p_now) is not true
+$$;
+
 -- Does all that a call has to do at the gates:
 --   p_gate_ids, p_keys  the keys at which something changes, each once
---   p_ended             tasks with steps that may have to give back their slots, or that wait no more
+--   p_ended_...         steps that may have to give back their slots, or wait no more, as in `gone_steps`
 --   p_arrivals          steps that need a slot and have none, or that only need a rate, in the order of arrival
--- The caller has locked the tasks of `p_ended`, the steps of `p_arrivals` and the slots of the keys. Free slots go to waiters
+-- The caller has locked the tasks of ended steps, the steps of `p_arrivals` and the slots of the keys. Free slots go to waiters
 -- first, and then to arrivals. Arrivals without a slot become waiters. Returns the arrivals with the times when they start.
 -- A bitmap scan would read all waiters of a key.
 create or replace function tasker.serve_gates(
-    p_now timestamptz, p_gate_ids bigint[], p_keys text[], p_ended uuid[], p_arrivals tasker.gated_step[]
+    p_now timestamptz, p_gate_ids bigint[], p_keys text[], p_ended_tasks uuid[], p_ended_steps smallint[],
+    p_arrivals tasker.gated_step[]
 ) returns tasker.gated_step[]
 language plpgsql set enable_bitmapscan = off as $$
 declare
@@ -140,14 +163,7 @@ declare
 begin
     -- 1. Give back slots. A step that is gone waits no more, and starts no more when its rate would let it.
     with gone as materialized (
-        select s.task_id, s.step_no
-        from (
-            select h.task_id, h.step_no from tasker.gate_holds h where h.task_id = any (p_ended)
-            union all
-            select w.task_id, w.step_no from tasker.gate_waiters w where w.task_id = any (p_ended)
-        ) u
-        left join tasker.steps s on s.task_id = u.task_id and s.step_no = u.step_no
-        where tasker.keeps_slot(s, p_now) is not true
+        select g.task_id, g.step_no from tasker.gone_steps(p_now, p_ended_tasks, p_ended_steps) g
     ), freed as (
         delete from tasker.gate_holds h using gone g
         where h.task_id = g.task_id and h.step_no = g.step_no
@@ -249,58 +265,44 @@ begin
 end
 $$;
 
--- The keys of slots that steps of these tasks hold or wait for, although they have ended or wait for something else.
-create or replace function tasker.stale_slots(
-    p_now timestamptz, p_task_ids uuid[], out gate_ids bigint[], out keys text[], out stale boolean
-)
-language plpgsql stable as $$
-begin
-    select coalesce(array_agg(k.gate_id) filter (where k.gate_id is not null), '{}'),
-           coalesce(array_agg(k.key) filter (where k.gate_id is not null), '{}'), count(*) > 0
-    into gate_ids, keys, stale
-    from (
-        select distinct u.gate_id, u.key
-        from (
-            select h.task_id, h.step_no, h.gate_id, h.key from tasker.gate_holds h where h.task_id = any (p_task_ids)
-            union all
-            select w.task_id, w.step_no, w.gate_id, w.key from tasker.gate_waiters w where w.task_id = any (p_task_ids)
-        ) u
-        left join tasker.steps s on s.task_id = u.task_id and s.step_no = u.step_no
-        where tasker.keeps_slot(s, p_now) is not true
-    ) k;
-end
-$$;
-
--- Gives back the slots of steps that have ended or wait for something else, and passes them on. The caller has locked the
--- tasks. It is the last thing that a call does.
-create or replace function tasker.release_gates(p_now timestamptz, p_task_ids uuid[]) returns void
+-- Gives back the slots of steps that have ended or wait for something else, and passes them on. `p_step_nos` is that of
+-- `gone_steps`. The caller has locked the tasks. It is the last thing that a call does.
+create or replace function tasker.release_gates(
+    p_now timestamptz, p_task_ids uuid[], p_step_nos smallint[] default null
+) returns void
 language plpgsql as $$
 declare
-    v_stale record;
+    v_gate_ids bigint[];
+    v_keys text[];
+    v_gone bigint;
 begin
-    select * into v_stale from tasker.stale_slots(p_now, p_task_ids);
-    if v_stale.stale then
-        perform tasker.lock_slots(v_stale.gate_ids, v_stale.keys);
-        perform tasker.serve_gates(p_now, v_stale.gate_ids, v_stale.keys, p_task_ids, '{}');
+    select array_agg(k.gate_id) filter (where k.gate_id is not null), array_agg(k.key) filter (where k.gate_id is not null),
+           count(*)
+    into v_gate_ids, v_keys, v_gone
+    from (select distinct g.gate_id, g.key from tasker.gone_steps(p_now, p_task_ids, p_step_nos) g) k;
+    if v_gone > 0 then
+        perform tasker.lock_slots(v_gate_ids, v_keys);
+        perform tasker.serve_gates(p_now, v_gate_ids, v_keys, p_task_ids, p_step_nos, '{}');
     end if;
 end
 $$;
 
--- Decides about the steps of messages whose action is 'gate', and releases the slots of `p_ended`, which are tasks whose
--- steps have ended in this call. Returns all steps. The action 'gate' becomes one of these:
+-- Decides about the steps of messages whose action is 'gate', and releases the slots of those whose action has ended them.
+-- Returns all steps. The action 'gate' becomes one of these:
 --   start  the step starts
 --   spawn  the step starts its child task
 --   queue  the step waits for a slot, and its message must be deleted
 --   defer  the rate lets the step start at `due_at`
-create or replace function tasker.pass_gates(p_now timestamptz, p_steps tasker.read_step[], p_ended uuid[])
-returns tasker.read_step[]
+create or replace function tasker.pass_gates(p_now timestamptz, p_steps tasker.read_step[]) returns tasker.read_step[]
 language plpgsql as $$
 declare
     v_gated tasker.gated_step[];
     v_arrived tasker.gated_step[];
     v_gate_ids bigint[];
     v_keys text[];
-    v_stale record;
+    v_gone bigint;
+    v_ended_tasks uuid[];
+    v_ended_steps smallint[];
     v_steps tasker.read_step[];
 begin
     select array_agg((
@@ -318,21 +320,28 @@ begin
     left join tasker.gates c on c.namespace = t.namespace and c.name = ts.admission #>> '{concurrency,gate}'
     left join tasker.gates r on r.namespace = t.namespace and r.name = ts.admission #>> '{rate,gate}'
     where m.action = 'gate';
-    select * into v_stale from tasker.stale_slots(p_now, p_ended);
-    if v_gated is null and not v_stale.stale then
+    select coalesce(array_agg(m.task_id), '{}'), coalesce(array_agg(m.step_no), '{}') into v_ended_tasks, v_ended_steps
+    from unnest(p_steps) m where m.action in ('exhaust', 'child', 'fail', 'skip');
+    select array_agg(k.gate_id) filter (where k.gate_id is not null), array_agg(k.key) filter (where k.gate_id is not null),
+           coalesce(sum(k.gone), 0)
+    into v_gate_ids, v_keys, v_gone
+    from (
+        select u.gate_id, u.key, sum(u.gone) as gone
+        from (
+            select g.gate_id, g.key, 0 as gone from unnest(v_gated) g
+            union all
+            select e.gate_id, e.key, 1 from tasker.gone_steps(p_now, v_ended_tasks, v_ended_steps) e
+        ) u
+        group by u.gate_id, u.key
+    ) k;
+    if v_gated is null and v_gone = 0 then
         return p_steps;
     end if;
-    select coalesce(array_agg(k.gate_id), '{}'), coalesce(array_agg(k.key), '{}') into v_gate_ids, v_keys
-    from (
-        select g.gate_id, g.key from unnest(v_gated) g where g.gate_id is not null
-        union
-        select s.gate_id, s.key from unnest(v_stale.gate_ids, v_stale.keys) s(gate_id, key)
-    ) k;
     perform tasker.lock_slots(v_gate_ids, v_keys);
 
     -- Under the locks, so that a slot that another call has just passed on is found. A step that has its slot needs only a
     -- reservation, and none if it has one. Nothing but its slot keeps an attempt back that follows another one.
-    v_arrived := tasker.serve_gates(p_now, v_gate_ids, v_keys, p_ended, array(
+    v_arrived := tasker.serve_gates(p_now, v_gate_ids, v_keys, v_ended_tasks, v_ended_steps, array(
         select (g.task_id, g.step_no, n.gate_id, case when n.gate_id is not null then g.key end, g.rate_gate_id, g.rate_key,
                 g.visible_at, null)::tasker.gated_step
         from unnest(v_gated) with ordinality
@@ -448,7 +457,7 @@ begin
     set served = 0, holds = (
         select count(*) from tasker.gate_holds h where h.gate_id = s.gate_id and h.key = s.key)
     where (s.gate_id, s.key) in (select k.* from unnest(v_gate_ids, v_keys) k);
-    perform tasker.serve_gates(tasker.now(), v_gate_ids, v_keys, '{}', '{}');
+    perform tasker.serve_gates(tasker.now(), v_gate_ids, v_keys, '{}', '{}', '{}');
     return cardinality(v_gate_ids);
 end
 $$;
@@ -496,7 +505,9 @@ language sql stable as $$
         select * from tasker.gate_holds l where l.gate_id = p_gate_id order by l.gate_id, l.key limit p_limit
     ) h
     join tasker.tasks t on t.task_id = h.task_id
-    join tasker.steps s on s.task_id = h.task_id and s.step_no = h.step_no
+    cross join lateral (
+        select l.* from tasker.steps l where l.task_id = h.task_id and l.step_no = h.step_no offset 0
+    ) s
     join tasker.template_steps ts on ts.template_id = t.template_id and ts.step_no = coalesce(s.definition, s.step_no)
     order by h.key, h.held_at
 $$;

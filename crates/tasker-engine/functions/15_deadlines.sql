@@ -134,6 +134,8 @@ begin atomic
         when not exists (select from step) and not exists (
             select from tasker.gate_waiters w where w.task_id = p_task_id
         ) and not exists (
+            select from tasker.gate_holds h where h.task_id = p_task_id and h.starts_at > p_now
+        ) and not exists (
             select from tasker.tasks t join tasker.namespaces n on n.namespace = t.namespace
             where t.task_id = p_task_id and n.paused_at is not null
         ) and (

@@ -618,9 +618,11 @@ async fn rows_read_at_a_gate_do_not_grow_with_its_waiters() -> Result<()> {
         step = fixture.claim_only("w").await?;
     }
     for statement in [
+        // Those of other keys belong to the task that runs, as the children of a map do.
         "insert into tasker.gate_waiters (task_id, step_no, gate_id, key, since, visible_at)
-         select gen_random_uuid(), 0, gate_id, case when n % 2 = 0 then 'a' else n::text end, tasker.now(), tasker.now()
-         from generate_series(1, 50000) n, tasker.gates",
+         select case when n % 2 = 0 then gen_random_uuid() else h.task_id end, n, h.gate_id,
+                case when n % 2 = 0 then 'a' else n::text end, tasker.now(), tasker.now()
+         from generate_series(1, 29999) n, tasker.gate_holds h",
         "insert into tasker.gate_slots (gate_id, key, holds)
          select gate_id, n::text, 1 from generate_series(1, 50000) n, tasker.gates",
         "insert into tasker.gate_holds (task_id, step_no, gate_id, key, held_at)
