@@ -204,6 +204,60 @@ export type ForkTask = {
   step: string;
 };
 
+/** A gate, and how many steps are at it. Its limits count for each key. */
+export type Gate = {
+  /** How many steps hold a slot, up to 10,001. */
+  holding: number;
+  /** The most steps of a key that run at once. Zero: the gate is closed. Absent if no template sets `concurrency`. */
+  limit?: number | null;
+  /** The name. */
+  name: string;
+  /** The namespace. */
+  namespace: string;
+  rate?: GateRate | null;
+  /** The limit of the template that was stored last. It differs from `limit` if an operator has set that. */
+  template_limit?: number | null;
+  template_rate?: GateRate | null;
+  /** When its limits were changed last. */
+  updated_at: string;
+  /** How many steps wait for a slot, up to 10,001. */
+  waiting: number;
+};
+
+/** The response to `GET /v1/gates/{namespace}/{name}`. */
+export type GateDetail = Gate & {
+  /** Steps that hold a slot, the first 100 in the order of their keys. */
+  holders: GateHolder[];
+};
+
+/** A step that holds a slot of a gate. */
+export type GateHolder = {
+  /** The key. Absent if the gate has none. */
+  key?: string | null;
+  /** Since when it holds the slot. */
+  since: string;
+  /** The name of the step. */
+  step: string;
+  /** The task. */
+  task_uuid: string;
+};
+
+/** The response to `GET /v1/gates`. */
+export type GateList = {
+  /** The gates, by namespace and name. */
+  gates: Gate[];
+};
+
+/** How many steps start in a time. */
+export type GateRate = {
+  /** How many steps may start at once: 1 to `limit`. The others start evenly spread. */
+  burst: number;
+  /** How many steps start in `per_seconds`: 1 to 100,000. */
+  limit: number;
+  /** The time, in seconds: up to seven days. */
+  per_seconds: number;
+};
+
 /** The event `gone`: there is no such task or job, or the caller may not see it. Its topic has no more events. */
 export type GoneEvent = {
   /** The topic. */
@@ -323,6 +377,14 @@ export type PatchDeadLetter = {
   resolution_status?: ResolutionStatus | null;
   /** Who closes it. */
   resolved_by?: string | null;
+};
+
+/** The request `PATCH /v1/gates/{namespace}/{name}`. A field that is absent does not change. */
+export type PatchGate = {
+  /** The most steps of a key that run at once, 0 to 100,000, whatever templates say. 0 closes the gate. Null: as the
+   * templates say again. */
+  limit?: number | null;
+  rate?: GateRate | null;
 };
 
 /** The request `PATCH /v1/namespaces/{namespace}`. A field that is absent does not change. */
@@ -506,6 +568,8 @@ export type Stats = {
   at: string;
   /** Counts stop at this number. A count that reaches it means "at least". */
   count_limit: number;
+  /** The gates, and how many steps hold slots or wait. */
+  gates?: Gate[];
   /** The queue of each namespace. */
   queues: QueueDepth[];
   /** How many tasks each namespace has in each state. Combinations without tasks are left out. */
@@ -780,11 +844,11 @@ export type UnservedHandler = {
 };
 
 /** The kinds of reasons why a step waits. */
-export type WaitReason = "dependencies" | "blocked_dependency" | "backoff" | "running" | "worker_lost" | "no_worker" | "no_handler" | "workers_full" | "queue" | "needs_operator" | "children" | "waiting";
+export type WaitReason = "dependencies" | "blocked_dependency" | "backoff" | "running" | "worker_lost" | "no_worker" | "no_handler" | "workers_full" | "queue" | "needs_operator" | "children" | "waiting" | "gate";
 
 /** A reason why a step waits. */
 export type Waiting = {
-  /** How many steps it waits for, or how many messages are before it in the queue. */
+  /** How many steps it waits for, or how many are before it in the queue or at the gate. */
   count?: number | null;
   /** The reason in a sentence. */
   message: string;

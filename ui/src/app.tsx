@@ -7,6 +7,7 @@ import { installKeys, KeysDialog } from "./keys";
 import { liveState } from "./live";
 import { Bulk } from "./pages/bulk";
 import { Dashboard } from "./pages/dashboard";
+import { Gates } from "./pages/gates";
 import { Login, Unreachable } from "./pages/login";
 import { Queues } from "./pages/queues";
 import { Schedules } from "./pages/schedules";
@@ -27,6 +28,7 @@ const PAGES: [string, string][] = [
   ["templates", "Templates"],
   ["workers", "Workers"],
   ["queues", "Queues"],
+  ["gates", "Gates"],
   ["schedules", "Schedules"],
   ["bulk", "Bulk jobs"],
 ];
@@ -131,6 +133,7 @@ function Page({ route: { path } }: { route: Route }) {
     templates: Templates,
     workers: Workers,
     queues: Queues,
+    gates: Gates,
     schedules: Schedules,
     bulk: Bulk,
   };

@@ -152,6 +152,37 @@ test("a schedule is run now, paused and resumed", async () => {
   await page.context().close();
 });
 
+test("a gate shows who waits, and a step says it; a higher limit lets it run", async () => {
+  const gate = { concurrency: { gate: "printer", key: "/room", limit: 1 } };
+  await stack.api.template("gated", [{ ...step("print", "sleep", { ms: 60_000 }), ...gate }]);
+  await stack.api.task("gated", { room: "attic" });
+  const running = async () => (await stack.api.get("/v1/gates/faults/printer")).holding;
+  await until("the first one runs", async () => (await running()) === 1);
+  const { task_uuid: id } = await stack.api.task("gated", { room: "attic" });
+  const page = await open(browser, stack.url);
+  await page.show(`#/tasks/${id}?step=print`);
+  const panel = page.getByRole("complementary", { name: "Step print" });
+  await until("the step says why it waits", async () => {
+    await page.reload();
+    await settled(page);
+    return panel.getByText("It waits for gate printer, key attic, position 1.").isVisible();
+  });
+  await page.show("#/gates");
+  const row = page.getByRole("row", { name: "printer" });
+  await row.getByRole("button", { name: "Set the limit…" }).click();
+  const dialog = page.getByRole("dialog", { name: "Limit of printer" });
+  await dialog.getByLabel("Limit").fill("many");
+  await dialog.getByRole("button", { name: "Set the limit" }).click();
+  await dialog.getByText("The limit must be a number").waitFor();
+  await dialog.getByLabel("Limit").fill("2");
+  await page.axe();
+  await dialog.getByRole("button", { name: "Set the limit" }).click();
+  await row.getByText("templates: 1").waitFor();
+  await until("the second one runs", async () => (await running()) === 2);
+  page.verify();
+  await page.context().close();
+});
+
 test("each scope sees its actions, and no other", async () => {
   const id = await blocked("scopes");
   const operate = ["Retry the failed step", "Mark as failed", "Cancel", "Run again…", "Retry", "Resolve…"];

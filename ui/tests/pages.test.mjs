@@ -61,6 +61,10 @@ async function addresses() {
   await api.rest(blocked);
   const schedule = { namespace: "faults", template: "declined", cron: "0 2 * * *", timezone: "Europe/Berlin" };
   await api.request("PUT", "/v1/schedules/nightly", schedule);
+  const key = { gate: "account", limit: 1 };
+  await api.template("gated", [{ ...step("nobody", "sleep", { ms: 60_000 }), concurrency: key }]);
+  await api.task("gated");
+  const { task_uuid: waits } = await api.task("gated");
   await api.template("unserved", [step("nobody", "no_such_handler")]);
   await api.task("unserved");
   await until("the steps have run", async () => (await api.get(`/v1/tasks/${id}`)).failed_steps === 1);
@@ -81,6 +85,8 @@ async function addresses() {
     "#/templates/faults/pages?tab=source",
     "#/workers",
     "#/queues",
+    "#/gates",
+    `#/tasks/${waits}?step=nobody`,
     "#/schedules",
     "#/bulk",
     "#/no/such/page",

@@ -110,16 +110,28 @@ impl Engine {
     }
 
     /// Looks after gates: releases slots that no step uses, passes free slots to steps that wait, and forgets keys that
-    /// are not in use. Each part handles up to `limit` rows. Returns how many tasks had lost slots, and at how many keys
-    /// steps waited for free slots.
+    /// are not in use. A transaction handles up to `limit` rows. Returns how many tasks had lost slots, and at how many
+    /// keys steps waited for free slots.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn tend_gates(&self, limit: u32) -> sqlx::Result<(i32, i32)> {
         // Separate transactions, because each locks gates in order.
-        let lost = sqlx::query_scalar(RELEASE_LOST_HOLDS).bind(count(limit)).fetch_one(&self.pool).await?;
-        let admitted = sqlx::query_scalar(ADMIT_WAITERS).bind(count(limit)).fetch_one(&self.pool).await?;
+        let lost = self.repeat(RELEASE_LOST_HOLDS, count(limit)).await?;
+        let admitted = self.repeat(ADMIT_WAITERS, count(limit)).await?;
         sqlx::query(FORGET_KEYS).bind(count(limit)).execute(&self.pool).await?;
         Ok((lost, admitted))
+    }
+
+    /// Runs a statement that handles up to `limit` rows until it handles fewer. Returns how many in all.
+    async fn repeat(&self, statement: &'static str, limit: i32) -> sqlx::Result<i32> {
+        let mut all: i32 = 0;
+        loop {
+            let handled: i32 = sqlx::query_scalar(statement).bind(limit).fetch_one(&self.pool).await?;
+            all = all.saturating_add(handled);
+            if handled < limit {
+                return Ok(all);
+            }
+        }
     }
 }

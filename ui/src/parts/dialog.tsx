@@ -33,6 +33,8 @@ export type Action = {
   /** The button that does it. */
   verb: string;
   danger?: boolean;
+  /** `POST` if absent. */
+  method?: "POST" | "PATCH";
   path: string;
   /** The request without the reason, or what is wrong in the fields. */
   body?: () => Record<string, unknown> | string;
@@ -49,7 +51,7 @@ type ActionProps = {
 
 /** Asks for the reason of an action, and carries it out. */
 export function ActionDialog({ action, close, done, children }: ActionProps) {
-  const { title, explain, verb, danger = false, path, body, reason: takesReason = true } = action;
+  const { title, explain, verb, danger = false, method = "POST", path, body, reason: takesReason = true } = action;
   const [reason, setReason] = useState("");
   const [error, setError] = useState<ApiError>();
   const [busy, setBusy] = useState(false);
@@ -66,7 +68,7 @@ export function ActionDialog({ action, close, done, children }: ActionProps) {
       return;
     }
     setBusy(true);
-    request("POST", path, { body: given }).then(
+    request(method, path, { body: given }).then(
       (response) => {
         done(response);
         close();
@@ -110,7 +112,7 @@ export function ActionDialog({ action, close, done, children }: ActionProps) {
             label="Copy as curl"
             text={() => {
               const given = complete();
-              return typeof given === "string" ? given : curl("POST", path, given);
+              return typeof given === "string" ? given : curl(method, path, given);
             }}
           />
           <span class="space" />

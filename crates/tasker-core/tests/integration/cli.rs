@@ -179,7 +179,8 @@ async fn an_operator_can_do_everything_on_the_command_line() -> Result<()> {
     let source = json!({
         "name": "report", "namespace_name": namespace, "version": "1.0.0",
         "steps": [{ "name": "a", "handler": { "callable": "nobody.a" } },
-                  { "name": "b", "handler": { "callable": "nobody.b" }, "dependencies": ["a"] }],
+                  { "name": "b", "handler": { "callable": "nobody.b" }, "dependencies": ["a"],
+                    "concurrency": { "gate": "desk", "limit": 2 } }],
     });
     let file = std::env::temp_dir().join(format!("{namespace}.json"));
     std::fs::write(&file, source.to_string())?;
@@ -213,6 +214,16 @@ async fn an_operator_can_do_everything_on_the_command_line() -> Result<()> {
     let id = task["task_uuid"].as_str().context("no id")?;
     cli.text(&["schedule", "delete", "--name", name])?;
     assert_eq!(cli.refusal(&["schedule", "show", "--name", name])?.0, 1);
+
+    // The gate of the template.
+    assert_eq!(call(&in_namespace(&["gate", "list"]))?["gates"][0]["name"], "desk");
+    assert_eq!(call(&in_namespace(&["gate", "set", "--name", "desk", "--limit", "3"]))?["limit"], 3);
+    let rate = ["gate", "set", "--name", "desk", "--template-limit", "--rate-limit", "9", "--per-seconds", "60"];
+    let set = call(&in_namespace(&rate))?;
+    assert_eq!((&set["limit"], &set["rate"]["burst"]), (&json!(2), &json!(9)));
+    assert_eq!(call(&in_namespace(&["gate", "show", "--name", "desk"]))?["holders"], json!([]));
+    assert_eq!(cli.refusal(&["gate", "set", "--namespace", name, "--name", "desk"])?.0, 2, "nothing to set");
+    assert_eq!(cli.refusal(&["gate", "show", "--namespace", name, "--name", "no"])?.0, 1);
 
     // The namespace.
     assert_ne!(call(&in_namespace(&["namespace", "pause"]))?["paused_at"], Value::Null);

@@ -2,10 +2,11 @@
 
 use anyhow::Result;
 use serde_json::json;
-use tasker_api::{SendSignal, StepState, TaskState};
+use tasker_api::{GateDetail, GateRate, OperatorAction, PatchGate, SendSignal, StepState, TaskState, WaitReason};
 use tasker_client::{ClientError, OrchestrationApiClient};
+use uuid::Uuid;
 
-use crate::support::{DEADLINE, Stack, fault_step, fault_template, run, step, task};
+use crate::support::{DEADLINE, Stack, eventually, fault_step, fault_template, run, step, task};
 
 #[tokio::test]
 async fn a_decision_chooses_a_branch_and_a_map_runs_once_for_each_element() -> Result<()> {
@@ -74,5 +75,57 @@ async fn a_step_runs_a_task_and_completes_with_it() -> Result<()> {
     assert_eq!(done.summary.status, TaskState::Completed);
     let result = step(&done, "child")?.result.clone().unwrap_or_default();
     assert_eq!(result["results"], json!({ "echo": { "number": 7 } }));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_gate_shows_who_waits_and_a_higher_limit_lets_them_run() -> Result<()> {
+    let stack = Stack::start().await?;
+    let api = stack.api()?;
+    // The gate belongs to this test only, also on a stack that is shared.
+    let gate = format!("gate {}", Uuid::now_v7());
+    let mut pay = fault_step("pay", "faults.sleep", json!({ "ms": 60_000 }));
+    pay["concurrency"] = json!({ "gate": gate, "key": "/account", "limit": 1 });
+    let name = fault_template(&api, &json!([pay])).await?;
+    let first = api.create_task(&task("faults", &name, json!({ "account": "a" }))).await?.task_uuid;
+    let holding = async |count: i64| -> Result<GateDetail> {
+        eventually("the steps run", async || {
+            let found = api.get_gate("faults", &gate).await?;
+            Ok((found.gate.holding == count).then_some(found))
+        })
+        .await
+    };
+    let found = holding(1).await?;
+    assert_eq!((found.gate.limit, found.gate.template_limit), (Some(1), Some(1)));
+    assert_eq!((found.holders[0].task_uuid, found.holders[0].key.as_deref()), (first, Some("a")));
+    let second = api.create_task(&task("faults", &name, json!({ "account": "a" }))).await?.task_uuid;
+    let why = eventually("the second one waits", async || {
+        let step = api.inspect_step(second, "pay").await?;
+        Ok(step.waiting.into_iter().find(|waiting| waiting.reason == WaitReason::Gate))
+    })
+    .await?;
+    assert_eq!(why.message, format!("It waits for gate {gate}, key a, position 1. 1 of 1 slots are in use."));
+    let other = api.create_task(&task("faults", &name, json!({ "account": "b" }))).await?.task_uuid;
+    holding(2).await?;
+    let listed = api.list_gates(Some("faults")).await?.gates;
+    assert!(listed.iter().any(|listed| listed.name == gate && listed.waiting == 1), "{listed:?}");
+
+    let change = PatchGate { limit: Some(Some(2)), rate: None };
+    let changed = api.patch_gate("faults", &gate, &change).await?.gate;
+    assert_eq!((changed.limit, changed.template_limit, changed.waiting), (Some(2), Some(1), 0));
+    holding(3).await?;
+    for wrong in [
+        PatchGate { limit: Some(Some(100_001)), rate: None },
+        PatchGate { limit: None, rate: Some(Some(GateRate { limit: 1, per_seconds: 1, burst: 2 })) },
+    ] {
+        let refused = api.patch_gate("faults", &gate, &wrong).await;
+        assert!(matches!(&refused, Err(ClientError::Problem(problem)) if problem.status == 400), "{refused:?}");
+    }
+    let missing = api.get_gate("faults", "no such gate").await;
+    assert!(matches!(&missing, Err(ClientError::Problem(problem)) if problem.status == 404), "{missing:?}");
+    for task in [first, second, other] {
+        api.cancel_task(task, &OperatorAction::default()).await?;
+    }
+    assert_eq!(holding(0).await?.gate.waiting, 0);
     Ok(())
 }
