@@ -49,6 +49,7 @@
             programs = callPackages ./nix/programs.nix { };
             python = callPackages ./nix/python.nix { };
             rubyGem = callPackages ./nix/ruby.nix { };
+            nodeModules = callPackage ./nix/node-modules.nix { };
             typescript = callPackages ./nix/typescript.nix { };
             tests = callPackage ./nix/tests.nix { };
             formatter = callPackage ./nix/formatter.nix { };

@@ -2,10 +2,17 @@
 {
   actionlint,
   cargo-machete,
+  chromium ? null,
   craneLib,
   deadnix,
+  dejavu_fonts ? null,
   formatter,
   lib,
+  makeFontsConf ? null,
+  nodeModules,
+  nodejs_24,
+  postgresql,
+  prometheus ? null,
   runCommand,
   shellcheck,
   statix,
@@ -40,6 +47,26 @@ let
   ];
   tomlFiles = lib.fileset.fileFilter (file: file.hasExt "toml") ../.;
   rustFiles = lib.fileset.fileFilter (file: file.hasExt "rs");
+
+  # A command of the console's package.json, with the packages of its lock file.
+  ui =
+    name: nativeBuildInputs: command:
+    lint name ([ nodejs_24 ] ++ nativeBuildInputs)
+      [
+        ../ui
+        ../crates/tasker-orchestration/ui
+      ]
+      ''
+        cp -r ${
+          nodeModules {
+            name = "tasker-console";
+            folder = ../ui;
+            outputHash = "sha256-2DwmebGQ+BxrQre1Ql9zk/mfdt0GDa+TE3tab4HiBt8=";
+          }
+        }/node_modules ui
+        chmod -R u+w ui/node_modules
+        patchShebangs ui/node_modules
+        ${command}'';
 in
 {
   fmt = lint "fmt" [ formatter ] (
@@ -93,10 +120,14 @@ in
         actionlint .github/workflows/*.yml starters/*/.github/workflows/*.yml
         zizmor --offline --pedantic .github starters'';
 
-  scripts = lint "scripts" [ shellcheck ] [
-    ../.ci
-    ../scripts
-  ] "shellcheck .ci/run scripts/*";
+  scripts =
+    lint "scripts"
+      [ shellcheck ]
+      [
+        ../.ci
+        ../scripts
+      ]
+      "shellcheck .ci/run scripts/*";
 
   nix = lint "nix" [
     deadnix
@@ -107,4 +138,24 @@ in
 // lib.optionalAttrs stdenv.hostPlatform.isLinux {
   nextest = tests.run "unit";
   integration = tests.run "integration";
+}
+# A package set that only checks the flake may lack Prometheus or Chromium.
+// lib.optionalAttrs (prometheus != null) {
+  monitoring =
+    lint "monitoring"
+      [ prometheus.cli ]
+      [
+        ../deploy/monitoring
+      ]
+      "promtool check rules deploy/monitoring/alerts.yaml; promtool test rules deploy/monitoring/alerts_test.yaml";
+}
+# The packages for one platform hold the bundler's program for that platform.
+// lib.optionalAttrs (stdenv.hostPlatform.system == "x86_64-linux") {
+  console = ui "console" [ ] "npm run --prefix ui check";
+}
+// lib.optionalAttrs (stdenv.hostPlatform.system == "x86_64-linux" && chromium != null) {
+  browser = ui "browser" [ chromium ] ''
+    export TASKER_BIN_DIR=${workspace.binaries}/bin TASKER_PG_BIN=${lib.getBin postgresql}/bin
+    export FONTCONFIG_FILE=${makeFontsConf { fontDirectories = [ dejavu_fonts ]; }}
+    npm test --prefix ui'';
 }

@@ -9,8 +9,10 @@
   lib,
   mkShell,
   nixfmt,
+  nodejs_24,
   postgresql,
   process-compose,
+  prometheus ? null,
   python3,
   shellcheck,
   sqlx-cli,
@@ -29,6 +31,7 @@ mkShell {
     deadnix
     formatter
     nixfmt
+    nodejs_24
     postgresql
     process-compose
     # scipy: for ci/benchmark.py.
@@ -40,7 +43,8 @@ mkShell {
     toolchain
     valkey
     zizmor
-  ];
+  ]
+  ++ lib.optional (prometheus != null) prometheus.cli;
 
   TASKER_PG_BIN = "${lib.getBin postgresql}/bin";
 

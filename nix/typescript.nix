@@ -1,12 +1,11 @@
 # The TypeScript library `@tasker-systems/tasker`: an npm package with its native module, made by the CLI of napi-rs from
 # a cargo workspace of its own.
 {
-  cacert,
   lib,
   makeRustPlatform,
+  nodeModules,
   nodejs_24,
   stdenv,
-  stdenvNoCC,
   toolchain,
   workspace,
 }:
@@ -16,29 +15,10 @@ let
     rustc = toolchain;
   };
 
-  # What package-lock.json names, which has a checksum for each package but no addresses. The hash changes with it.
-  nodeModules = stdenvNoCC.mkDerivation {
-    name = "tasker-ts-node-modules";
-    src = lib.fileset.toSource {
-      root = ../bindings/typescript;
-      fileset = lib.fileset.unions [
-        ../bindings/typescript/package.json
-        ../bindings/typescript/package-lock.json
-      ];
-    };
-    nativeBuildInputs = [
-      cacert
-      nodejs_24
-    ];
-    # Optional packages for one platform, so that the hash is the same on all.
-    buildPhase = ''
-      HOME=$TMPDIR npm ci --ignore-scripts --no-audit --no-fund --os=linux --cpu=x64 --libc=glibc
-      rm node_modules/.package-lock.json
-    '';
-    installPhase = "cp -r node_modules $out";
-    dontFixup = true;
-    outputHashMode = "recursive";
-    outputHash = "sha256-AUPWG+FyPvgoQa+j3KLe9ELAU5aa+65Yk3QgdqjiYf8=";
+  modules = nodeModules {
+    name = "tasker-ts";
+    folder = ../bindings/typescript;
+    outputHash = "sha256-V5YXx6CSqFtxWpFiLL/GUY9BV7q6z2WLUoPFaouTdwY=";
   };
 in
 {
@@ -57,7 +37,7 @@ in
 
     buildPhase = ''
       runHook preBuild
-      cp -r --no-preserve=mode ${nodeModules} node_modules
+      ln -s ${modules}/node_modules .
       napi() { node node_modules/@napi-rs/cli/dist/cli.js "$@"; }
       napi build --platform --release --output-dir native --js index.js --dts index.d.ts
       node node_modules/typescript/bin/tsc --project src

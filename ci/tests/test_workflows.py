@@ -27,7 +27,7 @@ class Workflows(unittest.TestCase):
         )
         commands = [step.nix or "" for step in parse(JOBS.read_text(), "jobs.toml")["code-quality"]]
         # The workflows run these outside of Nix's sandbox, where a failure leaves a report.
-        elsewhere = {"nextest", "integration", "doctest"}
+        elsewhere = {"browser", "console", "doctest", "integration", "nextest"}
         missing = [
             check
             for check in checks

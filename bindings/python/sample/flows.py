@@ -1,7 +1,8 @@
-"""The handlers of the sample workflows that take shape while they run: a wait, batches, a decision, a child task."""
+"""The handlers of the sample workflows with waits, batches, a decision, a child task and gates."""
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any
 
@@ -154,6 +155,19 @@ async def send(step: Step[Any]) -> dict[str, Any]:
     return {"invoice_id": step.results["issue"]["invoice_id"], "sent": True}
 
 
+@tasker.step("payments.charge")
+async def charge(step: Step[Any]) -> dict[str, Any]:
+    """Charge the account. A real handler calls the bank, with the step's key as idempotency key."""
+    await asyncio.sleep(step.initialization["bank_ms"] / 1000)
+    return {"charge_id": f"chg_{step.task_id.hex}", "amount_cents": step.input["amount_cents"]}
+
+
+@tasker.step("payments.receipt")
+async def receipt(step: Step[Any]) -> dict[str, Any]:
+    """Write the receipt."""
+    return {"account_id": step.input["account_id"], **step.results["charge"]}
+
+
 STEPS = [
     decide,
     reimburse,
@@ -170,4 +184,6 @@ STEPS = [
     confirm,
     issue,
     send,
+    charge,
+    receipt,
 ]

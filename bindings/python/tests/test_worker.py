@@ -16,6 +16,7 @@ import threading
 import time
 import urllib.parse
 import urllib.request
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -343,11 +344,69 @@ def test_the_status_api_and_the_log(
         _ = new.url
 
 
+class Records(logging.Handler):
+    """Keeps the records of a logger, with the running step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.addFilter(tasker.StepFilter())
+        self.records: list[Any] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+def test_the_records_of_handlers_name_their_step(stack: Stack, worker: Any, namespace: str) -> None:
+    shop, library = logging.getLogger(f"shop.{namespace}"), logging.getLogger("tasker")
+    records = Records()
+    shop.addHandler(records)
+    library.addHandler(records)
+
+    async def in_loop(step: Step[Any]) -> None:
+        await asyncio.sleep(0)
+        shop.warning("in_loop")
+        await asyncio.to_thread(shop.warning, "in_loop")
+        assert tasker.current_step() is step
+
+    def in_thread(step: Step[Any]) -> None:
+        shop.warning("in_thread")
+        raise LookupError("nobody knows")
+
+    async def scenario() -> Task:
+        async with worker({"in_loop": {}, "in_thread": {}}, {"in_loop": in_loop, "in_thread": in_thread}):
+            task_id = await asyncio.to_thread(lambda: stack.client.create(namespace, "test", traceparent=TRACEPARENT))
+            return await asyncio.to_thread(stack.client.wait, task_id, DEADLINE)
+
+    try:
+        task = asyncio.run(scenario())
+        shop.warning("outside")
+    finally:
+        library.removeHandler(records)
+    assert task.step("in_loop").status == "completed", task
+    found = [
+        (record.getMessage(), record.task, record.step, record.attempt, record.traceparent)
+        for record in records.records
+        if not record.name.startswith("tasker.runtime")
+    ]
+    ours = str(task.task_uuid)
+    assert found.count(("in_loop", ours, "in_loop", 1, TRACEPARENT)) == 2, found
+    assert ("in_thread", ours, "in_thread", 1, TRACEPARENT) in found
+    (failed,) = [rest for message, *rest in found if message.startswith("a handler failed")]
+    assert failed == [ours, "in_thread", 1, TRACEPARENT]
+    assert ("outside", None, None, None, None) in found
+    assert tasker.current_step() is None
+
+
 PROGRAM = """
 import os, sys, threading, time
 import tasker
 
-worker = tasker.Worker(templates={template!r}, port=0, database_url={database_url!r}, shutdown_timeout=0.5)
+worker = tasker.Worker(
+    templates={template!r}, port=0, database_url={database_url!r}, lease=1, shutdown_timeout=0.5
+)
 
 @worker.step({callable!r})
 def hang(step):
@@ -358,17 +417,15 @@ def hang(step):
 """
 
 
-def start_program(stack: Stack, template: Template, namespace: str, end: str) -> subprocess.Popen[str]:
-    program = PROGRAM.format(
-        template=str(template(hang={})), database_url=stack.database_url, callable=f"{namespace}.hang", end=end
-    )
+def start_program(stack: Stack, path: Path, namespace: str, end: str) -> tuple[subprocess.Popen[str], uuid.UUID]:
+    """Start a worker whose handler hangs, and create a task for it."""
+    program = PROGRAM.format(template=str(path), database_url=stack.database_url, callable=f"{namespace}.hang", end=end)
     process = subprocess.Popen(
         [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     for _ in range(DEADLINE * 10):
         try:
-            stack.client.create(namespace, "test")
-            return process
+            return process, stack.client.create(namespace, "test")
         except tasker.ApiError as error:
             assert error.status == 404, error
             assert process.poll() is None, process.communicate()
@@ -380,12 +437,31 @@ def start_program(stack: Stack, template: Template, namespace: str, end: str) ->
 def test_a_signal_stops_the_worker_although_a_handler_hangs(
     stack: Stack, template: Template, namespace: str, number: signal.Signals
 ) -> None:
-    with start_program(stack, template, namespace, "worker.run()") as process:
+    process, _ = start_program(stack, template(hang={}), namespace, "worker.run()")
+    with process:
         assert process.stdout is not None
         assert process.stdout.readline() == "started\n"
         process.send_signal(number)
         _, stderr = process.communicate(timeout=DEADLINE)
     assert process.returncode == 0, stderr
+
+
+def test_a_killed_worker_loses_nothing(stack: Stack, template: Template, namespace: str) -> None:
+    path = template(hang={"retry": {"limit": 2}})
+    process, task_id = start_program(stack, path, namespace, "worker.run()")
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "started\n"
+        process.kill()
+
+    async def scenario() -> Task:
+        other = Worker(templates=path, port=0, database_url=stack.database_url)
+        other.add(lambda step: step.attempt, f"{namespace}.hang")
+        async with other:
+            return await asyncio.to_thread(stack.client.wait, task_id, DEADLINE)
+
+    task = asyncio.run(scenario())
+    assert (task.status, task.step("hang").result) == ("completed", 2), task
 
 
 def test_a_process_may_exit_without_a_stop(stack: Stack, template: Template, namespace: str) -> None:

@@ -1,7 +1,5 @@
 # frozen_string_literal: true
 
-require 'logger'
-
 # Workers and clients for Tasker, durable workflows on PostgreSQL.
 #
 # A worker runs the steps of tasks with your classes and blocks:
@@ -13,18 +11,19 @@ require 'logger'
 # Tasker::Testing runs a handler without a server. Tasker::Client creates tasks and waits for them.
 module Tasker
   class << self
-    # The logger of workers: failures of handlers, and the log of the runtime. By default it writes to $stderr, and in
-    # Rails to the log of the application.
+    # The logger of workers: failures of handlers, and the log of the runtime. By default it writes to $stderr with a
+    # LogFormatter, and in Rails to the log of the application.
     attr_writer :logger
 
     def logger
-      @logger ||= Logger.new($stderr, level: Logger::INFO, progname: 'tasker')
+      @logger ||= Logger.new($stderr, level: Logger::INFO, progname: 'tasker', formatter: LogFormatter.new)
     end
   end
 end
 
 require_relative 'tasker/version'
 require_relative 'tasker/errors'
+require_relative 'tasker/logs'
 require_relative 'tasker/native'
 require_relative 'tasker/outcome'
 require_relative 'tasker/attempt'

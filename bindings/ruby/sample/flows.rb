@@ -2,7 +2,7 @@
 
 require 'tasker'
 
-# The handlers of the sample workflows that take shape while they run: a wait, batches, a decision, a child task.
+# The handlers of the sample workflows with waits, batches, a decision, a child task and gates.
 module Flows
   # Reads the signal for which the step waited. Without one in time, the expense is not approved.
   DECIDE = lambda do |step|
@@ -75,6 +75,12 @@ module Flows
     { decision_point_outcome: { type: 'create_steps', step_names: branches } }
   end
 
+  # A real handler calls the bank, with the step's key as idempotency key.
+  CHARGE = lambda do |step|
+    sleep(step.initialization[:bank_ms] / 1000.0)
+    { charge_id: "chg_#{step.task_id.delete('-')}", amount_cents: step.input[:amount_cents] }
+  end
+
   HANDLERS = {
     'expenses.decide' => DECIDE,
     'expenses.reimburse' => REIMBURSE,
@@ -94,6 +100,8 @@ module Flows
     'billing.issue' => lambda do |step|
       { invoice_id: "inv_#{step.input[:id]}", total_cents: step.input[:usage_cents] }
     end,
-    'billing.send' => ->(step) { { invoice_id: step.result(:issue)[:invoice_id], sent: true } }
+    'billing.send' => ->(step) { { invoice_id: step.result(:issue)[:invoice_id], sent: true } },
+    'payments.charge' => CHARGE,
+    'payments.receipt' => ->(step) { { account_id: step.input[:account_id], **step.result(:charge) } }
   }.freeze
 end

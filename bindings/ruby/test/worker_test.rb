@@ -242,30 +242,63 @@ class WorkerTest < ServerTest
     assert_raises(Tasker::Error) { running.url }
   end
 
+  TRACEPARENT = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
+
+  def test_the_lines_of_handlers_name_their_step
+    stdout, stderr, status = run_program(<<~RUBY)
+      require 'tasker'
+      logger = Logger.new($stdout, formatter: Tasker::LogFormatter.new)
+      worker = Tasker::Worker.new(templates: #{template({ say: {}, fail: {} }).inspect}, port: 0, max_concurrent: 1,
+                                  database_url: #{@stack.database_url.inspect})
+      # An enumerator runs in a fiber of its own.
+      worker.step('#{@namespace}.say') { |step| Enumerator.new { |lines| lines << logger.info('said') }.next }
+      worker.step('#{@namespace}.fail') { raise 'nobody knows' }
+      worker.start do
+        client = Tasker::Client.new(#{@stack.url.inspect})
+        puts id = client.create('#{@namespace}', 'test', traceparent: '#{TRACEPARENT}')
+        client.wait(id, timeout: #{DEADLINE})
+      end
+      logger.info('outside')
+    RUBY
+    assert status.success?, stderr
+    id = stdout.lines(chomp: true).grep(/\A\h{8}-/).first
+    assert_includes stdout, " INFO -- : [task=#{id} step=say attempt=1 traceparent=#{TRACEPARENT}] said\n"
+    assert_includes stdout, " INFO -- : outside\n"
+    assert_includes stderr, " WARN -- tasker: [task=#{id} step=fail attempt=1 traceparent=#{TRACEPARENT}] a handler"
+  end
+
   def program(ending, before: '')
     <<~RUBY
       require 'tasker'
       $stdout.sync = true
       #{before}
-      worker = Tasker::Worker.new(templates: #{template({ hang: {} }).inspect}, port: 0,
-                                  database_url: #{@stack.database_url.inspect}, shutdown_timeout: 0.5)
+      worker = Tasker::Worker.new(templates: #{template({ hang: { retry: { limit: 2 } } }).inspect}, port: 0,
+                                  database_url: #{@stack.database_url.inspect}, lease: 1, shutdown_timeout: 0.5)
       worker.step('#{@namespace}.hang') { puts 'started'; sleep }
       #{ending}
     RUBY
   end
 
+  # Starts a worker whose handler hangs, and a task for it. Yields the output of the worker, its process and the task.
+  def with_program(ending)
+    Open3.popen2e(RbConfig.ruby, *load_path, '-e', program(ending)) do |_, output, process|
+      id = wait_until do
+        @client.create(@namespace, 'test')
+      rescue Tasker::ApiError => e
+        # The worker stores the template when it starts.
+        assert_equal 404, e.status, e.message
+        assert process.alive?, 'the worker has ended'
+        nil
+      end
+      # The log of the runtime is in the output, too.
+      assert(output.each_line.any? { |line| line == "started\n" })
+      yield output, process, id
+    end
+  end
+
   def test_a_signal_stops_the_worker_although_a_handler_hangs
     %w[TERM INT].each do |signal|
-      Open3.popen2e(RbConfig.ruby, *load_path, '-e', program('worker.run; puts "stopped"')) do |_, output, process|
-        wait_until do
-          @client.create(@namespace, 'test')
-        rescue Tasker::ApiError => e
-          assert_equal 404, e.status, e.message
-          assert process.alive?, 'the worker has ended'
-          nil
-        end
-        # The log of the runtime is in the output, too.
-        assert(output.each_line.any? { |line| line == "started\n" })
+      with_program('worker.run; puts "stopped"') do |output, process|
         begun = Tasker::Attempt.now
         Process.kill(signal, process.pid)
         assert_includes output.read, "stopped\n"
@@ -273,6 +306,16 @@ class WorkerTest < ServerTest
         assert_operator Tasker::Attempt.now - begun, :<, 20
       end
     end
+  end
+
+  def test_a_killed_worker_loses_nothing
+    id = with_program('worker.run') do |_, process, task|
+      Process.kill('KILL', process.pid)
+      task
+    end
+    steps = { hang: { retry: { limit: 2 } } }
+    task = worker(steps, { hang: lambda(&:attempt) }).start { @client.wait(id, timeout: DEADLINE) }
+    assert_equal ['completed', 2], [task.status, task.step(:hang).result], task.inspect
   end
 
   def test_a_process_may_exit_without_a_stop

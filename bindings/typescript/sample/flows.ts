@@ -1,4 +1,6 @@
-/** The handlers of the sample workflows that take shape while they run: a wait, batches, a decision, a child task. */
+/** The handlers of the sample workflows with waits, batches, a decision, a child task and gates. */
+
+import { setTimeout } from "node:timers/promises";
 
 import { type Handler, PermanentError, step } from "@tasker-systems/tasker";
 import { z } from "zod";
@@ -142,6 +144,21 @@ const send = step("billing.send", { results: { issue: Sent } }, ({ results }) =>
   sent: true,
 }));
 
+const Payment = z.object({ account_id: z.string(), amount_cents: z.int() });
+
+/** A real handler calls the bank, with the step's key as idempotency key. */
+const charge = step("payments.charge", { input: Payment }, async ({ input, initialization, taskId }) => {
+  await setTimeout(initialization["bank_ms"] as number);
+  return { charge_id: `chg_${taskId.replaceAll("-", "")}`, amount_cents: input.amount_cents };
+});
+
+const Charge = z.object({ charge_id: z.string(), amount_cents: z.int() });
+
+const receipt = step("payments.receipt", { input: Payment, results: { charge: Charge } }, ({ input, results }) => ({
+  account_id: input.account_id,
+  ...results.charge,
+}));
+
 /** All of them. */
 export const flows: Handler[] = [
   decide,
@@ -159,4 +176,6 @@ export const flows: Handler[] = [
   confirm,
   issue,
   send,
+  charge,
+  receipt,
 ];

@@ -54,6 +54,8 @@ export interface CreateOptions {
   priority?: number | undefined;
   /** Tags to find the task by. */
   tags?: readonly string[] | undefined;
+  /** The place in a trace where the task continues it (W3C Trace Context). */
+  traceparent?: string | undefined;
 }
 
 /** Creates tasks, waits for them and cancels them. */
@@ -81,10 +83,11 @@ export class Client {
     namespace: string,
     name: string,
     context: object = {},
-    { version, idempotencyKey, priority, tags }: CreateOptions = {},
+    { version, idempotencyKey, priority, tags, traceparent }: CreateOptions = {},
   ): Promise<string> {
     const body = { namespace, name, context, version, idempotency_key: idempotencyKey, priority, tags };
-    const created = (await this.#request("POST", "/v1/tasks", body)) as { task_uuid: string };
+    const headers: Record<string, string> = traceparent === undefined ? {} : { traceparent };
+    const created = (await this.#request("POST", "/v1/tasks", body, { headers })) as { task_uuid: string };
     return created.task_uuid;
   }
 
@@ -101,7 +104,7 @@ export class Client {
   async wait(taskId: string, options: { signal?: AbortSignal | undefined } = {}): Promise<Task> {
     const path = `/v1/tasks/${encodeURIComponent(taskId)}?wait=${String(MAX_WAIT_MS)}ms`;
     for (;;) {
-      const task = toTask(await this.#request("GET", path, undefined, options.signal, MAX_WAIT_MS));
+      const task = toTask(await this.#request("GET", path, undefined, { ...options, waitMs: MAX_WAIT_MS }));
       if (task.status !== "pending" && task.status !== "in_progress") {
         return task;
       }
@@ -119,7 +122,12 @@ export class Client {
     await this.#request("POST", path, { payload });
   }
 
-  async #request(method: string, path: string, body?: object, signal?: AbortSignal, waitMs = 0): Promise<unknown> {
+  async #request(
+    method: string,
+    path: string,
+    body?: object,
+    { signal, waitMs = 0, headers }: RequestOptions = {},
+  ): Promise<unknown> {
     const what = `${method} ${this.#url}${path}`;
     const timeout = AbortSignal.timeout(TIMEOUT_MS + waitMs);
     let response: Response;
@@ -127,7 +135,7 @@ export class Client {
     try {
       response = await fetch(this.#url + path, {
         method,
-        headers: this.#headers,
+        headers: { ...this.#headers, ...headers },
         body: body === undefined ? null : stringify(body),
         signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
       });
@@ -157,6 +165,13 @@ export class Client {
     }
     return content;
   }
+}
+
+interface RequestOptions {
+  signal?: AbortSignal | undefined;
+  /** How long the server waits before it responds. */
+  waitMs?: number;
+  headers?: Record<string, string>;
 }
 
 /** The fields of a response that this client uses. */

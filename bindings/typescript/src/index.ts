@@ -25,5 +25,6 @@ export {
   Wait,
   type WaitOptions,
 } from "./errors.js";
+export type { Logger, StepLogger } from "./logger.js";
 export { type Handler, type HandlerFunction, type ResultSchemas, type Schemas, type Step, step } from "./step.js";
-export { type Logger, Worker, type WorkerOptions } from "./worker.js";
+export { Worker, type WorkerOptions } from "./worker.js";

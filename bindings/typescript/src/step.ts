@@ -3,6 +3,7 @@
 import type { StandardSchemaV1 } from "@standard-schema/spec";
 
 import { PermanentError } from "./errors.js";
+import { type Logger, type StepLogger, withFields } from "./logger.js";
 
 /** One attempt of a step, as its handler sees it. */
 export interface Step<Input = unknown, Results extends object = Record<string, unknown>> {
@@ -45,8 +46,10 @@ export interface Step<Input = unknown, Results extends object = Record<string, u
   readonly received: unknown;
   /** The value that an earlier attempt stored with {@link Wait}. */
   readonly checkpoint: unknown;
-  /** The place of the task in a trace (W3C Trace Context). */
+  /** The place of the attempt in a trace (W3C Trace Context). Undefined if the task is in no trace. */
   readonly traceparent: string | undefined;
+  /** Logs to the logger of the worker, with the fields `task`, `step`, `attempt` and `traceparent`. */
+  readonly log: StepLogger;
 }
 
 /** A function that runs a step and returns its result: a JSON value, which may contain `bigint`. */
@@ -139,8 +142,18 @@ export interface StepFields {
   traceparent?: string;
 }
 
+/** What identifies an attempt in a log. */
+export function logFields({ task_id, step, attempt, traceparent }: StepFields): object {
+  return { task: task_id, step, attempt, ...(traceparent !== undefined && { traceparent }) };
+}
+
 /** Checks what a handler receives and runs it. */
-export async function runHandler(handler: Handler, fields: StepFields, signal: AbortSignal): Promise<unknown> {
+export async function runHandler(
+  handler: Handler,
+  fields: StepFields,
+  signal: AbortSignal,
+  logger: Logger,
+): Promise<unknown> {
   const deadline = new Date(Date.now() + fields.timeout_ms);
   const { input: inputSchema, results: resultSchemas } = handler.schemas;
   let { input, results } = fields;
@@ -178,6 +191,7 @@ export async function runHandler(handler: Handler, fields: StepFields, signal: A
     received: fields.signal,
     checkpoint: fields.checkpoint,
     traceparent: fields.traceparent,
+    log: withFields(logger, logFields(fields)),
   });
 }
 

@@ -6,9 +6,10 @@
 
 import { randomUUID } from "node:crypto";
 
-import { checkOutcome } from "../native/index.js";
 import { PermanentError, RetryableError, Wait } from "./errors.js";
 import { encodeError, encodeResult, parse } from "./json.js";
+import { type Logger } from "./logger.js";
+import { checkOutcome } from "./native.js";
 import { type Handler, runHandler } from "./step.js";
 
 /** The step that a test runs. */
@@ -37,6 +38,10 @@ export interface TestStep<Input = unknown, Results = unknown> {
   name?: string;
   /** Cancels the attempt. */
   signal?: AbortSignal;
+  /** The place of the attempt in a trace. */
+  traceparent?: string;
+  /** Where the handler logs. Otherwise `console`. */
+  logger?: Logger;
 }
 
 /**
@@ -67,11 +72,12 @@ export async function run<Input, Results, Result>(
     item: optional(step.item),
     signal: optional(step.received),
     checkpoint: optional(step.checkpoint),
+    ...(step.traceparent !== undefined && { traceparent: step.traceparent }),
   };
   const signal = step.signal ?? new AbortController().signal;
   let outcome: string;
   try {
-    outcome = encodeResult(await runHandler(handler, fields, signal));
+    outcome = encodeResult(await runHandler(handler, fields, signal, step.logger ?? console));
   } catch (error) {
     if (error instanceof Wait) {
       throw error;

@@ -1,22 +1,15 @@
 /** Workers: they run the steps of tasks with functions. */
 
-import { checkHealth, type NativeEvent, type NativeWorker, start } from "../native/index.js";
 import { HandlerError, StartError, UnhealthyError } from "./errors.js";
 import { encodeError, encodeResult, parse } from "./json.js";
-import { type Handler, runHandler, type StepFields } from "./step.js";
+import { type Logger } from "./logger.js";
+import { checkHealth, type NativeEvent, type NativeWorker, start } from "./native.js";
+import { type Handler, logFields, runHandler, type StepFields } from "./step.js";
 
 /** The most events that a worker takes at once. */
 const BATCH = 64;
 
 const SIGNALS = ["SIGTERM", "SIGINT"] as const;
-
-/** Where a worker logs. `console` and the loggers of most libraries fit. */
-export interface Logger {
-  error(message: string, fields: object): void;
-  warn(message: string, fields: object): void;
-  info(message: string, fields: object): void;
-  debug(message: string, fields: object): void;
-}
 
 /**
  * Options of a worker. Every option that is undefined comes from the environment (`DATABASE_URL`, `TASKER_NAMESPACES`,
@@ -236,18 +229,19 @@ export class Worker {
   async #run(native: NativeWorker, id: number, json: string): Promise<void> {
     const controller = new AbortController();
     this.#attempts.set(id, controller);
+    let fields: StepFields | undefined;
     let outcome: string;
     try {
-      const fields = parse(json) as StepFields;
+      fields = parse(json) as StepFields;
       const handler = this.#handlers.get(fields.callable);
       if (handler === undefined) {
         // The runtime sends only steps of registered callables.
         throw new Error(`there is no handler ${fields.callable}`);
       }
-      outcome = encodeResult(await runHandler(handler, fields, controller.signal));
+      outcome = encodeResult(await runHandler(handler, fields, controller.signal, this.#logger));
     } catch (error) {
       if (!(error instanceof HandlerError) && !controller.signal.aborted) {
-        this.#logger.warn("a handler failed", { error });
+        this.#logger.warn("a handler failed", { ...(fields && logFields(fields)), error });
       }
       outcome = encodeError(error);
     }

@@ -315,9 +315,38 @@ void test("the status API and the log", async () => {
   await worker.stop();
 });
 
+const TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+void test("the messages of a handler name its step", async () => {
+  const namespace = new Namespace({ charge: {} });
+  const events: [message: string, fields: object][] = [];
+  const record = (message: string, fields: object): void => void events.push([message, fields]);
+  const logger = { error: record, warn: record, info: record, debug: record };
+  const oops = new TypeError("oops");
+  const charge = step(namespace.callable("charge"), ({ log }) => {
+    log.info("charging", { cents: 5 });
+    log.error("no bank");
+    throw oops;
+  });
+  const worker = namespace.worker([charge], { logger });
+  await worker.start();
+  const taskId = await client.create(namespace.name, "test", {}, { traceparent: TRACEPARENT });
+  await wait(taskId);
+  await worker.stop();
+  const fields = { task: taskId, step: "charge", attempt: 1, traceparent: TRACEPARENT };
+  const ofStep = events.filter(([, logged]) => "traceparent" in logged);
+  assert.deepEqual(ofStep, [
+    ["charging", { ...fields, cents: 5 }],
+    ["no bank", fields],
+    ["a handler failed", { ...fields, error: oops }],
+  ]);
+});
+
+type Program = ReturnType<typeof spawn> & { errors: () => string; namespace: Namespace; taskId: string };
+
 /** Starts a program with a worker whose only handler hangs. Returns once the handler runs. */
-async function startProgram(end: string): Promise<ReturnType<typeof spawn> & { errors: () => string }> {
-  const namespace = new Namespace({ hang: {} });
+async function startProgram(end: string): Promise<Program> {
+  const namespace = new Namespace({ hang: { retry: { limit: 2 } } });
   const program = `
     const { step, Worker } = require("@tasker-systems/tasker");
     const hang = step("${namespace.callable("hang")}", async () => {
@@ -326,7 +355,7 @@ async function startProgram(end: string): Promise<ReturnType<typeof spawn> & { e
     });
     const worker = new Worker({
       steps: [hang], templates: ${JSON.stringify(namespace.template)}, port: 0, databaseUrl: ${JSON.stringify(DATABASE)},
-      shutdownTimeoutMs: 300, logger: { ...console, info() {} },
+      leaseMs: 1000, shutdownTimeoutMs: 300, logger: { ...console, info() {} },
     });
     ${end}`;
   const child = spawn(process.execPath, ["--eval", program], { cwd: __dirname, stdio: ["pipe", "pipe", "pipe"] });
@@ -334,9 +363,10 @@ async function startProgram(end: string): Promise<ReturnType<typeof spawn> & { e
   child.stderr.on("data", (data: Buffer) => (errors += data.toString()));
   const lines = createInterface(child.stdout)[Symbol.asyncIterator]();
   const deadline = Date.now() + DEADLINE_MS;
+  let taskId: string;
   for (;;) {
     try {
-      await namespace.create();
+      taskId = await namespace.create();
       break;
     } catch (error) {
       // The worker stores the template when it starts.
@@ -345,7 +375,7 @@ async function startProgram(end: string): Promise<ReturnType<typeof spawn> & { e
     }
   }
   assert.equal((await lines.next()).value, "started", errors);
-  return Object.assign(child, { errors: () => errors });
+  return Object.assign(child, { errors: () => errors, namespace, taskId });
 }
 
 for (const signal of ["SIGTERM", "SIGINT"] as const) {
@@ -357,6 +387,17 @@ for (const signal of ["SIGTERM", "SIGINT"] as const) {
     assert.match(child.errors(), /handlers still run after the stop/);
   });
 }
+
+void test("a killed worker loses nothing", async () => {
+  const child = await startProgram("worker.run();");
+  child.kill("SIGKILL");
+  const { namespace, taskId } = child;
+  const worker = namespace.worker([step(namespace.callable("hang"), ({ attempt }) => attempt)]);
+  await worker.start();
+  const task = await wait(taskId);
+  await worker.stop();
+  assert.deepEqual([task.status, stepOf(task, "hang").result], ["completed", 2]);
+});
 
 void test("a process may exit without a stop", async () => {
   const child = await startProgram(`worker.start(); process.stdin.once("data", () => process.exit(7));`);

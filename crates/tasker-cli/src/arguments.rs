@@ -37,7 +37,7 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run the nine sample workflows on a temporary PostgreSQL, server and worker, and show the results.
+    /// Run the ten sample workflows on a temporary PostgreSQL, server and worker, and show the results.
     Demo(demo::Command),
     /// Make a new project: a small service that creates tasks and runs their steps.
     New(new::Command),

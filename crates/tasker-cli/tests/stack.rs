@@ -83,6 +83,7 @@ fn the_demo_completes_all_workflows_and_leaves_nothing_behind() {
         ("expense_approval", "notify", json!({ "to": "ada", "message": "4200 cents were paid" })),
         ("nightly_import", "report", json!({ "imported": 3, "failed": [failed] })),
         ("monthly_billing", "confirm", json!({ "invoice_id": "inv_a-7" })),
+        ("charge_account", "receipt", json!(null)),
     ];
     assert_eq!(tasks.len(), expected.len(), "{demo}");
     for (task, (name, step, result)) in tasks.iter().zip(expected) {

@@ -59,17 +59,7 @@ begin
         array[v_child], array[v_template_id], array[false], array[v_context], array[p_step.priority], array[null::jsonb],
         array[v_key], array[sha256(convert_to(v_key, 'UTF8'))], array[v_parent.traceparent]);
     update tasker.tasks t set parent_task_id = p_step.task_id, parent_step_no = p_step.step_no where t.task_id = v_child;
-    insert into tasker.task_values (task_id, name, value)
-    select v_child, v.pointer, left(v.found #>> '{}', 255)
-    from tasker.task_templates tt
-    cross join jsonb_array_elements_text(coalesce(tt.definition -> 'searchable', '[]')) p(pointer)
-    cross join lateral (
-        select p.pointer, v_context #> array(
-            select replace(replace(token, '~1', '/'), '~0', '~')
-            from string_to_table(substr(p.pointer, 2), '/') token) as found
-    ) v
-    where tt.template_id = v_template_id and jsonb_typeof(v.found) in ('string', 'number', 'boolean')
-    on conflict do nothing;
+    perform tasker.store_values(array[v_child]);
 end
 $$;
 

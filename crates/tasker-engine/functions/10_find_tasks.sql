@@ -25,6 +25,31 @@ begin
 end
 $$;
 
+-- Stores the values by which tasks are found, for tasks that the engine itself has created. A tag of a list has no name.
+-- Values that are longer than a search can ask for are cut.
+create or replace function tasker.store_values(p_task_ids uuid[]) returns void
+language sql as $$
+    insert into tasker.task_values (task_id, name, value)
+    select t.task_id, v.name, left(v.value #>> '{}', 255)
+    from unnest(p_task_ids) n
+    join tasker.tasks t on t.task_id = n
+    join tasker.task_templates tt on tt.template_id = t.template_id
+    cross join lateral (
+        select '' as name, l.tag as value
+        from jsonb_array_elements(case jsonb_typeof(t.tags) when 'array' then t.tags else '[]' end) l(tag)
+        union all
+        select o.name, o.tag
+        from jsonb_each(case jsonb_typeof(t.tags) when 'object' then t.tags else '{}' end) o(name, tag)
+        union all
+        select p.pointer, t.context #> array(
+            select replace(replace(token, '~1', '/'), '~0', '~')
+            from string_to_table(substr(p.pointer, 2), '/') token)
+        from jsonb_array_elements_text(coalesce(tt.definition -> 'searchable', '[]')) p(pointer)
+    ) v
+    where jsonb_typeof(v.value) in ('string', 'number', 'boolean')
+    on conflict do nothing
+$$;
+
 -- A page of the tasks that match all conditions, newest first. A condition that is null matches every task.
 --   p_template, p_version  the template
 --   p_name, p_value        a tag or a searchable value

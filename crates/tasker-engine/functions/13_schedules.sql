@@ -72,6 +72,8 @@ begin
             join unnest(v_create) with ordinality
                 f(name, slot, next_at, task_id, template_id, latest, error, outcome, cancel, nth) on f.nth = r.ordinal
         ) c;
+        perform tasker.store_values(array(
+            select c.id::uuid from jsonb_each_text(v_created) c(id, outcome) where c.outcome = 'created'));
         perform tasker.close_task(f.cancel, 'cancelled', 'schedule:' || f.name, 'the next task of the schedule has begun')
         from (
             select o.* from unnest(v_create) o

@@ -93,5 +93,6 @@ begin
         array_agg(v_task.namespace), array_agg(p_fork_id), array_agg(n),
         array_agg(v_now - v_task.priority * interval '10 seconds')) from unnest(v_ready) n having count(*) > 0;
     perform tasker.admit_roots(v_now, array_agg(p_fork_id), array_agg(n)) from unnest(v_asking) n having count(*) > 0;
+    perform tasker.store_values(array[p_fork_id]);
 end
 $$;

@@ -48,6 +48,7 @@ fn the_sample_workflows_have_these_graphs() {
             "mixed_dag_workflow/complex_dag",
             "order_fulfillment/business_workflow",
             "order_routing/routed_order",
+            "payments/charge_account",
             "tree_workflow/hierarchical_tree",
         ]
     );
@@ -117,6 +118,7 @@ fn the_samples_check_their_input() {
             "data_import/nightly_import" => json!({"records": []}),
             "expenses/expense_approval" => json!({"employee": "ada", "amount_cents": 4200}),
             "order_routing/routed_order" => json!({"total_cents": 0}),
+            "payments/charge_account" => json!({"account_id": "a-7", "amount_cents": 1}),
             _ => json!(null),
         };
         if !example.is_null() {

@@ -8,6 +8,7 @@
 //! | `data_import` | `split`, `import_batch`, `report` | `{"records": [{"id": 1, "email": "ada@example.org"}], "batch_size": 2}` | the last step: `{"imported": 1, "failed": []}` |
 //! | `order_routing` | `route`, `approve_by_rule`, `review`, `check_credit`, `dispatch` | `{"total_cents": 250000}` | the last step: the branches that ran |
 //! | `billing` | `close_month`, `confirm`; `issue`, `send` | `{"month": "2026-11", "account": {"id": "a-7", "usage_cents": 4200}}` | the last step: `{"invoice_id": "inv_a-7"}` |
+//! | `payments` | `charge`, `receipt` | `{"account_id": "a-7", "amount_cents": 4200}` | the last step: the receipt |
 //! | `benchmark` | `noop` | anything | `null` |
 //! | `benchmark` | `list` | `{"count": 3}` | `{"items": [0, 1, 2]}` |
 //! | `faults` | `fail_times`, `permanent`, `sleep`, `panic`, `echo` | anything | see below |
@@ -23,6 +24,7 @@
 //! **Expenses** wait up to two days for the signal `decision`. Only approved ones are paid. **Imports** run in batches; a
 //! record without an email address fails its batch (`bad_record`), and the report lists it. **Routed orders** of 100,000
 //! cents and more take two branches, the others one. **Bills** run the task `invoice` as one of their steps.
+//! **Payments** are charged one at a time for each account.
 //!
 //! **Faults** are for tests and experiments with failing handlers. They have no templates here: write your own, with
 //! these settings in `initialization`:
@@ -39,6 +41,7 @@ mod faults;
 mod imports;
 mod math;
 mod orders;
+mod payments;
 mod routing;
 #[cfg(test)]
 mod simulation;
@@ -49,9 +52,9 @@ use sqlx::PgPool;
 use tasker_runtime::settings;
 use tasker_worker::{HandlerResult, StepContext, Worker, WorkerBuilder};
 
-/// The templates of the sample workflows (YAML): the nine of the demo, the child task of one of them, and the two of the
+/// The templates of the sample workflows (YAML): the ten of the demo, the child task of one of them, and the two of the
 /// benchmarks.
-pub const TEMPLATES: [&str; 12] = [
+pub const TEMPLATES: [&str; 13] = [
     include_str!("../templates/mathematical_sequence.yaml"),
     include_str!("../templates/diamond_pattern.yaml"),
     include_str!("../templates/hierarchical_tree.yaml"),
@@ -62,6 +65,7 @@ pub const TEMPLATES: [&str; 12] = [
     include_str!("../templates/routed_order.yaml"),
     include_str!("../templates/monthly_billing.yaml"),
     include_str!("../templates/invoice.yaml"),
+    include_str!("../templates/charge_account.yaml"),
     include_str!("../templates/sequential_noop.yaml"),
     include_str!("../templates/wide_noop.yaml"),
 ];
@@ -95,6 +99,8 @@ pub fn worker(settings: settings::Worker, pool: PgPool) -> WorkerBuilder {
         .handler("billing.confirm", billing::confirm)
         .handler("billing.issue", billing::issue)
         .handler("billing.send", billing::send)
+        .handler("payments.charge", payments::charge)
+        .handler("payments.receipt", payments::receipt)
         .handler("benchmark.noop", |_| async { Ok(Value::Null) })
         .handler("benchmark.list", list)
         .handler("faults.fail_times", faults::fail_times)

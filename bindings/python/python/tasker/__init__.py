@@ -18,6 +18,7 @@ A worker runs the steps of tasks with your functions::
 from tasker import _native
 from tasker.client import ApiError, Client, Task, TaskStep
 from tasker.errors import PermanentError, RetryableError, StartError, TaskerError, UnhealthyError, Wait
+from tasker.logs import StepFilter, current_step
 from tasker.steps import Step, step
 from tasker.worker import Worker
 
@@ -30,6 +31,7 @@ __all__ = [
     "RetryableError",
     "StartError",
     "Step",
+    "StepFilter",
     "Task",
     "TaskStep",
     "TaskerError",
@@ -37,5 +39,6 @@ __all__ = [
     "Wait",
     "Worker",
     "__version__",
+    "current_step",
     "step",
 ]

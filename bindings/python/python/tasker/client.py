@@ -95,11 +95,13 @@ class Client:
         idempotency_key: str | None = None,
         priority: int | None = None,
         tags: list[str] | None = None,
+        traceparent: str | None = None,
     ) -> uuid.UUID:
         """Create a task, and return its id once it is stored.
 
         ``context``: the task's input: a dictionary, a dataclass or a pydantic model. ``version``: of the template; the
-        newest if none. With an ``idempotency_key``, a repeated request returns the same task.
+        newest if none. With an ``idempotency_key``, a repeated request returns the same task. ``traceparent``: the
+        place in a trace where the task continues it (W3C Trace Context).
         """
         fields: dict[str, Any] = {
             "namespace": namespace,
@@ -113,7 +115,8 @@ class Client:
         outcome = json.loads(encode_result({name: value for name, value in fields.items() if value is not None}))
         if "error" in outcome:
             raise ValueError(outcome["error"]["message"])
-        return uuid.UUID(self._request("POST", "/v1/tasks", outcome["result"])["task_uuid"])
+        headers = {} if traceparent is None else {"traceparent": traceparent}
+        return uuid.UUID(self._request("POST", "/v1/tasks", outcome["result"], headers=headers)["task_uuid"])
 
     def get(self, task_id: uuid.UUID | str) -> Task:
         """Return a task as it is now."""
@@ -145,12 +148,14 @@ class Client:
         path = f"/v1/tasks/{_id(task_id)}/signals/{urllib.parse.quote(name, safe='')}"
         self._request("POST", path, outcome["result"])
 
-    def _request(self, method: str, path: str, body: Any = None, *, wait: float = 0.0) -> Any:
+    def _request(
+        self, method: str, path: str, body: Any = None, *, wait: float = 0.0, headers: Mapping[str, str] | None = None
+    ) -> Any:
         kind = http.client.HTTPSConnection if self._https else http.client.HTTPConnection
         connection = kind(self._netloc, timeout=_TIMEOUT + wait)
         try:
             data = None if body is None else json.dumps(body, allow_nan=False).encode()
-            connection.request(method, self._prefix + path, data, self._headers)
+            connection.request(method, self._prefix + path, data, {**self._headers, **(headers or {})})
             response = connection.getresponse()
             content = response.read()
         except (OSError, http.client.HTTPException) as error:

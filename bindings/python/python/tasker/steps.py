@@ -74,7 +74,7 @@ class Step(Generic[InputT]):
     signal: Any
     #: The value that an earlier attempt stored with :class:`tasker.Wait`.
     checkpoint: Any
-    #: The place of the task in a trace (W3C Trace Context).
+    #: The place of the attempt in a trace (W3C Trace Context). None if the task is in no trace.
     traceparent: str | None
 
     def __init__(self, fields: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from tasker import _native
 from tasker._json import encode_error, encode_result
 from tasker.errors import PermanentError, RetryableError, Wait
+from tasker.logs import CURRENT
 from tasker.steps import CALLABLE, Handler, Step
 
 __all__ = ["run", "run_async"]
@@ -38,6 +39,7 @@ async def run_async(
     timeout: float = 300.0,
     task_id: uuid.UUID | None = None,
     name: str = "step",
+    traceparent: str | None = None,
 ) -> Any:
     """Run a handler as a worker would, and return its result after its way through JSON.
 
@@ -65,9 +67,11 @@ async def run_async(
             "item": _checked(encode_result(item)),
             "signal": _checked(encode_result(signal)),
             "checkpoint": _checked(encode_result(checkpoint)),
+            "traceparent": traceparent,
         }
     )
     cause: Exception | None = None
+    outside = CURRENT.set(step)
     try:
         step._decode_input(handler.input_type)
         if handler.is_async:
@@ -79,6 +83,8 @@ async def run_async(
         raise
     except Exception as error:
         cause, outcome = error, encode_error(error)
+    finally:
+        CURRENT.reset(outside)
     return _checked(outcome, cause)
 
 

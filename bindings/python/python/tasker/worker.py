@@ -20,6 +20,7 @@ from tasker._json import encode_error, encode_result
 from tasker._native import BridgeError, NativeWorker, check_health
 from tasker._threads import Threads
 from tasker.errors import HandlerError, StartError, UnhealthyError
+from tasker.logs import CURRENT
 from tasker.steps import CALLABLE, FunctionT, Handler, Step
 
 logger = logging.getLogger("tasker")
@@ -261,18 +262,20 @@ class _Running:
         # The runtime sends only steps of registered callables.
         handler = self._handlers[fields["callable"]]
         step = Step[Any](fields)
+        # Each attempt has a context of its own, which names the step.
+        context = contextvars.Context()
+        context.run(CURRENT.set, step)
         try:
             step._decode_input(handler.input_type)
         except Exception as error:
-            self._failed(id_, step, error)
+            context.run(self._failed, id_, step, error)
             return
         if handler.is_async:
             self._cancels[id_] = partial(self._cancel_task, id_, step)
-            for_loop.append(partial(self._start_task, id_, handler, step))
+            for_loop.append(partial(context.run, partial(self._start_task, id_, handler, step)))
         else:
             self._cancels[id_] = step._cancel
-            run = partial(self._run_in_thread, id_, handler, step)
-            self._threads.submit(partial(contextvars.Context().run, run))
+            self._threads.submit(partial(context.run, partial(self._run_in_thread, id_, handler, step)))
 
     def _run_in_thread(self, id_: int, handler: Handler, step: Step[Any]) -> None:
         try:

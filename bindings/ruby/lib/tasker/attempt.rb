@@ -33,7 +33,7 @@ module Tasker
     attr_reader :signal
     # The value that an earlier attempt stored with Tasker::Wait.
     attr_reader :checkpoint
-    # The place of the task in a trace (W3C Trace Context).
+    # The place of the attempt in a trace (W3C Trace Context). nil if the task is in no trace.
     attr_reader :traceparent
 
     # Takes the fields of a step from the runtime.
@@ -70,6 +70,11 @@ module Tasker
     # Blocks until the attempt is cancelled or +timeout+ seconds have passed. Returns whether it is cancelled.
     def wait_cancelled(timeout = nil)
       @cancellation.wait(timeout)
+    end
+
+    # What identifies the attempt in a log: +task+, +step+, +attempt+, and +traceparent+ if the task is in a trace.
+    def log_fields
+      { task: task_id, step: name, attempt:, traceparent: }.compact
     end
 
     def inspect

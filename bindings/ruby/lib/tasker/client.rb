@@ -72,10 +72,12 @@ module Tasker
     # [context] the task's input, a hash
     # [version] of the template; the newest if nil
     # [idempotency_key] a repeated request with the same key returns the same task
-    def create(namespace, name, context = {}, version: nil, idempotency_key: nil, priority: nil, tags: nil)
+    # [traceparent] the place in a trace where the task continues it (W3C Trace Context)
+    def create(namespace, name, context = {}, version: nil, idempotency_key: nil, priority: nil, tags: nil,
+               traceparent: nil)
       fields = { namespace:, name:, version:, context: Outcome.plain(context),
                  idempotency_key:, priority:, tags: }.compact
-      request(Net::HTTP::Post, '/v1/tasks', body: fields).fetch(:task_uuid)
+      request(Net::HTTP::Post, '/v1/tasks', body: fields, headers: { traceparent: }.compact).fetch(:task_uuid)
     rescue Outcome::BadValue => e
       raise ArgumentError, "the context of a task must be JSON: #{e.message}"
     end
@@ -119,8 +121,8 @@ module Tasker
       "/v1/tasks/#{URI.encode_www_form_component(task_id)}"
     end
 
-    def request(method, path, body: nil, wait: 0)
-      request = method.new(@url.path.chomp('/') + path, @headers)
+    def request(method, path, body: nil, wait: 0, headers: {})
+      request = method.new(@url.path.chomp('/') + path, @headers.merge(headers))
       request.body = Outcome.generate(body) if body
       response = connection(wait) { |http| http.request(request) }
       parsed(response, "#{request.method} #{path}")

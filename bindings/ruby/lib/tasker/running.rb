@@ -58,7 +58,8 @@ module Tasker
 
     def complete(id, json, cancellation)
       outcome = nil
-      outcome = attempt(Attempt.new(Outcome.parse(json), cancellation))
+      step = Attempt.new(Outcome.parse(json), cancellation)
+      outcome = Tasker.with_step(step) { attempt(step) }
     ensure
       @cancellations.delete(id)
       native.complete(id, outcome || Outcome.error(RetryableError.new('the handler ended its thread', kind: 'killed')))

@@ -14,17 +14,18 @@ module Tasker
     # [results] the results of dependencies by name
     # [timeout] the seconds until the deadline
     def self.run(handler, input: {}, results: {}, initialization: {}, item: nil, signal: nil, checkpoint: nil,
-                 attempt: 1, max_attempts: 3, timeout: 300, task_id: SecureRandom.uuid, name: 'step')
+                 attempt: 1, max_attempts: 3, timeout: 300, task_id: SecureRandom.uuid, name: 'step',
+                 traceparent: nil)
       step = Attempt.new(
         task_id:, step: name, namespace: 'test', template: 'test', template_version: '1.0.0',
         callable: handler.respond_to?(:callable) ? handler.callable : name, key: "#{task_id}/#{name}",
-        attempt:, max_attempts:, timeout_ms: timeout * 1000,
+        attempt:, max_attempts:, timeout_ms: timeout * 1000, traceparent:,
         input: stored(Outcome.result(input)), results: stored(Outcome.result(results)),
         initialization: stored(Outcome.result(initialization)), item: stored(Outcome.result(item)),
         signal: stored(Outcome.result(signal)), checkpoint: stored(Outcome.result(checkpoint))
       )
       begin
-        outcome = Outcome.result(handler.call(step))
+        outcome = Tasker.with_step(step) { Outcome.result(handler.call(step)) }
       rescue Wait
         raise
       rescue StandardError, NotImplementedError => e

@@ -66,7 +66,7 @@ async fn run_workflows(url: &str, even_number: u64) -> Result<Vec<TaskDetail>, C
 }
 
 /// Namespace, name and input of the sample workflows.
-fn workflows(even_number: u64) -> [(&'static str, &'static str, Value); 9] {
+fn workflows(even_number: u64) -> [(&'static str, &'static str, Value); 10] {
     let number = json!({ "even_number": even_number });
     let order = json!({
         "customer": { "id": 4711, "email": "ada@example.com" },
@@ -99,6 +99,7 @@ fn workflows(even_number: u64) -> [(&'static str, &'static str, Value); 9] {
         ("expenses", "expense_approval", json!({ "employee": "ada", "amount_cents": 4200 })),
         ("data_import", "nightly_import", json!({ "records": records, "batch_size": 2 })),
         ("billing", "monthly_billing", json!({ "month": "2026-11", "account": account })),
+        ("payments", "charge_account", json!({ "account_id": "a-7", "amount_cents": 4200 })),
     ]
 }
 

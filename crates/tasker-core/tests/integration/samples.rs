@@ -1,6 +1,6 @@
-//! The sample workflows that take shape while they run.
+//! The sample workflows beyond a graph of steps: waits, batches, decisions, child tasks and gates.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use tasker_api::{Overlap, PutSchedule, SendSignal, StepState, TaskDetail, TaskState};
 use tasker_client::OrchestrationApiClient;
@@ -126,5 +126,31 @@ async fn a_bill_completes_with_its_invoice() -> Result<()> {
     // An invoice is also a task of its own.
     let alone = run(&api, &task("billing", "invoice", account)).await?;
     assert_eq!(result(&alone, "send")?, json!({ "invoice_id": "inv_a-7", "sent": true }));
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_account_is_charged_by_one_payment_at_a_time() -> Result<()> {
+    let stack = Stack::start().await?;
+    let api = stack.api()?;
+    let account = unique("account");
+    let mut ids = Vec::new();
+    for amount in 1..=4 {
+        let input = json!({ "account_id": account, "amount_cents": amount });
+        ids.push(api.create_task(&task("payments", "charge_account", input)).await?.task_uuid);
+    }
+    let mut charges = Vec::new();
+    for (id, amount) in ids.into_iter().zip(1..) {
+        let done = api.wait_for_task(id, DEADLINE).await?;
+        assert_eq!(done.summary.status, TaskState::Completed);
+        let receipt = result(&done, "receipt")?;
+        assert_eq!((&receipt["account_id"], &receipt["amount_cents"]), (&json!(account), &json!(amount)));
+        let charge = step(&done, "charge")?;
+        charges.push((charge.started_at.context("no start")?, charge.completed_at.context("no end")?));
+    }
+    charges.sort_unstable();
+    for pair in charges.windows(2) {
+        assert!(pair[0].1 <= pair[1].0, "two charges ran at once: {charges:?}");
+    }
     Ok(())
 }

@@ -1,10 +1,12 @@
 //! Schedules: each slot gets exactly one task, whatever the clocks and the number of servers do.
 
+use std::collections::HashSet;
+
 use anyhow::{Context, Result, ensure};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, json};
 use tasker_api::{Overlap, PutSchedule, Schedule, SlotOutcome};
-use tasker_engine::{Cron, FiredOutcome, PutOutcome};
+use tasker_engine::{Cron, FiredOutcome, PutOutcome, TaskFilter};
 use uuid::Uuid;
 
 use crate::fixture::{Fixture, NAMESPACE, completed, step};
@@ -182,5 +184,27 @@ async fn storing_a_schedule_again_skips_no_slot_and_a_paused_one_creates_nothing
     put(&fixture, "hourly", &hourly).await?;
     fixture.set_clock("2026-01-01T01:00:00Z".parse()?).await?;
     assert_eq!(outcomes(&fixture).await?, [FiredOutcome::Skipped]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_tasks_of_schedules_and_their_forks_are_found_by_their_values() -> Result<()> {
+    let fixture = Fixture::new().await?;
+    let template = json!({ "name": "t", "namespace_name": NAMESPACE, "version": "1.0.0", "searchable": ["/region"],
+                           "steps": [step("a", &[])] });
+    fixture.engine.apply_template(&tasker_template::parse(&template.to_string(), None)?.template, "test").await?;
+    fixture.set_clock("2026-01-01T00:30:00Z".parse()?).await?;
+    let context = json!({ "region": "north" }).as_object().context("no object")?.clone();
+    let tags = Some(json!(["nightly"]));
+    put(&fixture, "hourly", &PutSchedule { context, tags, ..schedule("0 * * * *", "UTC") }).await?;
+    fixture.set_clock("2026-01-01T01:00:00Z".parse()?).await?;
+    let task = created(&fixture).await?;
+    let fork = Uuid::now_v7();
+    fixture.engine.fork_task(task, "a", fork, None, None, None).await?;
+    for value in [("", "nightly"), ("/region", "north")] {
+        let filter = TaskFilter { value: Some((value.0.to_owned(), value.1.to_owned())), ..TaskFilter::default() };
+        let found: HashSet<_> = fixture.engine.find_tasks(&filter, 10).await?.tasks.into_iter().collect();
+        assert_eq!(found, HashSet::from([task, fork]), "{value:?}");
+    }
     Ok(())
 }
