@@ -109,7 +109,7 @@ const VIOLATIONS: &[(&str, &str)] = &[
         "insert into tasker.gate_holds (task_id, step_no, gate_id, key, held_at) values ($done, 0, 1, '', now())",
     ),
     (
-        "every step that waits for a slot is enqueued and has no message and no slot",
+        "every step that waits for a slot is enqueued and has no slot",
         "insert into tasker.gate_waiters (task_id, step_no, gate_id, key, since, visible_at)
          values ($done, 0, 1, '', now(), now())",
     ),

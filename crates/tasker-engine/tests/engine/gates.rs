@@ -128,6 +128,39 @@ async fn steps_of_a_key_run_in_the_order_of_their_arrival() -> Result<()> {
 }
 
 #[tokio::test]
+async fn superfluous_messages_let_nobody_in_twice() -> Result<()> {
+    let fixture = Fixture::new().await?;
+    let template = fixture.store_template(NAMESPACE, json!([gated("pay", &[], 1)])).await?;
+    let tasks = create_some(&fixture, template, "a", 3).await?;
+    let mut running = fixture.claim_only("w").await?;
+    for expected in &tasks[1..] {
+        // Somebody sends another message for each step, whether it waits, has a slot or has ended.
+        for _ in 0..2 {
+            sqlx::query(
+                "select pgmq.send('test', jsonb_build_object('task_id', task_id, 'step_no', step_no)) from tasker.steps",
+            )
+            .execute(&fixture.pool)
+            .await?;
+        }
+        assert!(fixture.claim("w", 10).await?.is_empty());
+        fixture.advance_clock(2 * 30_000).await?;
+        // The lease of the step that runs has ended, so its next attempt is found too. It keeps its slot.
+        running = fixture.claim_only("w").await?;
+        fixture.complete("w", 10, &[completed(&running)]).await?;
+        running = fixture.claim_only("w").await?;
+        assert_eq!(running.task_id, *expected);
+    }
+    fixture.complete("w", 10, &[completed(&running)]).await?;
+    for _ in 0..10 {
+        fixture.advance_clock(2 * 30_000).await?;
+        assert!(fixture.claim("w", 10).await?.is_empty());
+    }
+    check(&fixture, 1).await?;
+    assert_eq!(fixture.value::<i64>("select count(*) from pgmq.q_test").await?, 0);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_step_that_has_waited_is_before_all_that_came_later() -> Result<()> {
     let fixture = Fixture::new().await?;
     let gate = fixture.store_template(NAMESPACE, json!([gated("pay", &[], 1)])).await?;
