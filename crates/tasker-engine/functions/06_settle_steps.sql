@@ -183,7 +183,8 @@ begin
             when a.admission ->> 'join' = 'any' and s.skipped_dependencies >= cardinality(a.dependencies) then 'skip'
             when a.admission ->> 'join' is null and s.skipped_dependencies > 0 then 'skip'
             when not tasker.conditions_hold(s.task_id, coalesce(a.admission -> 'when', '[]')) then 'skip'
-            when tasker.gate_key_error(t.context, a.admission) is not null then 'fail'
+            when a.admission ?| '{concurrency,rate}' and tasker.gate_key_error(t.context, a.admission) is not null
+                then 'fail'
             when a.admission ? 'wait' then 'wait'
             -- A step that has gates starts its child when it has passed them.
             when a.admission ? 'task' and not a.admission ?| '{concurrency,rate}' then 'task'

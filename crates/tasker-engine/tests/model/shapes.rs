@@ -1,4 +1,4 @@
-//! Random workflows that take shape while they run: decisions, joins, conditions, maps and signals.
+//! Random workflows that take shape while they run: decisions, joins, conditions, maps, signals and gates.
 //!
 //! Which steps are skipped is a function of the graph and the choices. The test computes it, replays random actions, checks
 //! the invariants after each of them, and compares the end.
@@ -11,7 +11,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
 use serde_json::{Map, Value, json};
-use sqlx::{FromRow, PgPool};
+use sqlx::{AssertSqlSafe, FromRow, PgPool};
 use tasker_engine::database::pool_options;
 use tasker_engine::{
     ClaimedStep, CreateOutcome, Engine, NewSignal, NewTask, Operation, OperationOutcome, SignalOutcome, StepOutcome,
@@ -53,6 +53,8 @@ struct Step {
     go: bool,
     /// The length of the list in its result.
     items: usize,
+    /// Whether it needs the only slot of a gate, and whether it keeps a rate.
+    gates: (bool, bool),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -84,7 +86,8 @@ fn case() -> impl Strategy<Value = Case> {
         2 => Just(Kind::Map),
         1 => Just(Kind::Signal),
     ];
-    let step = (any::<u8>(), kind, any::<u8>(), prop::bool::weighted(0.3), prop::bool::weighted(0.7), 0..4usize);
+    let gates = (prop::bool::weighted(0.4), prop::bool::weighted(0.2));
+    let step = (any::<u8>(), kind, any::<u8>(), prop::bool::weighted(0.3), prop::bool::weighted(0.7), 0..4usize, gates);
     let action = prop_oneof![
         4 => (1..5u32).prop_map(Action::Claim),
         6 => any::<u8>().prop_map(Action::Complete),
@@ -96,14 +99,14 @@ fn case() -> impl Strategy<Value = Case> {
     ];
     (vec(step, 2..=8), vec(action, 1..60)).prop_map(|(drawn, actions)| {
         let mut steps: Vec<Step> = Vec::new();
-        for (number, (edges, mut kind, choice, when, go, items)) in drawn.into_iter().enumerate() {
+        for (number, (edges, mut kind, choice, when, go, items, gates)) in drawn.into_iter().enumerate() {
             let dependencies: Vec<usize> = (0..number).filter(|earlier| edges >> earlier & 1 == 1).collect();
             let has_list = dependencies.iter().any(|step| steps[*step].kind != Kind::Map);
             if kind == Kind::Convergence && dependencies.is_empty() || kind == Kind::Map && !has_list {
                 kind = Kind::Standard;
             }
             let when = when && !dependencies.is_empty();
-            steps.push(Step { dependencies, kind, choice, when, go, items });
+            steps.push(Step { dependencies, kind, choice, when, go, items, gates });
         }
         Case { steps, actions }
     })
@@ -149,6 +152,12 @@ impl Case {
                     fields["map"] = json!({ "step": list, "pointer": "/items", "parallelism": 2 });
                 }
                 Kind::Signal => fields["wait"] = json!({ "signal": step_name(number) }),
+            }
+            if step.gates.0 {
+                fields["concurrency"] = json!({ "gate": "one", "limit": 1 });
+            }
+            if step.gates.1 {
+                fields["rate"] = json!({ "gate": "slow", "limit": 1, "per_seconds": 2, "burst": 1 });
             }
             if step.when {
                 fields["when"] = json!([{ "step": step_name(step.dependencies[0]), "pointer": "/go", "equals": true }]);
@@ -232,7 +241,25 @@ const INVARIANTS: &str = "
          where s.task_id = $1 and s.state in ('enqueued', 'in_progress', 'waiting_for_retry') and not exists (
              select from pgmq.q_shapes q
              where q.message ->> 'task_id' = $1::text and (q.message ->> 'step_no')::integer = s.step_no
-               and q.vt <= coalesce(s.due_at, tasker.now()))) as active_step_without_a_timely_message";
+               and q.vt <= greatest(s.due_at, tasker.now(), (
+                   select h.starts_at from tasker.gate_holds h where h.task_id = $1 and h.step_no = s.step_no)))
+           and not exists (
+               select from tasker.gate_waiters w where w.task_id = $1 and w.step_no = s.step_no)
+        ) as active_step_without_a_timely_message,
+        (select greatest(count(*) - 1, 0) from tasker.gate_holds where gate_id is not null) as held_slots_too_many,
+        (select count(*) from tasker.gate_holds h
+         left join tasker.steps s on s.task_id = h.task_id and s.step_no = h.step_no
+         where (s.state in ('enqueued', 'in_progress', 'waiting_for_retry', 'waiting')) is not true) as ended_step_with_a_slot,
+        (select count(*) from tasker.gate_waiters w
+         left join tasker.steps s on s.task_id = w.task_id and s.step_no = w.step_no
+         where s.state is distinct from 'enqueued') as ended_step_that_waits_for_a_slot,
+        (select count(*) from tasker.gate_waiters w
+         join pgmq.q_shapes q on q.message ->> 'task_id' = w.task_id::text and q.message ->> 'step_no' = w.step_no::text
+        ) as message_of_a_step_that_waits_for_a_slot,
+        (select count(*) from tasker.gate_waiters
+         where not exists (select from tasker.gate_holds where gate_id is not null)) as step_that_waits_for_a_free_slot,
+        (select count(*) from tasker.gate_slots s
+         where s.holds <> (select count(*) from tasker.gate_holds h where h.gate_id = s.gate_id)) as slots_counted_wrongly";
 
 #[derive(Debug, Default, PartialEq, Eq, FromRow)]
 struct Broken {
@@ -241,6 +268,12 @@ struct Broken {
     group_with_too_many_active_children: i64,
     task_with_wrong_counters: i64,
     active_step_without_a_timely_message: i64,
+    held_slots_too_many: i64,
+    ended_step_with_a_slot: i64,
+    ended_step_that_waits_for_a_slot: i64,
+    message_of_a_step_that_waits_for_a_slot: i64,
+    step_that_waits_for_a_free_slot: i64,
+    slots_counted_wrongly: i64,
 }
 
 struct Replay<'a> {
@@ -257,8 +290,12 @@ impl<'a> Replay<'a> {
         let parsed = tasker_template::parse(&source, None).map_err(|errors| anyhow::anyhow!("{errors}"))?;
         engine.apply_template(&parsed.template, "test").await?;
         let template = engine.find_template(NAMESPACE, name, None).await?.context("the template is not stored")?;
-        // A failed case may have left messages.
-        sqlx::query("delete from pgmq.q_shapes").execute(pool).await?;
+        // A failed case may have left messages and slots.
+        for left in
+            ["pgmq.q_shapes", "tasker.gate_holds", "tasker.gate_waiters", "tasker.gate_slots", "tasker.gate_rates"]
+        {
+            sqlx::query(AssertSqlSafe(format!("delete from {left}"))).execute(pool).await?;
+        }
         sqlx::query("select set_config('tasker.now', '2030-01-01 00:00:00+00', false)").execute(pool).await?;
         let task = NewTask {
             task_id: Uuid::now_v7(),
