@@ -8,8 +8,9 @@ use std::collections::HashSet;
 use libfuzzer_sys::{Corpus, fuzz_target};
 use serde_json::json;
 use tasker_api::limits::{
-    MAX_ATTEMPTS, MAX_BACKOFF_MS, MAX_CALLABLE_CHARS, MAX_DEPENDENCIES, MAX_NAME_CHARS, MAX_NAMESPACE_CHARS,
-    MAX_PARALLELISM, MAX_STEPS, MAX_TIMEOUT_SECONDS, MAX_VERSION_CHARS,
+    MAX_ATTEMPTS, MAX_BACKOFF_MS, MAX_CALLABLE_CHARS, MAX_DEPENDENCIES, MAX_EVENTS, MAX_LIFECYCLE_MINUTES,
+    MAX_NAME_CHARS, MAX_NAMESPACE_CHARS, MAX_PARALLELISM, MAX_STEPS, MAX_TASK_MINUTES, MAX_TIMEOUT_SECONDS,
+    MAX_VERSION_CHARS,
 };
 use tasker_template::{InputValidator, StepTemplate, StepType, TaskTemplate, TemplateErrors, parse, version_key};
 
@@ -60,10 +61,23 @@ fn can_be_run(template: &TaskTemplate) {
         assert!((1..=MAX_TIMEOUT_SECONDS).contains(&step.timeout_seconds));
     }
     has_no_cycle(template);
+    if let Some(lifecycle) = &template.lifecycle {
+        let minutes = [
+            lifecycle.max_waiting_for_dependencies_minutes,
+            lifecycle.max_waiting_for_retry_minutes,
+            lifecycle.max_steps_in_process_minutes,
+        ];
+        assert!(minutes.into_iter().flatten().all(|minutes| (1..=MAX_LIFECYCLE_MINUTES).contains(&minutes)));
+        assert!(lifecycle.max_duration_minutes.is_none_or(|minutes| (1..=MAX_TASK_MINUTES).contains(&minutes)));
+    }
     for settings in &template.environments {
         let changed = template.steps_in(&settings.name);
         assert_eq!(changed.len(), steps.len());
-        assert!(changed.iter().all(|step| (1..=MAX_TIMEOUT_SECONDS).contains(&step.timeout_seconds)));
+        for step in &changed {
+            assert!((1..=MAX_TIMEOUT_SECONDS).contains(&step.timeout_seconds));
+            assert!((1..=MAX_ATTEMPTS).contains(&step.retry.limit));
+            assert!(step.handler.initialization.is_object());
+        }
     }
     if let Some(schema) = input_schema {
         let validator = InputValidator::new(schema).expect("an accepted schema compiles");
@@ -78,6 +92,8 @@ fn can_be_run(template: &TaskTemplate) {
 fn takes_shape(template: &TaskTemplate, number: usize, step: &StepTemplate) {
     let dependencies = template.dependencies_of(number);
     let type_of = |step: &u16| template.steps[usize::from(*step)].step_type;
+    assert!(step.events.len() <= MAX_EVENTS);
+    step.events.iter().for_each(|event| is_line(&event.name, MAX_NAME_CHARS));
     assert!(step.when.iter().all(|condition| dependencies.contains(&condition.step)));
     if let Some(map) = &step.map {
         assert!(dependencies.contains(&map.step) && (1..=MAX_PARALLELISM).contains(&map.parallelism));
