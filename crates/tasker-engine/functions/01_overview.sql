@@ -37,8 +37,8 @@
 -- ----------------------------------------
 -- All steps of a template have rows from the beginning, and a step is decided when its dependencies have
 -- settled: `06_settle_steps.sql` runs or skips it, `06_expand_steps.sql` gives a group its children. Some
--- steps start only when a gate lets them: `06_gate_steps.sql`. A task of a workflow with a fixed shape
--- (`tasks.plain`) comes by none of these.
+-- steps start only when a gate lets them: `06_gate_steps.sql`. The outcomes of some are published:
+-- `06_publish_events.sql`. A task of a workflow with a fixed shape (`tasks.plain`) comes by none of these.
 --
 -- Rules that every function keeps
 -- -------------------------------
