@@ -16,7 +16,7 @@ const ROWS: &str = "select jsonb_build_object(
         select jsonb_agg(to_jsonb(r) - 'transition_id' order by r.task_id, r.transition_id) from tasker.transitions r),
     'rejected', (select count(*) from tasker.rejected_messages),
     'messages', (
-        select jsonb_agg(to_jsonb(m) - 'msg_id' - 'enqueued_at' - 'last_read_at' order by m.namespace, m.message, m.vt)
+        select jsonb_agg(to_jsonb(m) - 'msg_id' - 'enqueued_at' - 'last_read_at' order by m.namespace, m.message, m.vt, m.read_ct)
         from (select 'a' as namespace, * from pgmq.q_model_a union all select 'b', * from pgmq.q_model_b) m))";
 
 const NO_SHORT_WAY: &str = "create or replace function tasker.short_way() returns boolean
