@@ -90,6 +90,14 @@ async fn noop_steps_return_null() {
     }
 }
 
+#[tokio::test]
+async fn a_list_is_as_long_as_the_task_says() {
+    let template = tasker_template::parse(TEMPLATES[0], None).unwrap().template;
+    let of = |input: Value| crate::list(context(&template, 0, &input, &Map::new()));
+    assert_eq!(of(json!({"count": 3})).await, Ok(json!({"items": [0, 1, 2]})));
+    assert!(of(json!({"count": -1})).await.is_err());
+}
+
 fn order(payment: Value) -> Value {
     json!({
         "customer": {"id": 1, "email": "ada@example.org"},
