@@ -21,13 +21,14 @@ try {
     history: `#/tasks/${order}?tab=history`,
     workers: "#/workers",
     queues: "#/queues",
+    gates: "#/gates",
     schedules: "#/schedules",
   };
   for (const scheme of ["light", "dark"]) {
     const page = await open(browser, stack.url, { scheme, width: 1440, height: 860 });
     for (const [name, address] of Object.entries(pages)) {
       await page.show(address);
-      await page.getByText("Live", { exact: true }).or(page.getByText("Start the task")).first().waitFor();
+      await page.getByText("Connecting…").waitFor({ state: "hidden" });
       await page.screenshot({ path: `${folder}/${name}-${scheme}.png` });
     }
     await page.context().close();
@@ -88,6 +89,12 @@ async function seed(api) {
     await api.post("/v1/tasks", { namespace: "mixed_dag_workflow", name: "complex_dag", context: { even_number: 6 } });
   }
   await api.task("import", { bucket: "figures" }, { tags: { customer: "globex" }, priority: 5 });
+  await api.request("PUT", "/v1/schedules/nightly", {
+    namespace: "faults",
+    template: "nightly_report",
+    cron: "0 2 * * *",
+    timezone: "Europe/Berlin",
+  });
   const report = await api.task("nightly_report", { day: "2026-11-24" }, { tags: { customer: "acme" } });
   await api.rest(report.task_uuid);
   await until(
