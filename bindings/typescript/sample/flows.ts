@@ -44,7 +44,7 @@ const notify = step(
 );
 
 const Import = z.object({
-  records: z.array(z.looseObject({ id: z.unknown(), email: z.unknown() })),
+  records: z.array(z.looseObject({ id: z.unknown(), email: z.unknown().optional() })),
   batch_size: z.int().positive().optional(),
 });
 
