@@ -161,6 +161,15 @@ pub(crate) fn step(name: &str, dependencies: &[&str]) -> Value {
     })
 }
 
+/// A step with further fields.
+pub(crate) fn with(name: &str, dependencies: &[&str], fields: Value) -> Value {
+    let mut step = step(name, dependencies);
+    if let (Value::Object(step), Value::Object(fields)) = (&mut step, fields) {
+        step.extend(fields);
+    }
+    step
+}
+
 pub(crate) fn completed(step: &ClaimedStep) -> StepResult {
     StepResult { step: step.step_ref(), outcome: StepOutcome::Completed(json!({ "done": step.step_name })) }
 }

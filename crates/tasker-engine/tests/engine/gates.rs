@@ -6,16 +6,7 @@ use tasker_api::{Gate, PatchGate, StepState, TaskState};
 use tasker_engine::{ClaimedStep, CreateOutcome, NewTask, Operation, OperationOutcome, StepOutcome, StepResult, Wait};
 use uuid::Uuid;
 
-use crate::fixture::{Fixture, LEASE, NAMESPACE, completed, failed, step};
-
-/// A step with further fields.
-fn with(name: &str, dependencies: &[&str], fields: Value) -> Value {
-    let mut step = step(name, dependencies);
-    if let (Value::Object(step), Value::Object(fields)) = (&mut step, fields) {
-        step.extend(fields);
-    }
-    step
-}
+use crate::fixture::{Fixture, LEASE, NAMESPACE, completed, failed, step, with};
 
 /// A step of the gate `account`, which lets `limit` steps of each account run.
 fn gated(name: &str, dependencies: &[&str], limit: u32) -> Value {

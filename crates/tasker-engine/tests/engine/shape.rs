@@ -10,16 +10,7 @@ use tasker_api::{StepState, TaskDetail, TaskState};
 use tasker_engine::{ClaimedStep, Operation, OperationOutcome, StepOutcome, StepResult};
 use uuid::Uuid;
 
-use crate::fixture::{Fixture, NAMESPACE, step};
-
-/// A step with further fields.
-fn with(name: &str, dependencies: &[&str], fields: Value) -> Value {
-    let mut step = step(name, dependencies);
-    if let (Value::Object(step), Value::Object(fields)) = (&mut step, fields) {
-        step.extend(fields);
-    }
-    step
-}
+use crate::fixture::{Fixture, NAMESPACE, step, with};
 
 fn result(step: &ClaimedStep, value: Value) -> StepResult {
     StepResult { step: step.step_ref(), outcome: StepOutcome::Completed(value) }

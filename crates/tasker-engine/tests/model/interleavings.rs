@@ -1,25 +1,22 @@
 //! Random interleavings: one action after another, with a clock that stands still until the test advances it.
 
-use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use chrono::{TimeDelta, TimeZone, Utc};
-use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
 use serde_json::json;
 use sqlx::PgPool;
-use tasker_engine::database::pool_options;
 use tasker_engine::{ClaimedStep, Engine, NewTask, Operation, OperationOutcome, StepOutcome, StepRef, StepResult};
 use uuid::Uuid;
 
 use crate::actions::{Action, Case, Operate, Outcome, Request, case};
+use crate::cases::replay_cases;
 use crate::facts::{self, Facts, StepId};
 use crate::graphs::{self, NAMESPACES, step_name};
 use crate::history::History;
 use crate::invariants;
 use crate::model::{Claim, Claims, Model};
-use crate::support::database;
 use crate::ways;
 
 const LEASE: Duration = Duration::from_secs(30);
@@ -32,44 +29,16 @@ const CASES_BOTH_WAYS: u32 = 15;
 
 #[test]
 fn the_engine_matches_the_model() -> Result<()> {
-    replay_cases(CASES, false)
+    replay_cases(CASES, case(), async |pool, name, case| replay(pool, name, case, false).await)
 }
 
 #[test]
 fn the_short_way_does_the_same_as_the_sets() -> Result<()> {
-    replay_cases(CASES_BOTH_WAYS, true)
+    replay_cases(CASES_BOTH_WAYS, case(), async |pool, name, case| replay(pool, name, case, true).await)
 }
 
-/// Replays random cases. `both_ways` says whether each creation, claim and completion is also made both ways and compared.
-fn replay_cases(cases: u32, both_ways: bool) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (postgres, pool) = runtime.block_on(async {
-        let postgres = database().await?;
-        let pool = pool_options().max_connections(1).connect(&postgres.url()).await?;
-        anyhow::Ok((postgres, pool))
-    })?;
-    let configured = Config::default();
-    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { configured.cases } else { cases };
-    // A failure prints its actions. They are enough to reproduce it.
-    let mut runner =
-        TestRunner::new(Config { cases, failure_persistence: None, max_shrink_time: 60_000, ..configured });
-    let names = Cell::new(0);
-    let outcome = runner.run(&case(), |case| {
-        let name = format!("t{}", names.replace(names.get() + 1));
-        runtime
-            .block_on(replay(&pool, &name, &case, both_ways))
-            .map_err(|error| TestCaseError::fail(format!("{error:#}")))
-    });
-    runtime.block_on(pool.close());
-    drop(postgres);
-    match outcome {
-        Ok(()) => Ok(()),
-        Err(TestError::Fail(reason, case)) => anyhow::bail!("{reason}\n{case:#?}"),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Replays a case. Then brings every task to a final state.
+/// Replays a case. Then brings every task to a final state. `both_ways` says whether each creation, claim and completion
+/// is also made both ways and compared.
 async fn replay(pool: &PgPool, template: &str, case: &Case, both_ways: bool) -> Result<()> {
     let mut replay = Replay::new(pool, template, case, both_ways).await?;
     for (number, action) in case.actions.iter().enumerate() {

@@ -7,6 +7,7 @@
 //! invariants instead of every row.
 
 mod actions;
+mod cases;
 mod concurrency;
 mod facts;
 mod graphs;

@@ -3,24 +3,21 @@
 //! Which steps are skipped is a function of the graph and the choices. The test computes it, replays random actions, checks
 //! the invariants after each of them, and compares the end.
 
-use std::cell::Cell;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
 use serde_json::{Map, Value, json};
 use sqlx::{AssertSqlSafe, FromRow, PgPool};
-use tasker_engine::database::pool_options;
 use tasker_engine::{
     ClaimedStep, CreateOutcome, Engine, NewSignal, NewTask, Operation, OperationOutcome, SignalOutcome, StepOutcome,
     StepResult,
 };
 use uuid::Uuid;
 
+use crate::cases::replay_cases;
 use crate::graphs::step_name;
-use crate::support::database;
 
 const NAMESPACE: &str = "shapes";
 const LEASE: Duration = Duration::from_secs(30);
@@ -449,27 +446,5 @@ async fn replay(pool: &PgPool, name: &str, case: &Case) -> Result<()> {
 
 #[test]
 fn the_shape_of_a_task_is_a_function_of_its_graph_and_its_choices() -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (postgres, pool) = runtime.block_on(async {
-        let postgres = database().await?;
-        let pool = pool_options().max_connections(1).connect(&postgres.url()).await?;
-        anyhow::Ok((postgres, pool))
-    })?;
-    let configured = Config::default();
-    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { configured.cases } else { CASES };
-    // A failure prints its actions. They are enough to reproduce it.
-    let mut runner =
-        TestRunner::new(Config { cases, failure_persistence: None, max_shrink_time: 60_000, ..configured });
-    let names = Cell::new(0);
-    let outcome = runner.run(&case(), |case| {
-        let name = format!("t{}", names.replace(names.get() + 1));
-        runtime.block_on(replay(&pool, &name, &case)).map_err(|error| TestCaseError::fail(format!("{error:#}")))
-    });
-    runtime.block_on(pool.close());
-    drop(postgres);
-    match outcome {
-        Ok(()) => Ok(()),
-        Err(TestError::Fail(reason, case)) => anyhow::bail!("{reason}\n{case:#?}"),
-        Err(error) => Err(error.into()),
-    }
+    replay_cases(CASES, case(), replay)
 }
