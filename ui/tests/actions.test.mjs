@@ -128,6 +128,32 @@ test("a journey by keyboard alone: log in, find, retry, resolve, cancel, log out
   await page.context().close();
 });
 
+test("a dialog is open as soon as it is drawn, so a fast Tab cannot leave it", async () => {
+  const id = await blocked("fast_keys");
+  const page = await open(browser, server.url, { key: keyOf("all") });
+  await page.show(`#/tasks/${id}`);
+  await page.getByRole("button", { name: "Cancel" }).focus();
+  const isOpen = await page.evaluate(() => {
+    const drawn = new Promise((resolve) => {
+      const observer = new MutationObserver(() => {
+        const dialog = document.querySelector("dialog");
+        if (!dialog) return;
+        observer.disconnect();
+        resolve(dialog.open);
+      });
+      observer.observe(document.body, { childList: true, subtree: true });
+    });
+    document.activeElement.click();
+    return drawn;
+  });
+  assert.equal(isOpen, true);
+  await page.keyboard.press("Escape");
+  await page.getByRole("dialog").waitFor({ state: "detached" });
+  await page.getByRole("button", { name: "Cancel" }).and(page.locator(":focus")).waitFor();
+  page.verify();
+  await page.context().close();
+});
+
 test("a schedule is run now, paused and resumed", async () => {
   await stack.api.template("scheduled", [step("echo", "echo")]);
   const schedule = { namespace: "faults", template: "scheduled", cron: "0 2 * * *", context: { n: 1 } };

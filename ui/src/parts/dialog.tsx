@@ -1,7 +1,7 @@
 // Dialogs, and the dialog of an action: what happens, why, and the request as curl.
 
 import type { ComponentChildren } from "preact";
-import { useEffect, useId, useRef, useState } from "preact/hooks";
+import { useId, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { ApiError, asApiError, curl, request } from "../http";
 import { Copy, Failure } from "./basic";
 
@@ -11,11 +11,12 @@ type DialogProps = { title: string; close: () => void; children: ComponentChildr
 export function Dialog({ title, close, children, wide = false }: DialogProps) {
   const ref = useRef<HTMLDialogElement>(null);
   const id = useId();
-  useEffect(() => {
-    const before = document.activeElement;
-    ref.current?.showModal();
+  // Before the next key: a fast Tab must not move the focus behind the dialog that opens.
+  useLayoutEffect(() => {
+    const dialog = ref.current;
+    dialog?.showModal();
     return () => {
-      if (before instanceof HTMLElement) before.focus();
+      dialog?.close();
     };
   }, []);
   return (
