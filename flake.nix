@@ -44,7 +44,13 @@
             postgresql = pkgs.postgresql_18.withPackages (
               extensions: [ extensions.pgmq ] ++ lib.optional (extensions ? pgvector) extensions.pgvector
             );
-            toolchain = callPackage ./nix/toolchain.nix { };
+            # Of builds and checks. The shell has more.
+            toolchain = callPackage ./nix/toolchain.nix {
+              components = [
+                "clippy"
+                "rustfmt"
+              ];
+            };
             workspace = callPackage ./nix/workspace.nix { };
             programs = callPackages ./nix/programs.nix { };
             python = callPackages ./nix/python.nix { };

@@ -18,7 +18,13 @@ writeShellApplication {
     (python3.withPackages (python: [ python.scipy ]))
     # Steps without a command for Nix compile with cargo. Coverage needs llvm-tools.
     stdenv.cc
-    (callPackage ./toolchain.nix { extraComponents = [ "llvm-tools-preview" ]; })
+    (callPackage ./toolchain.nix {
+      components = [
+        "clippy"
+        "llvm-tools-preview"
+        "rustfmt"
+      ];
+    })
   ];
   text = ''
     # The work tree of the caller, and not the copy in the store: cargo and Nix build what is there.

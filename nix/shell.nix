@@ -1,6 +1,7 @@
 # `nix develop`: the tools for work on Tasker, among them those that the checks use.
 {
   actionlint,
+  callPackage,
   cargo-deny,
   cargo-machete,
   cargo-nextest,
@@ -18,7 +19,6 @@
   sqlx-cli,
   statix,
   taplo,
-  toolchain,
   valkey,
   zizmor,
 }:
@@ -40,7 +40,7 @@ mkShell {
     sqlx-cli
     statix
     taplo
-    toolchain
+    (callPackage ./toolchain.nix { })
     valkey
     zizmor
   ]

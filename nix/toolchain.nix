@@ -1,9 +1,10 @@
-# The Rust toolchain. rust-toolchain.toml gives the channel and the components, Cargo.toml the oldest supported release,
-# and fenix's pin in flake.lock the release. fenix's own `fromToolchainFile` would need import from derivation.
+# The Rust toolchain. rust-toolchain.toml gives the channel, Cargo.toml the oldest supported release, and fenix's pin in
+# flake.lock the release. fenix's own `fromToolchainFile` would need import from derivation.
 {
   fenix,
   lib,
-  extraComponents ? [ ],
+  # Beside the compiler: those of rust-toolchain.toml, or only what a build runs.
+  components ? (lib.importTOML ../rust-toolchain.toml).toolchain.components,
 }:
 let
   wanted = (lib.importTOML ../rust-toolchain.toml).toolchain;
@@ -23,18 +24,17 @@ let
     builtins.match ".*/rustc-([0-9.]+)-.*" channel.manifest.pkg.rustc.target.x86_64-unknown-linux-gnu.url
   );
 
-  components = [
+  all = [
     "cargo"
     "rustc"
     "rust-std"
   ]
-  ++ wanted.components or [ ]
-  ++ extraComponents;
-  missing = lib.filter (component: !channel ? ${component}) components;
+  ++ components;
+  missing = lib.filter (component: !channel ? ${component}) all;
 in
 if lib.versionOlder release oldest then
   throw "Cargo.toml requires Rust ${oldest}, but fenix's ${wanted.channel} is ${release}: run `nix flake update fenix`"
 else if missing != [ ] then
-  throw "rust-toolchain.toml: Rust ${release} has no component ${lib.concatStringsSep ", " missing}"
+  throw "nix/toolchain.nix: Rust ${release} has no component ${lib.concatStringsSep ", " missing}"
 else
-  channel.withComponents components
+  channel.withComponents all
