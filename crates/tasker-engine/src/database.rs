@@ -77,7 +77,7 @@ pub enum DatabaseError {
     },
     /// The functions of the schema are older than this program.
     #[error(
-        "the database's functions were installed by Tasker {found}, this program is {needed}: \
+        "the database has the functions of another build (Tasker {found} installed them, this program is {needed}): \
          run `tasker-cli db migrate` or `tasker-server migrate`"
     )]
     OldFunctions {

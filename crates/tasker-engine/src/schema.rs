@@ -97,7 +97,8 @@ pub enum MigrateError {
     },
     /// The functions were installed by a newer release.
     #[error(
-        "the database's functions were installed by Tasker {found}, this program is {VERSION}: upgrade the program"
+        "the database has the functions of a newer build (Tasker {found} installed them, this program is {VERSION}): \
+         upgrade the program"
     )]
     NewFunctions {
         /// The release that installed the functions.
