@@ -1,5 +1,5 @@
-# The OCI images. `nix build .#images` yields all of them with a manifest and a compose file; `nix build
-# .#images.orchestration` yields one.
+# The OCI images. `nix build .#images` yields those of the stack with a manifest and a compose file; `nix build
+# .#images.orchestration` yields one. `nix build .#images.workers` yields the sample workers in other languages.
 #
 # The store paths that a program needs are the lower layers and the program is the last layer, so a change of the code
 # changes only the last layer. Everything comes from pinned inputs and the commit's date, so two builds are identical.
@@ -10,10 +10,18 @@
   flake,
   jq,
   lib,
+  linkFarm,
+  nodejs_24,
+  # Without npm. A package set that only checks the flake may lack it.
+  nodejs-slim_24 ? nodejs_24,
   postgresql,
   programs,
+  python,
   python3,
+  ruby,
+  rubyGem,
   runCommand,
+  typescript,
   valkey,
   workspace,
 }:
@@ -89,6 +97,24 @@ let
     sed -i '1s|.*|#!/bin/bash|' bin/${name}
   '';
 
+  # The sample worker in another language: its command, and variables.
+  sampleWorker =
+    language: command: environment:
+    let
+      name = "${lib.toLower language}-worker";
+    in
+    {
+      ${name} = image {
+        inherit name;
+        description = "Tasker's sample worker in ${language}";
+        entrypoint = command;
+        healthCommand = command ++ [ "health" ];
+        # All is in the store.
+        install = "";
+        config.Env = [ "TASKER_SAMPLE_TEMPLATES=${../crates/tasker-worker-rust/templates}" ] ++ environment;
+      };
+    };
+
   # One program, without a shell.
   service =
     name: program:
@@ -155,6 +181,24 @@ let
       };
     };
   };
+
+  workers =
+    lib.optionalAttrs (python ? tasker-py) (
+      sampleWorker "Python" [
+        "${python3.withPackages (_: [ python.tasker-py ])}/bin/python3"
+        "${../bindings/python/sample}/python-worker"
+      ] [ ]
+    )
+    // lib.optionalAttrs (rubyGem ? tasker-rb) (
+      sampleWorker "Ruby" [
+        "${ruby}/bin/ruby"
+        "${../bindings/ruby/sample}/ruby-worker"
+      ] [ "GEM_PATH=${rubyGem.tasker-rb}/${ruby.gemPath}" ]
+    )
+    // sampleWorker "TypeScript" [
+      "${nodejs-slim_24}/bin/node"
+      "${typescript.tasker-ts.sample}/worker.js"
+    ] [ ];
 in
 runCommand "tasker-images-${version}"
   {
@@ -162,7 +206,14 @@ runCommand "tasker-images-${version}"
       jq
       (python3.withPackages (python: [ python.pyyaml ]))
     ];
-    passthru = images;
+    passthru =
+      images
+      // workers
+      // {
+        workers = linkFarm "tasker-worker-images-${version}" (
+          lib.mapAttrs' (name: lib.nameValuePair "${name}.tar.gz") workers
+        );
+      };
   }
   ''
     mkdir $out

@@ -41,15 +41,15 @@ lib.optionalAttrs (llvmPackages ? libclang) {
     '';
     installPhase = ''
       runHook preInstall
-      gems=$out/lib/ruby/gems/$(ruby -e 'print RbConfig::CONFIG["ruby_version"]')
-      gem install --local --no-document --install-dir "$gems" tasker-rb.gem
+      # Ruby has the dependencies.
+      gem install --local --ignore-dependencies --no-document --install-dir $out/${ruby.gemPath} tasker-rb.gem
       runHook postInstall
     '';
 
     # scripts/test-ruby runs the tests, which need a server.
     doInstallCheck = true;
     installCheckPhase = ''
-      GEM_PATH=$gems ruby -e 'require "tasker"; Tasker::NativeWorker'
+      GEM_PATH=$out/${ruby.gemPath} ruby -e 'require "tasker"; Tasker::NativeWorker'
     '';
 
     meta = {

@@ -1,5 +1,5 @@
-# The TypeScript library `@tasker-systems/tasker`: an npm package with its native module, made by the CLI of napi-rs from
-# a cargo workspace of its own.
+# The TypeScript library `@tasker-systems/tasker`: an npm package with its native part, from a cargo workspace of its own.
+# The output `sample` is the sample worker.
 {
   lib,
   makeRustPlatform,
@@ -26,6 +26,11 @@ in
     pname = "tasker-ts";
     inherit (workspace.commonArgs) version;
 
+    outputs = [
+      "out"
+      "sample"
+    ];
+
     src = workspace.sourcesAnd [ ../bindings/typescript ];
     sourceRoot = "source/bindings/typescript";
     cargoDeps = rustPlatform.importCargoLock { lockFile = ../bindings/typescript/Cargo.lock; };
@@ -38,9 +43,9 @@ in
     buildPhase = ''
       runHook preBuild
       ln -s ${modules}/node_modules .
-      napi() { node node_modules/@napi-rs/cli/dist/cli.js "$@"; }
-      napi build --platform --release --output-dir native --js index.js --dts index.d.ts
+      node build.mjs --release
       node node_modules/typescript/bin/tsc --project src
+      node node_modules/typescript/bin/tsc
       runHook postBuild
     '';
     # scripts/test-typescript runs the tests, which need a server.
@@ -49,15 +54,20 @@ in
       runHook preInstall
       package=$out/lib/node_modules/@tasker-systems/tasker
       mkdir -p $package/native $package/node_modules/@standard-schema
-      cp -r package.json README.md dist $package
-      cp native/index.* native/*.node $package/native
+      cp -r package.json LICENSE README.md dist $package
+      cp native/*.node $package/native
       cp -r node_modules/lossless-json $package/node_modules
       cp -r node_modules/@standard-schema/spec $package/node_modules/@standard-schema
+      mkdir -p $sample/node_modules/@tasker-systems
+      cp build/sample/*.js $sample
+      ln -s $package $sample/node_modules/@tasker-systems
+      cp -r node_modules/zod $sample/node_modules
       runHook postInstall
     '';
     doInstallCheck = true;
     installCheckPhase = ''
       node --eval 'require(process.argv[1])' $out/lib/node_modules/@tasker-systems/tasker
+      node $sample/worker.js --help
     '';
 
     meta = {

@@ -14,6 +14,9 @@ struct NativeWorker(Bridge);
 #[magnus::init(name = "tasker_native")]
 fn init(ruby: &Ruby) -> Result<(), Error> {
     let tasker = ruby.define_module("Tasker")?;
+    // lib/tasker/native.rb compares it with the Ruby that runs.
+    let built_for = format!("{}.{}", rb_sys::RUBY_API_VERSION_MAJOR, rb_sys::RUBY_API_VERSION_MINOR);
+    tasker.const_set("BUILT_FOR_RUBY", built_for)?;
     tasker.define_singleton_method("check_outcome", function!(check_outcome, 1))?;
     tasker.define_singleton_method("check_health", function!(check_health, 1))?;
     let class = tasker.define_class("NativeWorker", ruby.class_object())?;
