@@ -63,6 +63,22 @@ export function useResource<T>(key: string, load: (signal: AbortSignal) => Promi
   };
 }
 
+/** Data that no event announces: loaded like `useResource`, and again every `ms` while the tab is shown. */
+export function usePolled<T>(key: string, load: (signal: AbortSignal) => Promise<T>, ms: number): Resource<T> {
+  const resource = useResource(key, load);
+  useEffect(() => {
+    // A reload would abort a slow load, and start it again for ever.
+    if (resource.loading) return;
+    const timer = setInterval(() => {
+      if (!document.hidden) resource.reload();
+    }, ms);
+    return () => {
+      clearInterval(timer);
+    };
+  }, [resource.loading]);
+  return resource;
+}
+
 /** Calls the handler with each event of the topics while the component is shown. */
 export function useLive(topics: string[], handler: (event: LiveEvent) => void): void {
   const latest = useRef(handler);

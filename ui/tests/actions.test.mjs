@@ -21,7 +21,8 @@ let stack;
 let browser;
 let server;
 before(async () => {
-  [stack, browser] = await Promise.all([Stack.start(), launch()]);
+  stack = await Stack.start();
+  browser = await launch();
   server = await stack.server({ keys });
 });
 after(async () => {
@@ -205,6 +206,58 @@ test("a gate shows who waits, and a step says it; a higher limit lets it run", a
   await dialog.getByRole("button", { name: "Set the limit" }).click();
   await row.getByText("templates: 1").waitFor();
   await until("the second one runs", async () => (await running()) === 2);
+  page.verify();
+  await page.context().close();
+});
+
+test("the rate of a gate is set, and left to the templates again", async () => {
+  const rate = { rate: { gate: "courier", limit: 10, per_seconds: 60, burst: 1 } };
+  await stack.api.template("rated", [{ ...step("send", "sleep", { ms: 0 }), ...rate }]);
+  const page = await open(browser, stack.url);
+  await page.show("#/gates");
+  const row = page.getByRole("row", { name: "courier" });
+  await row.getByText("10 in 60 s, 1 at once").waitFor();
+  assert.equal(await row.getByRole("button", { name: "Set the limit…" }).count(), 0, "it has no limit");
+  await row.getByRole("button", { name: "Set the rate…" }).click();
+  const dialog = page.getByRole("dialog", { name: "Rate of courier" });
+  await dialog.getByLabel("Seconds").fill("0");
+  await dialog.getByRole("button", { name: "Set the rate" }).click();
+  await dialog.getByText("The seconds must be a number from 1").waitFor();
+  await dialog.getByLabel("Seconds").fill("30");
+  await dialog.getByLabel("Steps at once").fill("11");
+  await dialog.getByRole("button", { name: "Set the rate" }).click();
+  await dialog.getByText("The steps at once must be a number from 1 to 10.").waitFor();
+  await dialog.getByLabel("Steps at once").fill("5");
+  await page.axe();
+  await dialog.getByRole("button", { name: "Set the rate" }).click();
+  await row.getByText("10 in 30 s, 5 at once").waitFor();
+  await row.getByText("templates: 10 in 60 s, 1 at once").waitFor();
+  await row.getByRole("button", { name: "Set the rate…" }).click();
+  for (const field of ["Steps", "Seconds", "Steps at once"]) {
+    await dialog.getByLabel(field, { exact: true }).fill("");
+  }
+  await dialog.getByRole("button", { name: "Set the rate" }).click();
+  await row.getByText("templates:").waitFor({ state: "detached" });
+  assert.deepEqual((await stack.api.get("/v1/gates/faults/courier")).rate, { limit: 10, per_seconds: 60, burst: 1 });
+  page.verify();
+  await page.context().close();
+});
+
+test("a list that loads slowly is not asked for again before it is there", async () => {
+  await stack.api.template("slow_gate", [{ ...step("send", "echo"), concurrency: { gate: "ferry", limit: 3 } }]);
+  const page = await open(browser, stack.url);
+  await page.clock.install();
+  const held = [];
+  await page.route("**/v1/gates", (route) => held.push(route));
+  await page.goto(`${stack.url}/#/gates`);
+  await until("the list is asked for", () => held.length === 1);
+  await page.clock.runFor(60_000);
+  assert.equal(held.length, 1);
+  await held[0].continue();
+  await page.getByRole("row", { name: "ferry" }).waitFor();
+  await page.clock.runFor(6_000);
+  await until("the list is asked for again", () => held.length === 2);
+  await held[1].continue();
   page.verify();
   await page.context().close();
 });

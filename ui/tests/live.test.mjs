@@ -7,7 +7,8 @@ import { launch, open, settled, Stack, step, until } from "./support.mjs";
 let stack;
 let browser;
 before(async () => {
-  [stack, browser] = await Promise.all([Stack.start(), launch()]);
+  stack = await Stack.start();
+  browser = await launch();
 });
 after(async () => {
   await browser?.close();

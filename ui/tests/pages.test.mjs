@@ -10,7 +10,8 @@ import { DEADLINE, launch, open, settled, Stack, step, until } from "./support.m
 let stack;
 let browser;
 before(async () => {
-  [stack, browser] = await Promise.all([Stack.start(), launch()]);
+  stack = await Stack.start();
+  browser = await launch();
 });
 after(async () => {
   await browser?.close();

@@ -17,6 +17,8 @@ const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const BIN = process.env.TASKER_BIN_DIR ?? join(process.env.CARGO_TARGET_DIR ?? join(ROOT, "target"), "debug");
 /** How long anything may take: far longer than it does unless the test fails. */
 export const DEADLINE = 30_000;
+/** The same for a stack, which creates a database first. */
+const START_DEADLINE = 120_000;
 
 /** Waits until `check` returns something true, and returns that. */
 export async function until(what, check, deadline = DEADLINE) {
@@ -117,10 +119,15 @@ export class Stack {
     stack.servers = [];
     const args = ["--json", "dev", "--port", "0", "--worker-port", "0", "--data-dir", join(stack.folder, "postgresql")];
     stack.dev = start("tasker-cli", args, { DATABASE_URL: "" });
-    const addresses = await until("the stack starts", () => {
+    const started = () => {
       assert.equal(stack.dev.exitCode, null, stack.dev.errors);
       const json = /\{[^{}]*"orchestration_url"[^{}]*\}/.exec(stack.dev.output);
       return json && JSON.parse(json[0]);
+    };
+    const addresses = await until("the stack starts", started, START_DEADLINE).catch(async (error) => {
+      // The caller has no stack to stop. A process that goes on would keep the tests from ending.
+      await stack.stop();
+      throw error;
     });
     stack.url = addresses.orchestration_url;
     stack.database = addresses.database_url;

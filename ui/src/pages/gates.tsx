@@ -1,32 +1,36 @@
 // Gates: how many steps hold slots and wait, and their limits.
 
-import { useEffect, useState } from "preact/hooks";
+import { useState } from "preact/hooks";
 import type { Gate, GateList, GateRate } from "../api-types";
 import { countUpTo } from "../format";
 import { get, v1 } from "../http";
 import { Empty, Loaded, PageHead, Text, useTitle } from "../parts/basic";
 import { ActionDialog } from "../parts/dialog";
-import { useResource } from "../resource";
+import { usePolled } from "../resource";
 import { may } from "../session";
 
 /** How often the list is loaded again, in milliseconds. */
 const INTERVAL = 5_000;
 /** Counts of the server stop here. */
 const COUNT_LIMIT = 10_001;
-const LARGEST = 100_000;
+/** The largest numbers of steps and of seconds. */
+const MOST_STEPS = 100_000;
+const MOST_SECONDS = 604_800;
+
+/** What is being set. */
+type Chosen = { gate: Gate; what: "limit" | "rate" };
 
 export function Gates() {
   useTitle("Gates");
-  const gates = useResource("gates", (signal) => get<GateList>(v1("gates"), { signal }));
-  const [chosen, setChosen] = useState<Gate>();
-  useEffect(() => {
-    const timer = setInterval(() => {
-      if (!document.hidden) gates.reload();
-    }, INTERVAL);
-    return () => {
-      clearInterval(timer);
-    };
-  }, []);
+  const gates = usePolled("gates", (signal) => get<GateList>(v1("gates"), { signal }), INTERVAL);
+  const [chosen, setChosen] = useState<Chosen>();
+  const close = (): void => {
+    setChosen(undefined);
+  };
+  const done = (): void => {
+    close();
+    gates.reload();
+  };
   return (
     <>
       <PageHead title="Gates" />
@@ -63,8 +67,8 @@ export function Gates() {
                     <Row
                       key={`${gate.namespace}/${gate.name}`}
                       gate={gate}
-                      choose={() => {
-                        setChosen(gate);
+                      choose={(what) => {
+                        setChosen({ gate, what });
                       }}
                     />
                   ))}
@@ -74,23 +78,13 @@ export function Gates() {
           )
         }
       </Loaded>
-      {chosen && (
-        <LimitDialog
-          gate={chosen}
-          close={() => {
-            setChosen(undefined);
-          }}
-          done={() => {
-            setChosen(undefined);
-            gates.reload();
-          }}
-        />
-      )}
+      {chosen?.what === "limit" && <LimitDialog gate={chosen.gate} close={close} done={done} />}
+      {chosen?.what === "rate" && <RateDialog gate={chosen.gate} close={close} done={done} />}
     </>
   );
 }
 
-function Row({ gate, choose }: { gate: Gate; choose: () => void }) {
+function Row({ gate, choose }: { gate: Gate; choose: (what: Chosen["what"]) => void }) {
   const { namespace, name, limit, template_limit: ofTemplates, rate, template_rate: rateOfTemplates } = gate;
   return (
     <tr>
@@ -114,8 +108,23 @@ function Row({ gate, choose }: { gate: Gate; choose: () => void }) {
       <td class="number">{countUpTo(gate.waiting, COUNT_LIMIT)}</td>
       <td>
         {may("operate") && typeof limit === "number" && (
-          <button type="button" onClick={choose}>
+          <button
+            type="button"
+            onClick={() => {
+              choose("limit");
+            }}
+          >
             Set the limit…
+          </button>
+        )}{" "}
+        {may("operate") && rate && (
+          <button
+            type="button"
+            onClick={() => {
+              choose("rate");
+            }}
+          >
+            Set the rate…
           </button>
         )}
       </td>
@@ -127,10 +136,34 @@ function perTime({ limit, per_seconds: seconds, burst }: GateRate): string {
   return `${limit} in ${seconds} s, ${burst} at once`;
 }
 
-type LimitProps = { gate: Gate; close: () => void; done: () => void };
+/** The number that a text says, if it is a whole one within these bounds. */
+function wholeNumber(text: string, least: number, most: number): number | undefined {
+  const value = Number(text);
+  return /^\d+$/.test(text.trim()) && value >= least && value <= most ? value : undefined;
+}
+
+type FieldProps = { label: string; value: string; set: (value: string) => void };
+
+function NumberField({ label, value, set }: FieldProps) {
+  return (
+    <label>
+      {label}
+      <input
+        inputMode="numeric"
+        autocomplete="off"
+        value={value}
+        onInput={(event) => {
+          set(event.currentTarget.value);
+        }}
+      />
+    </label>
+  );
+}
+
+type DialogProps = { gate: Gate; close: () => void; done: () => void };
 
 /** Sets how many steps run at once, or lets the templates decide again. */
-function LimitDialog({ gate, close, done }: LimitProps) {
+function LimitDialog({ gate, close, done }: DialogProps) {
   const [limit, setLimit] = useState(String(gate.limit ?? ""));
   return (
     <ActionDialog
@@ -144,27 +177,52 @@ function LimitDialog({ gate, close, done }: LimitProps) {
         path: v1("gates", gate.namespace, gate.name),
         reason: false,
         body: () => {
-          const text = limit.trim();
-          if (text === "") return { limit: null };
-          const value = Number(text);
-          return /^\d+$/.test(text) && value <= LARGEST
-            ? { limit: value }
-            : `The limit must be a number from 0 to ${LARGEST}.`;
+          if (limit.trim() === "") return { limit: null };
+          const value = wholeNumber(limit, 0, MOST_STEPS);
+          return value === undefined ? `The limit must be a number from 0 to ${MOST_STEPS}.` : { limit: value };
         },
       }}
       close={close}
       done={done}
     >
-      <label>
-        Limit
-        <input
-          inputMode="numeric"
-          value={limit}
-          onInput={(event) => {
-            setLimit(event.currentTarget.value);
-          }}
-        />
-      </label>
+      <NumberField label="Limit" value={limit} set={setLimit} />
+    </ActionDialog>
+  );
+}
+
+/** Sets how many steps start in a time, or lets the templates decide again. */
+function RateDialog({ gate, close, done }: DialogProps) {
+  const [steps, setSteps] = useState(String(gate.rate?.limit ?? ""));
+  const [seconds, setSeconds] = useState(String(gate.rate?.per_seconds ?? ""));
+  const [burst, setBurst] = useState(String(gate.rate?.burst ?? ""));
+  return (
+    <ActionDialog
+      action={{
+        title: `Rate of ${gate.name}`,
+        explain:
+          "It replaces the rate of the templates, for each key. So many steps start in this time: some of them at " +
+          "once, and the others evenly spread. Leave all fields empty to let the templates decide again.",
+        verb: "Set the rate",
+        method: "PATCH",
+        path: v1("gates", gate.namespace, gate.name),
+        reason: false,
+        body: () => {
+          if ([steps, seconds, burst].every((text) => text.trim() === "")) return { rate: null };
+          const limit = wholeNumber(steps, 1, MOST_STEPS);
+          if (limit === undefined) return `The steps must be a number from 1 to ${MOST_STEPS}.`;
+          const per = wholeNumber(seconds, 1, MOST_SECONDS);
+          if (per === undefined) return `The seconds must be a number from 1 to ${MOST_SECONDS}, seven days.`;
+          const atOnce = wholeNumber(burst, 1, limit);
+          if (atOnce === undefined) return `The steps at once must be a number from 1 to ${limit}.`;
+          return { rate: { limit, per_seconds: per, burst: atOnce } };
+        },
+      }}
+      close={close}
+      done={done}
+    >
+      <NumberField label="Steps" value={steps} set={setSteps} />
+      <NumberField label="Seconds" value={seconds} set={setSeconds} />
+      <NumberField label="Steps at once" value={burst} set={setBurst} />
     </ActionDialog>
   );
 }

@@ -1,11 +1,11 @@
 // Schedules: when they create tasks, what the last time did, and their actions.
 
-import { useEffect, useState } from "preact/hooks";
+import { useState } from "preact/hooks";
 import type { PutSchedule, Schedule, ScheduleList, TaskSummary } from "../api-types";
 import { stateName } from "../format";
 import { type ApiError, asApiError, get, request, v1 } from "../http";
 import { Empty, Failure, Loaded, PageHead, Text, Time, useTitle } from "../parts/basic";
-import { useResource } from "../resource";
+import { usePolled } from "../resource";
 import { link } from "../route";
 import { may } from "../session";
 
@@ -14,15 +14,7 @@ const INTERVAL = 10_000;
 
 export function Schedules() {
   useTitle("Schedules");
-  const schedules = useResource("schedules", (signal) => get<ScheduleList>(v1("schedules"), { signal }));
-  useEffect(() => {
-    const timer = setInterval(() => {
-      if (!document.hidden) schedules.reload();
-    }, INTERVAL);
-    return () => {
-      clearInterval(timer);
-    };
-  }, []);
+  const schedules = usePolled("schedules", (signal) => get<ScheduleList>(v1("schedules"), { signal }), INTERVAL);
   return (
     <>
       <PageHead title="Schedules" />
