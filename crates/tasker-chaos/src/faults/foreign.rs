@@ -6,9 +6,12 @@ use std::time::Duration;
 use anyhow::Result;
 use fastrand::Rng;
 use sqlx::{Connection, PgConnection};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::field::Field;
+
+/// How long there may be no row to lock: tasks come in bursts.
+const FIND_LIMIT: Duration = Duration::from_secs(3);
 
 /// Keeps a snapshot, so that no row version that is dead since then can be removed.
 pub(super) async fn hold_snapshot(field: &Arc<Field>, rng: &mut Rng) -> Result<bool> {
@@ -46,9 +49,12 @@ pub(super) async fn hold_locks(field: &Arc<Field>, rng: &mut Rng) -> Result<bool
         }
     };
     sqlx::query("begin").execute(&mut connection).await?;
-    let locked = sqlx::query(sqlx::AssertSqlSafe(locks)).fetch_all(&mut connection).await?;
-    if locked.is_empty() {
-        return Ok(false);
+    let deadline = Instant::now() + FIND_LIMIT;
+    while sqlx::query(sqlx::AssertSqlSafe(locks.as_str())).fetch_all(&mut connection).await?.is_empty() {
+        if Instant::now() > deadline {
+            return Ok(false);
+        }
+        sleep(Duration::from_millis(20)).await;
     }
     sleep(Duration::from_millis(rng.u64(200..3_000))).await;
     let _ = connection.close().await;
