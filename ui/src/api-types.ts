@@ -307,12 +307,14 @@ export type LayoutEdge = {
 
 /** A step, or several steps that do the same between the same other steps. */
 export type LayoutNode = Place & {
-  /** The handler of its steps. */
+  /** The handler of its steps. Empty if they have none. */
   callable: string;
   /** Its number, from 0. */
   id: number;
   /** The names of its steps. */
   steps: string[];
+  /** The template whose task runs for each of its steps, in place of a handler. */
+  task?: string | null;
 };
 
 /** `GET /v1/namespaces`. */
@@ -604,7 +606,7 @@ export type StepBrief = {
 export type StepDetail = {
   /** How many attempts have started since the last retry by an operator. */
   attempts: number;
-  /** The handler that runs it. */
+  /** The handler that runs it. Empty if it runs a task in place of a handler. */
   callable?: string;
   /** When it completed, failed finally, or was cancelled. */
   completed_at?: string | null;
