@@ -182,6 +182,24 @@ export type DeadLetterList = {
 /** Why a task is investigated. */
 export type DeadLetterReason = "staleness_timeout" | "max_retries_exceeded" | "dependency_cycle_detected" | "worker_unavailable" | "manual_dlq";
 
+/** A domain event that is in the queue of its namespace. */
+export type DomainEvent = {
+  /** The event: `event_id`, `event_name`, `outcome`, `payload` and `metadata`. */
+  event: Record<string, unknown>;
+  /** Its number in the queue. */
+  msg_id: number;
+  /** When it was published. */
+  published_at: string;
+  /** How many times a program has taken it. It stays in the queue until a program deletes it. */
+  reads: number;
+};
+
+/** The response to `GET /v1/namespaces/{namespace}/events`. */
+export type DomainEventList = {
+  /** The events, the oldest first. */
+  events: DomainEvent[];
+};
+
 /** The body of a request that has nothing to say. The request needs the media type nevertheless: a form of another web
  * site can send an empty body. The body itself may be absent. */
 export type EmptyBody = Record<string, unknown>;
