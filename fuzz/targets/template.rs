@@ -53,8 +53,9 @@ fn can_be_run(template: &TaskTemplate) {
     for (number, step) in steps.iter().enumerate() {
         takes_shape(template, number, step);
         is_line(&step.name, MAX_NAME_CHARS);
-        is_line(&step.handler.callable, MAX_CALLABLE_CHARS);
-        assert!(step.handler.initialization.is_object());
+        assert!(step.handler.is_some() || step.task.is_some());
+        step.handler.iter().for_each(|handler| is_line(&handler.callable, MAX_CALLABLE_CHARS));
+        assert!(step.initialization().is_object());
         assert!((1..=MAX_ATTEMPTS).contains(&step.retry.limit));
         assert!((1..=step.retry.limit).contains(&step.retry.max_attempts()));
         assert!(step.retry.backoff_base_ms <= step.retry.max_backoff_ms && step.retry.max_backoff_ms <= MAX_BACKOFF_MS);
@@ -76,7 +77,7 @@ fn can_be_run(template: &TaskTemplate) {
         for step in &changed {
             assert!((1..=MAX_TIMEOUT_SECONDS).contains(&step.timeout_seconds));
             assert!((1..=MAX_ATTEMPTS).contains(&step.retry.limit));
-            assert!(step.handler.initialization.is_object());
+            assert!(step.initialization().is_object());
         }
     }
     if let Some(schema) = input_schema {

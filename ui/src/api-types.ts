@@ -182,6 +182,24 @@ export type DeadLetterList = {
 /** Why a task is investigated. */
 export type DeadLetterReason = "staleness_timeout" | "max_retries_exceeded" | "dependency_cycle_detected" | "worker_unavailable" | "manual_dlq";
 
+/** A domain event that is in the queue of its namespace. */
+export type DomainEvent = {
+  /** The event: `event_id`, `event_name`, `outcome`, `payload` and `metadata`. */
+  event: Record<string, unknown>;
+  /** Its number in the queue. */
+  msg_id: number;
+  /** When it was published. */
+  published_at: string;
+  /** How many times a program has taken it. It stays in the queue until a program deletes it. */
+  reads: number;
+};
+
+/** The response to `GET /v1/namespaces/{namespace}/events`. */
+export type DomainEventList = {
+  /** The events, the oldest first. */
+  events: DomainEvent[];
+};
+
 /** The body of a request that has nothing to say. The request needs the media type nevertheless: a form of another web
  * site can send an empty body. The body itself may be absent. */
 export type EmptyBody = Record<string, unknown>;
@@ -307,12 +325,14 @@ export type LayoutEdge = {
 
 /** A step, or several steps that do the same between the same other steps. */
 export type LayoutNode = Place & {
-  /** The handler of its steps. */
+  /** The handler of its steps. Empty if they have none. */
   callable: string;
   /** Its number, from 0. */
   id: number;
   /** The names of its steps. */
   steps: string[];
+  /** The template whose task runs for each of its steps, in place of a handler. */
+  task?: string | null;
 };
 
 /** `GET /v1/namespaces`. */
@@ -604,7 +624,7 @@ export type StepBrief = {
 export type StepDetail = {
   /** How many attempts have started since the last retry by an operator. */
   attempts: number;
-  /** The handler that runs it. */
+  /** The handler that runs it. Empty if it runs a task in place of a handler. */
   callable?: string;
   /** When it completed, failed finally, or was cancelled. */
   completed_at?: string | null;

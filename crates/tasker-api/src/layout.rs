@@ -38,8 +38,11 @@ pub struct LayoutNode {
     pub id: u32,
     /// The names of its steps.
     pub steps: Vec<String>,
-    /// The handler of its steps.
+    /// The handler of its steps. Empty if they have none.
     pub callable: String,
+    /// The template whose task runs for each of its steps, in place of a handler.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<String>,
     /// Its place.
     #[serde(flatten)]
     pub at: Place,

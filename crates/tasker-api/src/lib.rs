@@ -4,6 +4,7 @@
 mod bulk;
 mod check;
 mod dead_letters;
+mod domain_events;
 mod events;
 mod gates;
 mod inspect;
@@ -25,6 +26,7 @@ pub use check::RequestError;
 pub use dead_letters::{
     DeadLetter, DeadLetterList, DeadLetterReason, ListDeadLetters, OpenDeadLetter, PatchDeadLetter, ResolutionStatus,
 };
+pub use domain_events::{DomainEvent, DomainEventList, ListDomainEvents};
 pub use events::{GoneEvent, NewTasksEvent, RowEvent, StepBrief, TaskEvent, WatchTopics};
 pub use gates::{Gate, GateDetail, GateHolder, GateList, GateRate, PatchGate};
 pub use inspect::{Attempt, AttemptList, ListOfTask, StepInspection, WaitReason, Waiting};

@@ -227,7 +227,7 @@ pub struct TaskDetail {
 pub struct StepDetail {
     /// The step's name, unique in its task.
     pub name: String,
-    /// The handler that runs it.
+    /// The handler that runs it. Empty if it runs a task in place of a handler.
     #[serde(default)]
     pub callable: String,
     /// Its state.

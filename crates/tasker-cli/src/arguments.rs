@@ -4,7 +4,8 @@ use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::commands::{
-    bench, bulk, config, database, demo, dev, dlq, gate, namespace, new, schedule, step, system, task, template, worker,
+    bench, bulk, config, database, demo, dev, dlq, event, gate, namespace, new, schedule, step, system, task, template,
+    worker,
 };
 use crate::context::Context;
 
@@ -66,6 +67,9 @@ pub(crate) enum Command {
     /// Show gates, and set how many steps run at once or start in a time.
     #[command(subcommand)]
     Gate(gate::Command),
+    /// Show the domain events of a namespace.
+    #[command(subcommand)]
+    Event(event::Command),
     /// Show, pause and resume namespaces.
     #[command(subcommand)]
     Namespace(namespace::Command),

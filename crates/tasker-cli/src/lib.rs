@@ -45,6 +45,7 @@ async fn dispatch(command: Command, context: context::Context) -> Result<(), Fai
         Command::Dlq(command) => command.run(&context).await,
         Command::Schedule(command) => command.run(&context).await,
         Command::Gate(command) => command.run(&context).await,
+        Command::Event(command) => command.run(&context).await,
         Command::Namespace(command) => command.run(&context).await,
         Command::Worker(command) => command.run(&context).await,
         Command::System(command) => command.run(&context).await,

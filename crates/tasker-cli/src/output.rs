@@ -19,11 +19,15 @@ const LAST_COLUMN: usize = 24;
 
 /// Prints lines on standard output. A closed pipe, such as that of `head`, is not an error.
 pub(crate) fn print(text: impl Display) -> Result<(), Failure> {
+    print_on(text).map(|_| ())
+}
+
+/// The same. Returns whether somebody still reads.
+pub(crate) fn print_on(text: impl Display) -> Result<bool, Failure> {
     match writeln!(std::io::stdout().lock(), "{text}") {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Failure::failed(format!("cannot write to standard output: {error}")))
-        }
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::failed(format!("cannot write to standard output: {error}"))),
     }
 }
 

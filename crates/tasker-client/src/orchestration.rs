@@ -5,11 +5,11 @@ use std::time::Duration;
 use reqwest::header::CONTENT_TYPE;
 use tasker_api::{
     AppliedTemplate, AttemptList, BulkJob, BulkJobList, BulkPreview, CreateBulkJob, CreateTask, DeadLetter,
-    DeadLetterList, ForkTask, GateDetail, GateList, Health, ListDeadLetters, ListOfTask, ListTasks, NamespaceList,
-    NamespaceSummary, OpenDeadLetter, OperatorAction, PatchDeadLetter, PatchGate, PatchNamespace, PutSchedule,
-    RerunTask, ResolveStep, Schedule, ScheduleList, SendSignal, Stats, StepInspection, StepList, SystemInfo,
-    TaskDetail, TaskList, TaskSummary, TemplateDetail, TemplateLayout, TemplateList, TransitionList, Whoami,
-    WorkerList,
+    DeadLetterList, DomainEventList, ForkTask, GateDetail, GateList, Health, ListDeadLetters, ListDomainEvents,
+    ListOfTask, ListTasks, NamespaceList, NamespaceSummary, OpenDeadLetter, OperatorAction, PatchDeadLetter, PatchGate,
+    PatchNamespace, PutSchedule, RerunTask, ResolveStep, Schedule, ScheduleList, SendSignal, Stats, StepInspection,
+    StepList, SystemInfo, TaskDetail, TaskList, TaskSummary, TemplateDetail, TemplateLayout, TemplateList,
+    TransitionList, Whoami, WorkerList,
 };
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -261,6 +261,13 @@ pub trait OrchestrationApiClient: Sync {
         namespace: &str,
         change: &PatchNamespace,
     ) -> impl Future<Output = Result<NamespaceSummary, ClientError>> + Send;
+
+    /// Returns domain events that are in the queue of a namespace. They stay there.
+    fn list_domain_events(
+        &self,
+        namespace: &str,
+        query: &ListDomainEvents,
+    ) -> impl Future<Output = Result<DomainEventList, ClientError>> + Send;
 
     /// Returns all workers that the server knows, or those that serve a namespace.
     fn list_workers(&self, namespace: Option<&str>) -> impl Future<Output = Result<WorkerList, ClientError>> + Send;
@@ -533,6 +540,14 @@ impl OrchestrationApiClient for OrchestrationClient {
 
     async fn patch_namespace(&self, namespace: &str, change: &PatchNamespace) -> Result<NamespaceSummary, ClientError> {
         self.http.send(Repeat::Safe, || self.http.patch(&["v1", "namespaces", namespace]).json(change)).await
+    }
+
+    async fn list_domain_events(
+        &self,
+        namespace: &str,
+        query: &ListDomainEvents,
+    ) -> Result<DomainEventList, ClientError> {
+        self.get(&["v1", "namespaces", namespace, "events"], query).await
     }
 
     async fn list_workers(&self, namespace: Option<&str>) -> Result<WorkerList, ClientError> {

@@ -426,6 +426,7 @@ async fn every_call_of_an_operator_has_its_route() {
         api.get_template_layout("n", "t", None) => "GET /v1/templates/n/t/layout",
         api.stats(None) => "GET /v1/stats",
         api.whoami() => "GET /v1/whoami",
+        api.list_domain_events("n", &of(json!({ "after": 7 }))) => "GET /v1/namespaces/n/events?after=7",
         api.patch_namespace("n", &of(json!({ "paused": true }))) => "PATCH /v1/namespaces/n",
     };
     assert_eq!(*seen.lock().unwrap(), expected);

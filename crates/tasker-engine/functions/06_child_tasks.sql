@@ -1,5 +1,5 @@
 -- Workflows that take shape while they run: child tasks. A step with `task` creates a task in its namespace and waits for
--- its end, without a message. Its own handler is not called. Its `input` has the id of the `child`.
+-- its end, without a message. It needs no handler. Its `input` has the id of the `child`.
 --
 -- The child does not lock its parent. When it ends, it sends a message that names the step. Whoever reads the message
 -- locks the parent, and then looks at the child.

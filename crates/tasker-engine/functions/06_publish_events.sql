@@ -1,8 +1,8 @@
 -- Domain events. A step publishes the events of its template (`template_steps.events`) when it has an outcome, in the same
 -- transaction. So an event exists if and only if the outcome is recorded.
 --
--- A namespace with events has a queue for them, `NAMESPACE_domain_events`. The engine only writes to it, and deletes old
--- events. Programs of the user read it with PGMQ.
+-- A namespace with events has a queue for them, `NAMESPACE_domain_events`. The engine writes to it, shows what is
+-- in it, and deletes old events. Programs of the user read it with PGMQ.
 --
 -- An event has an outcome (the state of the step), and the result or the error of the step as its payload:
 --   {"event_id", "event_name", "outcome", "payload", "metadata": {"task_uuid", "namespace", "template",
@@ -87,5 +87,25 @@ begin
             'q_' || v_queue)
         using p_now, v_events;
     end loop;
+end
+$$;
+
+-- Up to `p_limit` events in the queue of a namespace, the oldest first: those after `p_after`, or the newest if it is null.
+-- They stay there, and programs that read the queue do not notice.
+create or replace function tasker.list_events(p_namespace text, p_after bigint, p_limit integer)
+returns table (msg_id bigint, published_at timestamptz, reads integer, event jsonb)
+language plpgsql stable as $$
+declare
+    v_queue text := (select n.event_queue from tasker.namespaces n where n.namespace = p_namespace);
+begin
+    if v_queue is null then
+        return;
+    end if;
+    return query execute format(
+        'select l.* from (
+             select m.msg_id, m.enqueued_at, m.read_ct, m.message from pgmq.%I m
+             where m.msg_id > $1 order by m.msg_id %s limit $2
+         ) l order by l.msg_id', 'q_' || v_queue, case when p_after is null then 'desc' end)
+    using coalesce(p_after, 0), p_limit;
 end
 $$;

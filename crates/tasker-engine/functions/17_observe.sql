@@ -78,7 +78,7 @@ as $$
     select o.namespace, ts.callable, array_agg(distinct tt.name order by tt.name), sum(o.tasks)::bigint
     from open o
     cross join lateral (
-        -- The handler of a step that runs a child task is not called.
+        -- A step that runs a child task needs no handler.
         select distinct s.callable from tasker.template_steps s
         where s.template_id = o.template_id and (s.admission ? 'task') is not true
     ) ts
@@ -117,8 +117,8 @@ $$;
 -- The facts that tell why a step waits. No row if there is no such task or step.
 --   missing        the dependencies that have no result yet, with their states
 --   workers        the live workers of the namespace
---   able           those of them that have the handler, or may have it
---   free           those that have the handler and run fewer steps than they can
+--   able           those of them that have the handler, or may have it; all, if the step runs a child task
+--   free           those of them that run fewer steps than they can
 --   holder_lives   whether the worker that holds the step sends heartbeats
 --   ahead          the messages that workers read before this step, up to `p_limit`
 create or replace function tasker.explain_step(p_task_id uuid, p_step text, p_limit integer)
@@ -132,15 +132,17 @@ as $$
 #variable_conflict use_column
 declare
     v_step_no smallint;
+    v_any boolean;
     v_visible_at timestamptz;
 begin
     select t.state, s.state, t.namespace, ts.callable, s.due_at, s.worker_id, s.step_no,
+           coalesce(ts.admission ? 'task', false),
            (select jsonb_agg(jsonb_build_array(ds.name, d.state) order by d.step_no)
             from unnest(tasker.keys(t.task_id, ts.dependencies), ts.dependencies) n(task_id, step_no)
             join tasker.steps d on d.task_id = n.task_id and d.step_no = n.step_no
             join tasker.template_steps ds on ds.template_id = t.template_id and ds.step_no = d.step_no
             where d.state not in ('completed', 'resolved_manually', 'skipped'))
-    into task_state, state, namespace, callable, due_at, worker_id, v_step_no, missing
+    into task_state, state, namespace, callable, due_at, worker_id, v_step_no, v_any, missing
     from tasker.tasks t
     join tasker.steps s on s.task_id = t.task_id
     join tasker.template_steps ts on ts.template_id = t.template_id and ts.step_no = coalesce(s.definition, s.step_no)
@@ -151,9 +153,9 @@ begin
 
     select array_agg(w.worker_id order by w.worker_id),
            array_agg(w.worker_id order by w.worker_id) filter (
-               where w.handlers is null or callable = any (w.handlers)),
+               where v_any or w.handlers is null or callable = any (w.handlers)),
            array_agg(w.worker_id order by w.worker_id) filter (
-               where (w.handlers is null or callable = any (w.handlers))
+               where (v_any or w.handlers is null or callable = any (w.handlers))
                  and coalesce(w.running_steps, 0) < w.max_concurrent),
            coalesce(bool_or(w.worker_id = explain_step.worker_id), false)
     into workers, able, free, holder_lives

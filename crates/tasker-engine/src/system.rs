@@ -1,9 +1,9 @@
-//! Namespaces, and the versions of PostgreSQL and PGMQ.
+//! Namespaces and their events, and the versions of PostgreSQL and PGMQ.
 
 use chrono::{DateTime, Utc};
+use serde_json::Value;
 use sqlx::FromRow;
-
-use tasker_api::{NamespaceSummary, PatchNamespace, PgmqInfo};
+use tasker_api::{DomainEvent, NamespaceSummary, PatchNamespace, PgmqInfo};
 
 use crate::Engine;
 use crate::arguments::count;
@@ -17,6 +17,7 @@ statements! {
             (select count(*) from tasker.task_templates t where t.namespace = n.namespace) as templates
         from tasker.namespaces n where n.namespace = $1";
     SET_NAMESPACE = "select tasker.set_namespace($1, $2, $3)";
+    LIST_EVENTS = "select msg_id, published_at, reads, event from tasker.list_events($1, $2, $3)";
     IS_READ_ONLY = "select current_setting('transaction_read_only')::boolean";
     POSTGRESQL_VERSION = "select current_setting('server_version')";
     PGMQ_EXTENSION = "select extversion from pg_extension where extname = 'pgmq'";
@@ -73,6 +74,18 @@ impl Engine {
     pub async fn set_namespace(&self, namespace: &str, change: &PatchNamespace) -> sqlx::Result<bool> {
         let days = change.finished_tasks_days.map(|days| days.map_or(-1, count));
         sqlx::query_scalar(SET_NAMESPACE).bind(namespace).bind(change.paused).bind(days).fetch_one(&self.pool).await
+    }
+
+    /// Lists up to `limit` domain events that are in the queue of a namespace, the oldest first: those after the message
+    /// `after`, or the newest. They stay there.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn list_events(&self, namespace: &str, after: Option<i64>, limit: u32) -> sqlx::Result<Vec<DomainEvent>> {
+        let rows: Vec<(i64, DateTime<Utc>, i32, Value)> =
+            sqlx::query_as(LIST_EVENTS).bind(namespace).bind(after).bind(count(limit)).fetch_all(&self.pool).await?;
+        let event = |(msg_id, published_at, reads, event)| DomainEvent { msg_id, published_at, reads, event };
+        Ok(rows.into_iter().map(event).collect())
     }
 
     /// Checks that the database responds, and asks whether it refuses all writes: it is a standby, or

@@ -154,8 +154,8 @@ impl Engine {
             .map(|(number, step)| {
                 json!({
                     "name": step.name,
-                    "callable": step.handler.callable,
-                    "initialization": step.handler.initialization,
+                    "callable": step.callable(),
+                    "initialization": step.initialization(),
                     "dependencies": template.dependencies_of(number),
                     "dependents": template.dependents_of(number),
                     "max_attempts": step.retry.max_attempts(),

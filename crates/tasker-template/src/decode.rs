@@ -219,7 +219,17 @@ fn report_cycle(cycle: &[u16], steps: &[StepTemplate], dependencies: &[Vec<Field
 fn step(mut fields: Fields, numbers: &HashMap<String, u16>, report: &mut Report<'_>) -> (StepTemplate, Vec<Field>) {
     let name = required_line(&mut fields, "name", MAX_NAME_CHARS, report);
     let description = text(fields.optional("description"), report);
-    let handler = handler(fields.required("handler", report), report);
+    // Whether the task is valid is checked below.
+    let handler = if fields.kept("task").is_some() {
+        let written = fields.optional("handler");
+        if let Some(field) = &written {
+            report.warn(field.node.at, &field.path, "has no effect: the step runs a task, and calls no handler");
+        }
+        written
+    } else {
+        fields.required("handler", report)
+    };
+    let handler = handler.map(|field| self::handler(field, report));
     let needs = fields.optional_alias("dependencies", "depends_on", report).and_then(|field| needs(field, report));
     let mut dependencies = Vec::new();
     let mut places = Vec::new();
@@ -271,9 +281,9 @@ fn needs(field: Field, report: &mut Report<'_>) -> Option<Vec<Field>> {
     Some(needs)
 }
 
-fn handler(field: Option<Field>, report: &mut Report<'_>) -> Handler {
+fn handler(field: Field, report: &mut Report<'_>) -> Handler {
     let mut handler = Handler { callable: String::new(), initialization: Value::Object(Map::new()), extra: Map::new() };
-    let Some(mut fields) = field.and_then(|field| field.fields(report)) else {
+    let Some(mut fields) = field.fields(report) else {
         return handler;
     };
     handler.callable = required_line(&mut fields, "callable", MAX_CALLABLE_CHARS, report);

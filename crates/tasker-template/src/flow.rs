@@ -206,7 +206,7 @@ pub struct Rate {
     pub burst: u32,
 }
 
-/// A task that runs for the step, from `task`. The handler of the step is not called.
+/// A task that runs in place of a handler, from `task`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ChildTask {
     /// The name of its template, in the same namespace.

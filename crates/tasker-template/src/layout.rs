@@ -9,7 +9,7 @@ use tasker_api::{GraphLayout, LayoutEdge, LayoutNode, Place};
 
 use crate::TaskTemplate;
 
-/// This many steps with the same handler, dependencies and dependents, or more, are drawn as one node.
+/// This many steps with the same handler or task, dependencies and dependents, or more, are drawn as one node.
 const MERGED_FROM: usize = 4;
 /// How often the layers are ordered, in each direction.
 const SWEEPS: usize = 6;
@@ -45,14 +45,15 @@ impl TaskTemplate {
         layers.order();
         let rows = layers.rows();
         let place = |vertex: usize| Place { column: number(layers.column_of[vertex]), row: rounded(rows[vertex]) };
-        let nodes = groups.iter().enumerate().map(|(id, steps)| LayoutNode {
-            id: number(id),
-            steps: steps.iter().map(|step| self.steps[usize::from(*step)].name.clone()).collect(),
-            callable: steps
-                .first()
-                .map(|step| self.steps[usize::from(*step)].handler.callable.clone())
-                .unwrap_or_default(),
-            at: place(id),
+        let nodes = groups.iter().enumerate().map(|(id, steps)| {
+            let first = steps.first().map(|step| &self.steps[usize::from(*step)]);
+            LayoutNode {
+                id: number(id),
+                steps: steps.iter().map(|step| self.steps[usize::from(*step)].name.clone()).collect(),
+                callable: first.map(|step| step.callable().to_owned()).unwrap_or_default(),
+                task: first.and_then(|step| step.task.as_ref()).map(|task| task.template.clone()),
+                at: place(id),
+            }
         });
         let nodes: Vec<_> = nodes.collect();
         let edges = edges.iter().zip(&layers.bends).map(|((from, to), bends)| LayoutEdge {
@@ -75,9 +76,10 @@ impl TaskTemplate {
 fn merged(template: &TaskTemplate) -> Vec<Vec<u16>> {
     let key = |step: u16| {
         let number = usize::from(step);
+        let step = &template.steps[number];
         let mut dependencies = template.dependencies_of(number).to_vec();
         dependencies.sort_unstable();
-        (&template.steps[number].handler.callable, dependencies, template.dependents_of(number))
+        (step.callable(), step.task.as_ref().map(|task| &task.template), dependencies, template.dependents_of(number))
     };
     let steps = || (0..).take(template.steps.len());
     let mut alike: HashMap<_, Vec<u16>> = HashMap::new();

@@ -80,7 +80,7 @@ impl TaskTemplate {
                 if let Some(retry) = &change.retry {
                     step.retry = retry.clone();
                 }
-                if let Value::Object(fields) = &mut step.handler.initialization {
+                if let Some(Handler { initialization: Value::Object(fields), .. }) = &mut step.handler {
                     fields.extend(change.initialization.clone());
                 }
             }
@@ -97,8 +97,9 @@ pub struct StepTemplate {
     /// A description for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// The code that runs the step.
-    pub handler: Handler,
+    /// The code that runs the step. None if the step runs a [`task`](Self::task) and the file names no handler.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub handler: Option<Handler>,
     /// The names of the steps that must complete first, as written.
     pub dependencies: Vec<String>,
     /// What happens after a failed attempt.
@@ -129,7 +130,7 @@ pub struct StepTemplate {
     /// How many steps start in a time.
     #[serde(skip)]
     pub rate: Option<Rate>,
-    /// The task that runs for the step.
+    /// The task that runs in place of a handler.
     #[serde(skip)]
     pub task: Option<ChildTask>,
     /// The domain events that the step publishes.
@@ -140,6 +141,16 @@ pub struct StepTemplate {
 impl StepTemplate {
     /// The default of `timeout_seconds`: five minutes.
     pub const DEFAULT_TIMEOUT_SECONDS: u32 = 300;
+
+    /// The name of the code that runs the step. Empty if the step has no handler.
+    pub fn callable(&self) -> &str {
+        self.handler.as_ref().map_or("", |handler| &handler.callable)
+    }
+
+    /// The settings for the handler: a JSON object. Empty if the step has no handler.
+    pub fn initialization(&self) -> Value {
+        self.handler.as_ref().map_or_else(|| Value::Object(Map::new()), |handler| handler.initialization.clone())
+    }
 }
 
 /// The code that runs a step.

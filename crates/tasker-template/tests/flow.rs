@@ -61,6 +61,7 @@ fn the_documented_template_is_decoded() {
     let gate = step("pay").concurrency.clone().unwrap();
     assert_eq!((gate.gate.as_str(), gate.limit), ("account", 1));
     assert_eq!(gate.key.unwrap().tokens(), ["account_id"]);
+    assert_eq!(step("invoice").handler, None);
     let child = step("invoice").task.clone().unwrap();
     assert_eq!(
         (child.template.as_str(), child.version, child.context_from.tokens()),
@@ -124,6 +125,24 @@ fn every_comparison_is_read() {
     let whole = template(&with_fields("when: [{ step: a, exists: true }]"));
     assert!(whole.steps[1].when[0].path.tokens().is_empty());
     assert_eq!(whole.steps[1].when[0].comparison, Comparison::Exists(true));
+}
+
+#[test]
+fn a_step_that_runs_a_task_needs_no_handler() {
+    let with_step =
+        |fields: &str| format!("name: t\nnamespace_name: ns\nversion: 1.0.0\nsteps:\n  - {{ name: a, {fields} }}\n");
+    let without = template(&with_step("task: { template: child }"));
+    assert_eq!((&without.steps[0].handler, without.steps[0].callable()), (&None, ""));
+    assert_eq!(template(&serde_json::to_string(&without).unwrap()), without);
+    // Templates from before give one, and keep it.
+    let Parsed { template: old, warnings } =
+        parse(&with_step("task: { template: child }, handler: { callable: c }"), None).unwrap();
+    assert_eq!(old.steps[0].callable(), "c");
+    let warnings: Vec<_> = warnings.iter().map(|warning| (warning.path.as_str(), warning.message.as_str())).collect();
+    assert_eq!(warnings, [("steps[0].handler", "has no effect: the step runs a task, and calls no handler")]);
+    refused(&with_step("task: { template: child }, handler: {}"), "steps[0].handler.callable: `callable` is required");
+    refused(&with_step("task: invoice"), "steps[0].task: expected a mapping, found a string");
+    refused(&with_step("task: null"), "steps[0].handler: `handler` is required");
 }
 
 #[test]
@@ -227,6 +246,6 @@ steps:
     assert_eq!((steps[0].timeout_seconds, steps[1].timeout_seconds), (5, 6));
     // As in the published format, the policy is replaced as a whole.
     assert_eq!((steps[0].retry.limit, steps[0].retry.backoff.as_str()), (2, "exponential"));
-    assert_eq!(steps[1].handler.initialization, json!({"mode": "fake", "size": 1}));
-    assert_eq!(steps[0].handler.initialization, Value::Object(serde_json::Map::new()));
+    assert_eq!(steps[1].handler.as_ref().unwrap().initialization, json!({"mode": "fake", "size": 1}));
+    assert_eq!(steps[0].handler.as_ref().unwrap().initialization, Value::Object(serde_json::Map::new()));
 }

@@ -74,6 +74,20 @@ fn identical_siblings_become_one_node() {
 }
 
 #[test]
+fn steps_that_run_tasks_of_one_template_become_one_node() {
+    let steps: Vec<_> = (0..8)
+        .map(|number| {
+            let template = if number < 4 { "invoice" } else { "refund" };
+            serde_json::json!({"name": format!("s{number}"), "task": {"template": template}})
+        })
+        .collect();
+    let source = serde_json::json!({"name": "t", "namespace_name": "n", "version": "1.0.0", "steps": steps});
+    let graph = parse(&source.to_string(), None).unwrap().template.layout();
+    let nodes: Vec<_> = graph.nodes.iter().map(|node| (node.steps.len(), node.task.as_deref())).collect();
+    assert_eq!(nodes, [(4, Some("invoice")), (4, Some("refund"))]);
+}
+
+#[test]
 fn a_long_edge_passes_beside_the_nodes_between() {
     let graph = layout(&[vec![], vec![0], vec![1], vec![2, 0]], own);
     check(&graph);

@@ -150,7 +150,7 @@ proptest! {
         source["steps"][1]["retry"] = json!({"limit": 2, "kept": extra.clone()});
         let parsed = parse(&source.to_string(), None).unwrap();
         prop_assert_eq!(&parsed.template.extra["kept"], &extra);
-        prop_assert_eq!(&parsed.template.steps[0].handler.initialization["settings"], &settings);
+        prop_assert_eq!(&parsed.template.steps[0].handler.as_ref().unwrap().initialization["settings"], &settings);
 
         let text = serde_json::to_string(&parsed.template).unwrap();
         let again = parse(&text, None).unwrap();

@@ -71,8 +71,8 @@ steps:
 
     let [first, second] = &template.steps[..] else { panic!("two steps") };
     assert_eq!((first.name.as_str(), first.description.as_deref()), ("first", Some("one")));
-    assert_eq!(first.handler.callable, "linear_workflow.first");
-    assert_eq!(first.handler.initialization, json!({"operation": "square", "digits": "00501"}));
+    assert_eq!(first.callable(), "linear_workflow.first");
+    assert_eq!(first.handler.as_ref().unwrap().initialization, json!({"operation": "square", "digits": "00501"}));
     assert_eq!(second.dependencies, ["first"]);
     assert_eq!((second.retry.limit, second.retry.backoff), (7, Backoff::Linear));
     assert_eq!((second.retry.backoff_base_ms, second.retry.max_backoff_ms), (10, 20));
@@ -89,7 +89,7 @@ fn absent_and_null_fields_have_defaults() {
     assert_eq!(step.retry, RetryPolicy::default());
     assert_eq!(step.retry.max_attempts(), 3);
     assert_eq!(step.timeout_seconds, 300);
-    assert_eq!(step.handler.initialization, json!({}));
+    assert_eq!(step.handler.as_ref().unwrap().initialization, json!({}));
     assert!(step.dependencies.is_empty());
 }
 
@@ -136,7 +136,7 @@ steps:
     let step = &template.steps[0];
     assert_eq!(Value::Object(template.extra.clone()), json!({"owner": "me"}));
     assert_eq!(Value::Object(step.extra.clone()), json!({"dependecies": []}));
-    assert_eq!(Value::Object(step.handler.extra.clone()), json!({"queue": "q"}));
+    assert_eq!(Value::Object(step.handler.as_ref().unwrap().extra.clone()), json!({"queue": "q"}));
     assert_eq!(Value::Object(step.retry.extra.clone()), json!({"jitter": 0.5}));
 
     let places: Vec<_> = warnings.iter().map(|w| (w.line, w.column, w.path.as_str())).collect();

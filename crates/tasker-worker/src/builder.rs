@@ -217,8 +217,8 @@ async fn apply(engine: &Engine, template: &TaskTemplate) -> Result<(), StartErro
 /// The steps of these templates that no handler runs. A step that runs a child task needs none.
 fn missing_handlers(templates: &[TaskTemplate], handlers: &Handlers) -> Vec<String> {
     let steps = templates.iter().flat_map(|template| template.steps.iter().map(move |step| (&template.name, step)));
-    let missing = steps.filter(|(_, step)| step.task.is_none() && handlers.get(&step.handler.callable).is_none());
-    missing.map(|(template, step)| format!("`{}` (step {} of {template})", step.handler.callable, step.name)).collect()
+    let missing = steps.filter(|(_, step)| step.task.is_none() && handlers.get(step.callable()).is_none());
+    missing.map(|(template, step)| format!("`{}` (step {} of {template})", step.callable(), step.name)).collect()
 }
 
 /// Warns of stored templates in these namespaces that need other handlers. The worker starts anyway: a new version of a

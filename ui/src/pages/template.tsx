@@ -19,7 +19,9 @@ type Definition = { input_schema?: Schema | null; steps: StepDefinition[] };
 type StepDefinition = {
   name: string;
   description?: string | null;
-  handler: { callable: string };
+  /** Absent where a task runs in place of a handler. */
+  handler?: { callable: string } | null;
+  task?: { template: string } | null;
   dependencies?: string[];
   retry?: {
     retryable?: boolean;
@@ -163,8 +165,9 @@ function GraphTab({
                   )}
                 </th>
                 <td>
+                  {step.task ? "task " : ""}
                   <code>
-                    <Text>{step.handler.callable}</Text>
+                    <Text>{step.task?.template ?? step.handler?.callable ?? ""}</Text>
                   </code>
                 </td>
                 <td class="faint">

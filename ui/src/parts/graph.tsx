@@ -132,13 +132,14 @@ function Node({ node, stateOf, href, selected }: NodeProps) {
   const states = stateOf ? node.steps.map((step) => stateOf(step) ?? "pending") : [];
   const state = URGENCY.find((each) => states.includes(each));
   const completed = states.filter(hasResult).length;
+  const runs = node.task ? `task ${node.task}` : node.callable;
   const second = !state
-    ? node.callable
+    ? runs
     : several
       ? `${count(completed)} of ${count(node.steps.length)} completed`
       : stateName(state);
   const name = several ? `${first} …` : first;
-  const title = [several ? `${node.steps.length} steps like ${first}` : first, state && stateName(state), node.callable]
+  const title = [several ? `${node.steps.length} steps like ${first}` : first, state && stateName(state), runs]
     .filter(Boolean)
     .join(" · ");
   // The types of Preact know only HTML's links, which have no such attribute.

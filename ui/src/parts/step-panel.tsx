@@ -39,9 +39,11 @@ export function StepPanel({ task, step, round, changed }: Props) {
       </header>
       <p class="row">
         <State state={step.status} />
-        <code>
-          <Text>{step.callable ?? ""}</Text>
-        </code>
+        {step.callable && (
+          <code>
+            <Text>{step.callable}</Text>
+          </code>
+        )}
       </p>
       <StepActions task={task} step={step} changed={changed} />
       {view.error && <Failure error={view.error} retry={view.reload} />}

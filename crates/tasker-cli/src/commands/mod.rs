@@ -7,6 +7,7 @@ pub(crate) mod database;
 pub(crate) mod demo;
 pub(crate) mod dev;
 pub(crate) mod dlq;
+pub(crate) mod event;
 pub(crate) mod gate;
 pub(crate) mod namespace;
 pub(crate) mod new;

@@ -210,7 +210,10 @@ fn show(template: &TaskTemplate) -> Result<(), Failure> {
         };
         [
             step.name.clone(),
-            step.handler.callable.clone(),
+            match &step.task {
+                Some(task) => format!("task {}", task.template),
+                None => step.callable().to_owned(),
+            },
             step.dependencies.join(", "),
             retries,
             format!("{} s", step.timeout_seconds),

@@ -178,7 +178,7 @@ async fn an_operator_can_do_everything_on_the_command_line() -> Result<()> {
     let namespace = format!("cli_{}", Uuid::new_v4().simple());
     let source = json!({
         "name": "report", "namespace_name": namespace, "version": "1.0.0",
-        "steps": [{ "name": "a", "handler": { "callable": "nobody.a" } },
+        "steps": [{ "name": "a", "handler": { "callable": "nobody.a" }, "publishes_events": [{ "name": "a.done" }] },
                   { "name": "b", "handler": { "callable": "nobody.b" }, "dependencies": ["a"],
                     "concurrency": { "gate": "desk", "limit": 2 } }],
     });
@@ -235,7 +235,11 @@ async fn an_operator_can_do_everything_on_the_command_line() -> Result<()> {
 
     // Why it waits, and what was done.
     assert!(both(&["step", "why", "--id", id, "--step", "a"])?.to_string().contains("nobody.a"));
+    assert_eq!(call(&in_namespace(&["event", "list"]))?["events"], json!([]));
     cli.text(&["step", "resolve", "--id", id, "--step", "a", "--result", "1", "--reason", "by hand"])?;
+    let events = call(&in_namespace(&["event", "list", "--limit", "1"]))?;
+    assert_eq!(events["events"][0]["event"]["event_name"], "a.done", "{events}");
+    assert_eq!(cli.refusal(&["event", "list", "--namespace", "no_such"])?.0, 1);
     assert!(both(&["task", "attempts", "--id", id])?["attempts"].is_array());
     let fork = cli.json(&["task", "fork", "--id", id, "--step", "b", "--reason", "again"])?;
     assert_eq!(fork["completed_steps"], 1, "{fork}");

@@ -68,8 +68,7 @@ async fn a_step_runs_a_task_and_completes_with_it() -> Result<()> {
     let stack = Stack::start().await?;
     let api = stack.api()?;
     let child = fault_template(&api, &json!([fault_step("echo", "faults.echo", json!({}))])).await?;
-    let mut step_with_child = fault_step("child", "faults.echo", json!({}));
-    step_with_child["task"] = json!({ "template": child, "context_from": "/order" });
+    let step_with_child = json!({ "name": "child", "task": { "template": child, "context_from": "/order" } });
     let name = fault_template(&api, &json!([step_with_child])).await?;
     let done = run(&api, &task("faults", &name, json!({ "order": { "number": 7 } }))).await?;
     assert_eq!(done.summary.status, TaskState::Completed);

@@ -147,6 +147,34 @@ async fn steps_that_fail_without_their_handler_publish_too() -> Result<()> {
 }
 
 #[tokio::test]
+async fn events_are_shown_without_taking_them() -> Result<()> {
+    let fixture = Fixture::new().await?;
+    let shown = async |after, limit| -> Result<Vec<(i64, i32)>> {
+        let events = fixture.engine.list_events(NAMESPACE, after, limit).await?;
+        Ok(events.into_iter().map(|event| (event.msg_id, event.reads)).collect())
+    };
+    fixture.store_template("other", json!([step("a", &[])])).await?;
+    assert_eq!(fixture.engine.list_events("other", None, 10).await?, [], "a namespace without events");
+    let mut paid = step("pay", &[]);
+    paid["publishes_events"] = json!([{ "name": "order.paid" }]);
+    let template = fixture.store_template(NAMESPACE, json!([paid])).await?;
+    assert_eq!(shown(None, 10).await?, []);
+    for _ in 0..4 {
+        fixture.create_task(template).await?;
+        let pay = fixture.claim_only("w").await?;
+        fixture.complete("w", 0, &[completed(&pay)]).await?;
+    }
+    assert_eq!(shown(None, 2).await?, [(3, 0), (4, 0)]);
+    assert_eq!(shown(Some(1), 2).await?, [(2, 0), (3, 0)]);
+    assert_eq!(shown(Some(4), 2).await?, []);
+    assert_eq!(fixture.engine.list_events(NAMESPACE, None, 1).await?[0].event["event_name"], "order.paid");
+    // All are still there for the programs that read them. Then there are none.
+    assert_eq!(take(&fixture).await?.len(), 4);
+    assert_eq!(shown(None, 10).await?, []);
+    Ok(())
+}
+
+#[tokio::test]
 async fn the_children_of_a_group_publish_and_the_group_does_not() -> Result<()> {
     let fixture = Fixture::new().await?;
     let mut each = step("each", &["list"]);

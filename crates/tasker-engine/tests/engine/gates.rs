@@ -479,6 +479,40 @@ async fn a_gate_limits_the_child_tasks_that_run_at_once() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_child_task_that_cannot_be_created_gives_back_its_slot_at_once() -> Result<()> {
+    for (child, order) in [("nobody", json!({})), ("child", json!("not an object"))] {
+        let fixture = Fixture::new().await?;
+        let source =
+            json!({ "name": "child", "namespace_name": NAMESPACE, "version": "1.0.0", "steps": [step("work", &[])] });
+        fixture.engine.apply_template(&tasker_template::parse(&source.to_string(), None)?.template, "test").await?;
+        let run = json!({
+            "name": "run",
+            "task": { "template": child, "context_from": "/order" },
+            "concurrency": { "gate": "children", "limit": 1 },
+        });
+        let template = fixture.store_template(NAMESPACE, json!([run])).await?;
+        for n in 0..3 {
+            create(&fixture, template, json!({ "order": order })).await?;
+            fixture.advance_clock(1).await?;
+            // The call that fails the step passes on its slot. So each task that waits needs one call.
+            if n == 1 {
+                assert!(fixture.claim("w", 10).await?.is_empty());
+                check(&fixture, 1).await?;
+            }
+        }
+        for _ in 0..3 {
+            assert!(fixture.claim("w", 10).await?.is_empty());
+            check(&fixture, 1).await?;
+        }
+        let states: Vec<String> = fixture.values("select distinct state::text from tasker.steps").await?;
+        assert_eq!(states, ["failed"]);
+        assert_eq!(fixture.value::<i64>("select count(*) from tasker.gate_holds").await?, 0);
+        assert_eq!(fixture.value::<i64>("select count(*) from tasker.gate_waiters").await?, 0);
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn the_last_template_decides_about_the_limit_unless_an_operator_does() -> Result<()> {
     let fixture = Fixture::new().await?;
     let template = fixture.store_template(NAMESPACE, json!([gated("pay", &[], 1)])).await?;

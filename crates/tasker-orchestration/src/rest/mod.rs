@@ -82,6 +82,7 @@ fn routes() -> OpenApiRouter<Arc<State>> {
         .routes(routes!(events::events))
         .routes(routes!(namespaces::list))
         .routes(routes!(namespaces::patch))
+        .routes(routes!(namespaces::events))
         .routes(routes!(system::whoami))
         .routes(routes!(system::info))
         .routes(routes!(system::health))

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::{Extension, Json};
-use tasker_api::{NamespaceList, NamespaceSummary, PatchNamespace, Problem};
+use tasker_api::{DomainEventList, ListDomainEvents, NamespaceList, NamespaceSummary, PatchNamespace, Problem};
 
 use super::access::Principal;
+use super::conditions::page_size;
 use super::error::ApiError;
-use super::extract::{InPath, JsonBody};
+use super::extract::{InPath, JsonBody, QueryString};
 use super::state;
 
 /// Lists the namespaces, their queues and their settings.
@@ -35,14 +36,35 @@ pub(super) async fn patch(
 ) -> Result<Json<NamespaceSummary>, ApiError> {
     change.check()?;
     principal.require_namespace(&namespace)?;
-    let not_found = || {
-        let detail = format!("there is no namespace '{namespace}'; the first template of a namespace creates it");
-        ApiError::not_found("namespace", detail)
-    };
     if !state.engine.set_namespace(&namespace, &change).await? {
-        return Err(not_found());
+        return Err(not_found(&namespace));
     }
     state.writability.written();
     tracing::info!(principal = principal.name(), namespace, ?change, "changed a namespace");
-    state.engine.get_namespace(&namespace).await?.map(Json).ok_or_else(not_found)
+    state.engine.get_namespace(&namespace).await?.map(Json).ok_or_else(|| not_found(&namespace))
+}
+
+/// Lists domain events that are in the queue of a namespace. They stay there, and programs that read the queue do not
+/// notice.
+#[utoipa::path(get, path = "/v1/namespaces/{namespace}/events",
+    params(("namespace" = String, Path), ListDomainEvents),
+    responses(
+        (status = 200, body = DomainEventList), (status = 400, body = Problem), (status = 404, body = Problem)))]
+pub(super) async fn events(
+    State(state): State<Arc<state::State>>,
+    Extension(principal): Extension<Arc<Principal>>,
+    InPath(namespace): InPath<String>,
+    QueryString(query): QueryString<ListDomainEvents>,
+) -> Result<Json<DomainEventList>, ApiError> {
+    principal.require_namespace(&namespace)?;
+    let events = state.engine.list_events(&namespace, query.after, page_size(query.limit)?).await?;
+    if events.is_empty() && state.engine.get_namespace(&namespace).await?.is_none() {
+        return Err(not_found(&namespace));
+    }
+    Ok(Json(DomainEventList { events }))
+}
+
+fn not_found(namespace: &str) -> ApiError {
+    let detail = format!("there is no namespace '{namespace}'; the first template of a namespace creates it");
+    ApiError::not_found("namespace", detail)
 }

@@ -177,11 +177,14 @@ async fn a_key_sees_and_changes_only_its_namespaces() -> Result<()> {
         refused(&post("shop-key", "/v1/templates", template(namespace, "2.0.0")).await?, 403, "namespace-denied")?;
         refused(&get("shop-key", &path).await?, 403, "namespace-denied")?;
         refused(&get("shop-key", &format!("/v1/gates/{namespace}/g")).await?, 403, "namespace-denied")?;
+        refused(&get("shop-key", &format!("/v1/namespaces/{namespace}/events")).await?, 403, "namespace-denied")?;
         let closed = json!({ "limit": 0 });
         let answer = server.call("shop-key", "PATCH", &format!("/v1/gates/{namespace}/g"), &closed).await?;
         refused(&answer, 403, "namespace-denied")?;
     }
     refused(&get("shop-key", "/v1/gates/shop/none").await?, 404, "gate-not-found")?;
+    ensure!(get("shop-key", "/v1/namespaces/shop/events").await?.json()?["events"] == json!([]));
+    refused(&get("every-key", "/v1/namespaces/none/events").await?, 404, "namespace-not-found")?;
     let templates = get("every-key", "/v1/templates?namespace=stock").await?.json()?;
     ensure!(templates["templates"].as_array().is_some_and(|templates| templates.len() == 1), "{templates}");
 

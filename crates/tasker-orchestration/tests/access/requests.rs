@@ -11,7 +11,7 @@ use crate::http::{Answer, database, send};
 use crate::server::{Running, key};
 use crate::signer::{Signer, hmac_token, unsigned};
 
-const ROUTES: [(&str, &str, &[Scope]); 45] = [
+const ROUTES: [(&str, &str, &[Scope]); 46] = [
     ("GET", "/health", &[]),
     ("GET", "/health/live", &[]),
     ("GET", "/health/ready", &[]),
@@ -27,6 +27,7 @@ const ROUTES: [(&str, &str, &[Scope]); 45] = [
     ("GET", "/v1/gates", &[Scope::Read]),
     ("GET", "/v1/gates/n/a", &[Scope::Read]),
     ("GET", "/v1/workers", &[Scope::Read]),
+    ("GET", "/v1/namespaces/n/events", &[Scope::Read]),
     ("GET", "/", &[]),
     ("GET", "/app.js", &[]),
     ("GET", "/v1/system/info", &[Scope::Read]),

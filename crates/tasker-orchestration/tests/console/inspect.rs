@@ -44,6 +44,21 @@ async fn a_step_says_why_it_waits() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_step_that_runs_a_task_waits_for_no_handler() -> Result<()> {
+    let stack = Stack::start().await?;
+    let run = json!({ "name": "a", "task": { "template": "t" }, "concurrency": { "gate": "g", "limit": 1 } });
+    stack.store(json!({ "name": "t", "namespace_name": "shop", "version": "1.0.0", "steps": [run] })).await?;
+    let task = stack.create("shop", json!({})).await?;
+    assert_eq!(reasons(&stack, &task, "a").await?, ["no_worker"]);
+    stack.heartbeat("w1", &["shop"], &["c.other"]).await?;
+    assert_eq!(reasons(&stack, &task, "a").await?, ["queue"]);
+    let found = stack.get("/v1/templates/shop/t/layout").await?;
+    let node = &found["nodes"][0];
+    assert_eq!((&node["callable"], &node["task"]), (&json!(""), &json!("t")), "{found}");
+    stack.stop().await
+}
+
+#[tokio::test]
 async fn a_task_shows_its_attempts_and_its_history_in_pages() -> Result<()> {
     let stack = Stack::start().await?;
     stack.store_template("shop").await?;

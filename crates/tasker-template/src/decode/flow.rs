@@ -415,7 +415,10 @@ pub(super) fn check(steps: &[StepTemplate], graph: &Graph, places: &[(Position, 
                 if workers.is_empty() {
                     error("a step of `type: batchable` needs a step of `type: batch_worker` that depends on it".into());
                 }
-                let written = step.handler.initialization.get("worker_template_name").and_then(Value::as_str);
+                let written = step
+                    .handler
+                    .as_ref()
+                    .and_then(|handler| handler.initialization.get("worker_template_name")?.as_str());
                 let configured = step.batch_config.as_ref().map(|config| config.worker_template.as_str());
                 for name in written.into_iter().chain(configured) {
                     if !workers.is_empty() && !workers.contains(&name) {
