@@ -97,9 +97,13 @@ let
     sed -i '1s|.*|#!/bin/bash|' bin/${name}
   '';
 
-  # The sample worker in another language: its command, and variables.
+  # The sample worker in another language.
   sampleWorker =
-    language: command: environment:
+    {
+      language,
+      command,
+      environment ? [ ],
+    }:
     let
       name = "${lib.toLower language}-worker";
     in
@@ -183,22 +187,28 @@ let
   };
 
   workers =
-    lib.optionalAttrs (python ? tasker-py) (
-      sampleWorker "Python" [
+    lib.optionalAttrs (python ? tasker-py) (sampleWorker {
+      language = "Python";
+      command = [
         "${python3.withPackages (_: [ python.tasker-py ])}/bin/python3"
         "${../bindings/python/sample}/python-worker"
-      ] [ ]
-    )
-    // lib.optionalAttrs (rubyGem ? tasker-rb) (
-      sampleWorker "Ruby" [
+      ];
+    })
+    // lib.optionalAttrs (rubyGem ? tasker-rb) (sampleWorker {
+      language = "Ruby";
+      command = [
         "${ruby}/bin/ruby"
         "${../bindings/ruby/sample}/ruby-worker"
-      ] [ "GEM_PATH=${rubyGem.tasker-rb}/${ruby.gemPath}" ]
-    )
-    // sampleWorker "TypeScript" [
-      "${nodejs-slim_24}/bin/node"
-      "${typescript.tasker-ts.sample}/worker.js"
-    ] [ ];
+      ];
+      environment = [ "GEM_PATH=${rubyGem.tasker-rb}/${ruby.gemPath}" ];
+    })
+    // sampleWorker {
+      language = "TypeScript";
+      command = [
+        "${nodejs-slim_24}/bin/node"
+        "${typescript.tasker-ts.sample}/worker.js"
+      ];
+    };
 in
 runCommand "tasker-images-${version}"
   {
