@@ -3,6 +3,8 @@
     python3 ci/benchmark.py against origin/main                   builds both, measures them in turn, compares
     python3 ci/benchmark.py against origin/main -- --rounds 2     passes what follows -- to `tasker-cli bench`
     python3 ci/benchmark.py compare base.json head.json           compares two results
+    python3 ci/benchmark.py cost watchers                         builds, and tells what 20 watchers cost
+    python3 ci/benchmark.py cost tracing                          the same for sampled tracing
 
 A result is the JSON that `tasker-cli bench --json` prints:
 
@@ -14,13 +16,19 @@ stated confidence, whatever the distribution of the noise. The confidence is 99 
 than 1 of 200 runs give a false alarm. A benchmark is a regression if the whole interval is worse than the margin
 (5 %). If only a part of the interval is worse, the runs cannot tell. The runs of the two sides must alternate, so that
 a machine that slows down or warms up affects both.
+
+`cost` measures one program without and with something, in turn. Each round gives a pair, whose ratio a slow machine
+changes little. The median of these ratios is the estimate. The interval comes from the sign test, which is exact too.
+The margin is the budget: 2 % for watchers, 3 % for tracing. `together` is the geometric mean of the ratios of a round.
 """
 
 from __future__ import annotations
 
 import argparse
 import bisect
+import contextlib
 import functools
+import http.server
 import json
 import math
 import os
@@ -29,6 +37,8 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +57,13 @@ ROOT = Path(__file__).parent.parent
 TARGET = ROOT / os.environ.get("CARGO_TARGET_DIR", "target")
 CONFIDENCE = 0.99
 MARGIN = 0.05
+# How much more watchers or tracing may cost.
+BUDGETS = {"watchers": 0.02, "tracing": 0.03}
+WATCHERS = 20
+# The share of tasks that are traced.
+SAMPLED = 0.1
+# What tracing may make slower.
+TRACED = ("latency", "creation", "sequential", "wide", "mapped", "signals")
 # The binaries of the last comparison.
 KEPT = ROOT / "target" / "benchmark"
 
@@ -69,14 +86,15 @@ class Comparison:
     worse: float
     low: float
     high: float
+    margin: float = MARGIN
 
     @property
     def verdict(self) -> str:
-        if self.low > 1 + MARGIN:
+        if self.low > 1 + self.margin:
             return "regression"
-        if self.high < 1 / (1 + MARGIN):
+        if self.high < 1 / (1 + self.margin):
             return "faster"
-        if self.high <= 1 + MARGIN:
+        if self.high <= 1 + self.margin:
             return "no regression"
         return "within noise"
 
@@ -161,6 +179,40 @@ def compare(base: dict[str, Benchmark], head: dict[str, Benchmark]) -> list[Comp
     return comparisons
 
 
+def sign_depth(count: int, error: float) -> int:
+    """Like `depth`, for the ratios of pairs: how many lie below their median is like heads of a coin."""
+    likely = 0.0
+    for cut in range(count):
+        likely += math.comb(count, cut) / 2**count
+        if likely > error:
+            return cut
+    return count
+
+
+def compare_pairs(base: dict[str, Benchmark], head: dict[str, Benchmark], margin: float) -> list[Comparison]:
+    """Compares benchmarks whose samples are pairs: one of each side for each round."""
+    worse = {
+        name: [
+            ratio(h, b) if ours.better == "lower" else ratio(b, h)
+            for b, h in zip(base[name].samples, ours.samples, strict=True)
+        ]
+        for name, ours in head.items()
+    }
+    worse["together"] = [statistics.geometric_mean(each) for each in zip(*worse.values(), strict=True)]
+    comparisons = []
+    for name, ratios in worse.items():
+        cut = sign_depth(len(ratios), (1 - CONFIDENCE) / 2 / len(worse))
+        if cut == 0:
+            raise Problem(f"{len(ratios)} rounds are too few for this confidence: measure more (20 are enough)")
+        ratios.sort()
+        amounts = [statistics.median(side[name].samples) if name in side else math.nan for side in (base, head)]
+        unit = head[name].unit if name in head else ""
+        comparisons.append(
+            Comparison(name, unit, *amounts, statistics.median(ratios), ratios[cut - 1], ratios[-cut], margin)
+        )
+    return comparisons
+
+
 def ratio(one: float, other: float) -> float:
     """One amount over another. An idle stack can cost nothing at all: 0 over 0 is 1, and more over 0 is infinite."""
     if other == 0:
@@ -174,18 +226,22 @@ def unpaired(base: dict[str, Benchmark], head: dict[str, Benchmark]) -> list[str
 
 
 def judge(base: dict[str, Benchmark], head: dict[str, Benchmark]) -> int:
-    comparisons = compare(base, head)
+    code = judge_comparisons(compare(base, head), "of Mann and Whitney")
+    for line in unpaired(base, head):
+        report.show(f"Not compared: {line}.")
+    return code
+
+
+def judge_comparisons(comparisons: list[Comparison], test: str) -> int:
     rows = [
         (c.name, f"{c.base:.4g}", f"{c.head:.4g}", c.unit, f"{c.worse:.3f}", f"{c.low:.3f} to {c.high:.3f}", c.verdict)
         for c in comparisons
     ]
     report.show(report.table(("benchmark", "base", "head", "unit", "ratio", "interval", "verdict"), rows))
     report.show(
-        f"Ratio: above 1, head is worse. Interval: {CONFIDENCE:.0%} for all benchmarks together, by the exact rank"
-        f" test of Mann and Whitney. Regression: the whole interval is above {1 + MARGIN:g}.\n"
+        f"Ratio: above 1, head is worse. Interval: {CONFIDENCE:.0%} for all benchmarks together, by the exact"
+        f" test {test}. Regression: the whole interval is above {1 + comparisons[0].margin:g}.\n"
     )
-    for line in unpaired(base, head):
-        report.show(f"Not compared: {line}.")
     return 1 if any(comparison.verdict == "regression" for comparison in comparisons) else 0
 
 
@@ -201,8 +257,10 @@ def merge(runs: list[dict[str, Benchmark]]) -> dict[str, Benchmark]:
     }
 
 
-def run(command: list[str], folder: Path, capture: bool = False) -> str:
-    done = report.command(command, cwd=folder, stdout=subprocess.PIPE if capture else sys.stderr, stderr=None)
+def run(command: list[str], folder: Path, capture: bool = False, **options: Any) -> str:
+    done = report.command(
+        command, cwd=folder, stdout=subprocess.PIPE if capture else sys.stderr, stderr=None, **options
+    )
     if done.returncode != 0:
         raise Problem(f"`{' '.join(command)}` in {folder} failed with exit code {done.returncode}: see above")
     return done.stdout or ""
@@ -282,6 +340,71 @@ def against(revision: str, rounds: int, profile: str, results: Path, more: list[
     return judge(merged["base"], merged["head"])
 
 
+class Sink(http.server.BaseHTTPRequestHandler):
+    """Takes traces, and forgets them."""
+
+    received = 0
+
+    def do_POST(self) -> None:
+        Sink.received += len(self.rfile.read(int(self.headers["Content-Length"])))
+        self.send_response(200)
+        self.send_header("Content-Type", "application/x-protobuf")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def sink() -> Iterator[dict[str, str]]:
+    """Runs a sink. Gives the variables that make a program send traces to it."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Sink) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield {
+                "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
+                "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
+                "OTEL_TRACES_SAMPLER_ARG": str(SAMPLED),
+            }
+        finally:
+            server.shutdown()
+
+
+def measured(binary: Path, more: list[str], variables: dict[str, str]) -> dict[str, Benchmark]:
+    with tempfile.TemporaryDirectory(prefix="tasker-benchmark-") as folder:
+        plain = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
+        line = [str(binary), "bench", "--json", *more]
+        text = run(line, Path(folder), capture=True, env=plain | variables)
+    return parse(text, "tasker-cli bench --json")
+
+
+def cost(what: str, binary: Path, rounds: int, more: list[str]) -> int:
+    if what == "watchers":
+        options = ["--samples", "10", "--idle", "1", "--rounds", str(rounds), "--watchers", str(WATCHERS), *more]
+        found = measured(binary, options, {})
+        # Creations are many for each round, and no pairs.
+        head = {
+            name.removeprefix("watched "): benchmark
+            for name, benchmark in found.items()
+            if name.startswith("watched ") and benchmark.better == "higher"
+        }
+        base = {name: found[name] for name in head}
+    else:
+        runs: dict[str, list[dict[str, Benchmark]]] = {"base": [], "head": []}
+        options = ["--samples", "100", "--idle", "1", "--rounds", "1", *more]
+        with sink() as variables:
+            for number in range(rounds):
+                for side in ("base", "head") if number % 2 == 0 else ("head", "base"):
+                    print(f"round {number + 1} of {rounds}: {side}", file=sys.stderr, flush=True)
+                    runs[side].append(measured(binary, options, variables if side == "head" else {}))
+        if Sink.received == 0:
+            raise Problem("no trace arrived: does this tasker-cli read OTEL_EXPORTER_OTLP_ENDPOINT?")
+        merged = [merge(runs[side]) for side in ("base", "head")]
+        base, head = ({name: side[name] for name in TRACED if name in side} for side in merged)
+    return judge_comparisons(compare_pairs(base, head, BUDGETS[what]), "of signs")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -299,6 +422,10 @@ def main() -> int:
     two = commands.add_parser("compare", help="compare two results, each with 8 samples or more of every benchmark")
     two.add_argument("base")
     two.add_argument("head")
+    costs = commands.add_parser("cost", help="measure what watchers or tracing cost")
+    costs.add_argument("what", choices=sorted(BUDGETS))
+    costs.add_argument("--rounds", type=int, default=20, help="pairs of measurements (default: 20)")
+    costs.add_argument("--binary", type=Path, help="this tasker-cli, instead of a new build of this tree")
     # The words after -- are for `tasker-cli bench`.
     end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     more = sys.argv[end + 1 :]
@@ -308,6 +435,12 @@ def main() -> int:
         return judge(
             parse(report.read(arguments.base), arguments.base), parse(report.read(arguments.head), arguments.head)
         )
+    if arguments.command == "cost":
+        binary = arguments.binary
+        if binary is None:
+            run(["cargo", "build", "--locked", "--release", "--bin", "tasker-cli"], ROOT)
+            binary = TARGET / "release" / "tasker-cli"
+        return cost(arguments.what, binary.absolute(), arguments.rounds, more)
     if arguments.rounds < 8:
         raise Problem(f"{arguments.rounds} rounds are too few: use 8 or more")
     return against(arguments.revision, arguments.rounds, arguments.profile, arguments.results, more)

@@ -10,7 +10,7 @@ import unittest
 from pathlib import Path
 
 import benchmark
-from benchmark import Benchmark, compare, depth, merge, parse
+from benchmark import Benchmark, compare, compare_pairs, depth, merge, parse, sign_depth
 from report import Problem
 from tests.program import run, stub
 
@@ -98,6 +98,56 @@ class Statistics(unittest.TestCase):
     def test_a_run_gives_one_sample(self) -> None:
         merged = merge([result([1, 2, 30]), result([4, 6]), result([9], name="other")])
         self.assertEqual({name: each.samples for name, each in merged.items()}, {"steps": [2, 5], "other": [9]})
+
+
+class Pairs(unittest.TestCase):
+    def test_depth_agrees_with_printed_tables_of_the_sign_test(self) -> None:
+        # The number of pairs, the two-sided error, the critical number of signs of the tables (None: too few pairs).
+        for count, error, critical in [(5, 0.05, None), (8, 0.05, 0), (10, 0.05, 1), (20, 0.05, 5), (20, 0.01, 3)]:
+            with self.subTest(f"{count} {error}"):
+                self.assertEqual(sign_depth(count, error / 2), 0 if critical is None else critical + 1)
+
+    def test_a_machine_that_changes_hides_nothing(self) -> None:
+        chance = random.Random(4)
+        # It is up to five times slower in some rounds. Both sides of a round see the same machine.
+        machine = [chance.uniform(20, 100) for _ in range(20)]
+        for slower, verdict in [(1.0, "no regression"), (1.01, "no regression"), (1.04, "regression")]:
+            with self.subTest(slower):
+                base = [speed * chance.lognormvariate(0, 0.002) for speed in machine]
+                head = [speed / slower * chance.lognormvariate(0, 0.002) for speed in machine]
+                one, together = compare_pairs(result(base), result(head), 0.02)
+                self.assertEqual((one.verdict, together.verdict), (verdict, verdict))
+
+    def test_too_few_pairs(self) -> None:
+        with self.assertRaisesRegex(Problem, "3 rounds are too few"):
+            compare_pairs(result([1, 2, 3]), result([1, 2, 3]), 0.02)
+
+
+class Costs(unittest.TestCase):
+    """`cost`, with a stub of tasker-cli."""
+
+    CLI = """#!/usr/bin/env python3
+import json, os, sys, urllib.request
+speed = 100
+if address := os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
+    speed = 80
+    urllib.request.urlopen(address + "/v1/traces", b"spans").read()
+listed = [("sequential", speed), ("watched sequential", 99)]
+rounds = int(sys.argv[sys.argv.index("--rounds") + 1])
+print(json.dumps({"benchmarks": [
+    {"name": name, "unit": "steps/s", "better": "higher", "samples": [speed] * rounds} for name, speed in listed]}))
+"""
+
+    def test_each_has_its_budget(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            program = Path(folder, "tasker-cli")
+            program.write_text(self.CLI)
+            program.chmod(0o755)
+            for what, ratio, code in [("watchers", "1.010", 0), ("tracing", "1.250", 1)]:
+                with self.subTest(what):
+                    done = run(benchmark.__file__, "cost", what, "--rounds", "12", "--binary", str(program))
+                    self.assertEqual(done.returncode, code, done.stdout + done.stderr)
+                    self.assertIn(ratio, done.stdout)
 
 
 class Results(unittest.TestCase):

@@ -56,22 +56,24 @@ as $$
 $$;
 
 -- Callables that open tasks need and that no live worker of their namespace has. Looks at the newest `p_limit` tasks of
--- each namespace and state. A worker of an older release does not report its handlers, and may have any.
+-- each namespace and state. A worker of an older release does not report its handlers, and may have any. Pages cost
+-- nothing for the reason that `newest_tasks` names.
 create or replace function tasker.unserved_handlers(p_namespaces text[], p_limit integer)
 returns table (namespace text, callable text, templates text[], open_tasks bigint)
 language sql stable
-set enable_seqscan = off set enable_bitmapscan = off set jit = off
+set enable_seqscan = off set enable_bitmapscan = off set jit = off set seq_page_cost = 0 set random_page_cost = 0
 as $$
     with open as materialized (
-        select t.namespace, t.template_id, count(*) as tasks
+        select n.namespace, l.template_id, count(*) as tasks
         from tasker.namespaces n
         cross join unnest('{pending,in_progress,blocked_by_failures}'::tasker.state[]) s(state)
-        cross join lateral tasker.newest_tasks(
-            array[n.namespace], array[s.state], '00000000-0000-0000-0000-000000000000',
-            'ffffffff-ffff-ffff-ffff-ffffffffffff', p_limit) l
-        join tasker.tasks t on t.task_id = l.task_id
+        cross join lateral (
+            select t.template_id from tasker.tasks t
+            where t.namespace = n.namespace and t.state = s.state
+            order by t.task_id desc limit p_limit
+        ) l
         where p_namespaces is null or n.namespace = any (p_namespaces)
-        group by t.namespace, t.template_id
+        group by n.namespace, l.template_id
     ), live as materialized (
         select w.namespaces, w.handlers from tasker.live_workers(null) w
     )

@@ -172,6 +172,21 @@ async fn rows_read_by_a_batch_do_not_grow_with_history() -> Result<()> {
         assert_eq!(after.0, before.0, "{filter:?} scanned a table");
         assert!(after.1 - before.1 < 40_000, "{filter:?} fetched {} rows", after.1 - before.1);
     }
+
+    // Each open task is read once, although its template is not in the index that finds it.
+    sqlx::query(
+        "update tasker.tasks set state = 'blocked_by_failures', completed_at = null
+                 where task_id < '01890000-0000-7000-8000-000000005000'",
+    )
+    .execute(&fixture.pool)
+    .await?;
+    sqlx::query("begin").execute(&fixture.pool).await?;
+    let before = rows_read(&mut *fixture.pool.acquire().await?).await?;
+    fixture.engine.unserved_handlers(None, 1_000).await?;
+    let after = rows_read(&mut *fixture.pool.acquire().await?).await?;
+    sqlx::query("commit").execute(&fixture.pool).await?;
+    assert_eq!(after.0, before.0, "unserved_handlers scanned a table");
+    assert!(after.1 - before.1 < 1_500, "unserved_handlers fetched {} rows for 1,000 tasks", after.1 - before.1);
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! `/v1/bulk`: actions on all tasks that match a filter.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -19,10 +20,10 @@ use super::state;
 
 /// A preview counts up to this number of tasks.
 const MAX_COUNTED: i64 = 10_001;
-/// A preview looks at so many pages at most. A page looks at 5,000 tasks at most.
-const MAX_PAGES: usize = 40;
-/// How many tasks one page of a preview has.
-const PAGE: u32 = 2_000;
+/// A preview reads no more pages after this time. Its count then means "at least".
+const TIME: Duration = Duration::from_millis(50);
+/// How many tasks one page of a preview has, and looks at.
+const PAGE: u32 = 5_000;
 /// How many tasks a preview shows.
 const EXAMPLES: usize = 5;
 /// How many jobs the list has.
@@ -70,7 +71,8 @@ pub(super) async fn create(
 
 async fn preview(state: &state::State, mut filter: tasker_engine::TaskFilter) -> Result<BulkPreview, ApiError> {
     let mut preview = BulkPreview { matched: 0, complete: false, examples: Vec::new() };
-    for _ in 0..MAX_PAGES {
+    let begun = Instant::now();
+    loop {
         let page = state.engine.find_tasks(&filter, PAGE).await?;
         if preview.examples.len() < EXAMPLES {
             let missing = EXAMPLES - preview.examples.len();
@@ -83,7 +85,7 @@ async fn preview(state: &state::State, mut filter: tasker_engine::TaskFilter) ->
             preview.complete = true;
             break;
         }
-        if preview.matched >= MAX_COUNTED {
+        if preview.matched >= MAX_COUNTED || begun.elapsed() >= TIME {
             break;
         }
     }

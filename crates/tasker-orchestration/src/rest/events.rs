@@ -53,10 +53,18 @@ struct Topics {
     tasks: Vec<Uuid>,
     rows: Vec<Uuid>,
     jobs: Vec<Uuid>,
-    /// None: every namespace that the caller may use.
-    new: Vec<Option<String>>,
+    new: Vec<NewTasks>,
     stats: bool,
     workers: bool,
+}
+
+/// Tasks that are created while a stream is open.
+#[derive(Debug)]
+struct NewTasks {
+    /// None: every namespace that the caller may use.
+    namespace: Option<String>,
+    /// Whether the count has reached its limit. Then only the newest task can change, and nothing is counted again.
+    full: bool,
 }
 
 impl Topics {
@@ -80,7 +88,7 @@ impl Topics {
                     if let Some(namespace) = namespace {
                         principal.require_namespace(namespace)?;
                     }
-                    topics.new.push(namespace.map(str::to_owned));
+                    topics.new.push(NewTasks { namespace: namespace.map(str::to_owned), full: false });
                 }
                 ("stats", None) => topics.stats = true,
                 ("workers", None) => topics.workers = true,
@@ -208,6 +216,7 @@ async fn watch(
 ) {
     let mut tasks = Watched { steps: topics.tasks, rows: topics.rows, seen: HashMap::new() };
     let mut jobs = topics.jobs;
+    let mut new = topics.new;
     let since = first_id(chrono::Utc::now());
     let mut ticks = interval(SECOND);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -238,7 +247,7 @@ async fn watch(
                     }
                 }
                 let watched = (stats && topics.stats, stats && topics.workers);
-                match look_around(&state, &principal, watched, &topics.new, since, &mut jobs, &mut stream).await {
+                match look_around(&state, &principal, watched, &mut new, since, &mut jobs, &mut stream).await {
                     Ok(sent) => sent,
                     Err(error) => {
                         tracing::debug!(%error, "cannot read what a page watches");
@@ -258,7 +267,7 @@ async fn look_around(
     state: &state::State,
     principal: &Principal,
     (stats, workers): (bool, bool),
-    new: &[Option<String>],
+    new: &mut [NewTasks],
     since: Uuid,
     jobs: &mut Vec<Uuid>,
     stream: &mut EventStream,
@@ -278,9 +287,12 @@ async fn look_around(
             }
         }
     }
-    for namespace in new {
+    for NewTasks { namespace, full } in new {
         let named = namespace.as_ref().map(std::slice::from_ref);
-        let (count, newest) = state.engine.newer_tasks(named.or(principal.namespaces()), since, MAX_NEW).await?;
+        let limit = if *full { 1 } else { MAX_NEW };
+        let (count, newest) = state.engine.newer_tasks(named.or(principal.namespaces()), since, limit).await?;
+        *full |= count == i64::from(MAX_NEW);
+        let count = if *full { i64::from(MAX_NEW) } else { count };
         let event = NewTasksEvent { namespace: namespace.clone(), count, newest };
         let topic = format!("new:{}", namespace.as_deref().unwrap_or_default());
         if stream.send_changed(&topic, "new", &event).await.is_err() {

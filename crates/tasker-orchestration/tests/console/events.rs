@@ -4,10 +4,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use tasker_engine::StepOutcome;
+use tasker_engine::{NewTask, StepOutcome};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use uuid::Uuid;
 
 use crate::support::Stack;
 
@@ -77,7 +78,7 @@ async fn a_stream_shows_new_tasks_statistics_and_what_is_gone() -> Result<()> {
     stack.store_template("stock").await?;
     let foreign = stack.create("stock", json!({})).await?;
     stack.heartbeat("w1", &["shop"], &["c.a"]).await?;
-    let unknown = uuid::Uuid::now_v7();
+    let unknown = Uuid::now_v7();
     let topics = format!("new,stats,workers,row:{foreign},task:{unknown},bulk:{unknown}");
     let mut events = Events::open(&stack, "shop-key", &topics).await?;
     // What belongs to others looks like what does not exist.
@@ -114,4 +115,30 @@ async fn a_server_that_stops_ends_its_streams() -> Result<()> {
     ensure!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
     ensure!(events.next("never").await.is_err());
     Ok(())
+}
+
+#[tokio::test]
+async fn the_count_of_new_tasks_ends_and_the_newest_one_still_comes() -> Result<()> {
+    let stack = Stack::start().await?;
+    stack.store_template("shop").await?;
+    let mut events = Events::open(&stack, "every-key", "new:shop").await?;
+    ensure!(events.next("new").await?["count"] == 0);
+    let template = stack.engine.find_template("shop", "t", None).await?.context("no template")?;
+    let task = |_| NewTask {
+        task_id: Uuid::now_v7(),
+        template_id: template.template_id,
+        latest: true,
+        context: json!({}),
+        priority: 0,
+        tags: None,
+        idempotency: None,
+        values: Vec::new(),
+        traceparent: None,
+    };
+    stack.engine.create_tasks(&(0..1_001).map(task).collect::<Vec<_>>()).await?;
+    ensure!(events.next("new").await?["count"] == 1_000);
+    let created = stack.create("shop", json!({})).await?;
+    let new = events.next("new").await?;
+    ensure!(new["count"] == 1_000 && new["newest"] == created, "{new}");
+    stack.stop().await
 }

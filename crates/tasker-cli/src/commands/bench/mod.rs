@@ -2,6 +2,7 @@
 
 mod load;
 mod single;
+mod watchers;
 
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,7 @@ use crate::failure::Failure;
 use crate::output::{self, note};
 use crate::stack::Stack;
 use load::Load;
+use watchers::Watchers;
 
 /// How long a round may take: far longer than it needs.
 const LIMIT: Duration = Duration::from_secs(300);
@@ -39,7 +41,9 @@ const TEMPLATES: [&str; 2] = [include_str!("mapped_noop.yaml"), include_str!("si
 /// - sequential, wide: steps per second at saturation, in tasks of three sequential steps and of 50 parallel steps;
 /// - mapped: steps per second of one task with a child for each element of a list;
 /// - signals: signals per second that many clients send, each to a task that waits for it and then has one step to run;
-/// - idle: transactions per second while there is nothing to do.
+/// - idle: transactions per second while there is nothing to do;
+/// - watched ...: with `--watchers`, the loads again while so many clients have a live stream open, in turn with the loads
+///   without them.
 #[derive(Debug, Args)]
 pub(crate) struct Command {
     /// How many commits and single tasks to time.
@@ -55,6 +59,9 @@ pub(crate) struct Command {
     /// How many clients create tasks at the same time.
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     clients: u32,
+    /// Run each load also while so many clients watch the live stream.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1_000))]
+    watchers: u32,
     /// How long to watch the idle stack, in seconds.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     idle: u64,
@@ -102,24 +109,21 @@ impl Command {
         let latency = single::latencies(&api, self.samples).await?;
         let costs = before.until(&single::Costs::read(&mut session).await?, self.samples);
         note("load ...");
-        let (mut sequential, mut wide, mut creation) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut mapped, mut signals) = (Vec::new(), Vec::new());
-        let tasks = usize::try_from(self.tasks).unwrap_or(usize::MAX);
-        let children = tasks.saturating_mul(5).min(10_000);
-        let count = Map::from_iter([("count".to_owned(), children.into())]);
         let load = Load { api: &api, worker: &worker, clients: self.clients };
-        for _ in 0..self.rounds {
-            let (rate, took) = load.create(&noop("sequential_noop"), tasks, SEQUENTIAL_STEPS).await?;
-            sequential.push(rate);
-            creation.extend(took);
-            let (rate, _) = load.create(&noop("wide_noop"), tasks / 10, WIDE_STEPS).await?;
-            wide.push(rate);
-            let task = CreateTask { context: count.clone(), ..noop("mapped_noop") };
-            let (rate, _) = load.create(&task, 1, children + MAPPED_STEPS).await?;
-            mapped.push(rate);
-            signals.push(load.signal(&noop("signalled_noop"), "go", tasks).await?);
+        let (mut plain, mut watched) = (Samples::default(), Samples::default());
+        for round in 0..self.rounds {
+            // The side that goes first alternates.
+            for with_watchers in [round % 2 == 1, round % 2 == 0] {
+                if !with_watchers {
+                    plain.add(&load, self.tasks).await?;
+                } else if self.watchers > 0 {
+                    let watchers = Watchers::open(&api, &stack.url, self.watchers).await?;
+                    watched.add(&load, self.tasks).await?;
+                    watchers.close()?;
+                }
+            }
         }
-        Ok(vec![
+        let mut benchmarks = vec![
             Benchmark { name: "commit", unit: "ms", better: "lower", samples: commit },
             Benchmark { name: "latency", unit: "ms", better: "lower", samples: latency.total },
             Benchmark { name: "create", unit: "ms", better: "lower", samples: latency.create },
@@ -128,13 +132,55 @@ impl Command {
             Benchmark { name: "wait", unit: "ms", better: "lower", samples: latency.wait },
             Benchmark { name: "wal", unit: "bytes/task", better: "lower", samples: vec![costs.wal_bytes] },
             Benchmark { name: "transactions", unit: "1/task", better: "lower", samples: vec![costs.transactions] },
-            Benchmark { name: "creation", unit: "ms", better: "lower", samples: creation },
-            Benchmark { name: "sequential", unit: "steps/s", better: "higher", samples: sequential },
-            Benchmark { name: "wide", unit: "steps/s", better: "higher", samples: wide },
-            Benchmark { name: "mapped", unit: "steps/s", better: "higher", samples: mapped },
-            Benchmark { name: "signals", unit: "signals/s", better: "higher", samples: signals },
             Benchmark { name: "idle", unit: "transactions/s", better: "lower", samples: vec![idle] },
-        ])
+        ];
+        benchmarks.extend(plain.benchmarks(["creation", "sequential", "wide", "mapped", "signals"]));
+        if self.watchers > 0 {
+            let names = ["watched creation", "watched sequential", "watched wide", "watched mapped", "watched signals"];
+            benchmarks.extend(watched.benchmarks(names));
+        }
+        Ok(benchmarks)
+    }
+}
+
+/// The samples of the loads.
+#[derive(Default)]
+struct Samples {
+    creation: Vec<f64>,
+    sequential: Vec<f64>,
+    wide: Vec<f64>,
+    mapped: Vec<f64>,
+    signals: Vec<f64>,
+}
+
+impl Samples {
+    /// Runs each load once.
+    async fn add(&mut self, load: &Load<'_>, tasks: u32) -> Result<(), Failure> {
+        let tasks = usize::try_from(tasks).unwrap_or(usize::MAX);
+        let (rate, took) = load.create(&noop("sequential_noop"), tasks, SEQUENTIAL_STEPS).await?;
+        self.sequential.push(rate);
+        self.creation.extend(took);
+        let (rate, _) = load.create(&noop("wide_noop"), tasks / 10, WIDE_STEPS).await?;
+        self.wide.push(rate);
+        let children = tasks.saturating_mul(5).min(10_000);
+        let count = Map::from_iter([("count".to_owned(), children.into())]);
+        let task = CreateTask { context: count, ..noop("mapped_noop") };
+        let (rate, _) = load.create(&task, 1, children + MAPPED_STEPS).await?;
+        self.mapped.push(rate);
+        self.signals.push(load.signal(&noop("signalled_noop"), "go", tasks).await?);
+        Ok(())
+    }
+
+    /// The benchmarks, with these names.
+    fn benchmarks(self, [creation, sequential, wide, mapped, signals]: [&'static str; 5]) -> [Benchmark; 5] {
+        let rate = |name, unit, samples| Benchmark { name, unit, better: "higher", samples };
+        [
+            Benchmark { name: creation, unit: "ms", better: "lower", samples: self.creation },
+            rate(sequential, "steps/s", self.sequential),
+            rate(wide, "steps/s", self.wide),
+            rate(mapped, "steps/s", self.mapped),
+            rate(signals, "signals/s", self.signals),
+        ]
     }
 }
 
