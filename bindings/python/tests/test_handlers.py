@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import uuid
 from dataclasses import dataclass
 from typing import Any
@@ -86,8 +87,108 @@ def test_a_handler_fails_as_in_production() -> None:
 
 
 def test_a_handler_takes_one_argument() -> None:
-    with pytest.raises(TypeError, match="must take one argument"):
-        testing.run(lambda: None)
+    wrong: list[Any] = [lambda: None, lambda step, other: None, lambda *, step: None]
+    for handler in wrong:
+        with pytest.raises(TypeError, match="must take one argument"):
+            testing.run(handler)
+    with pytest.raises(TypeError, match="is a class"):
+        testing.run(Order)
+
+
+class NoText(LookupError):
+    def __str__(self) -> str:
+        raise RuntimeError("it cannot be shown")
+
+
+class WithoutFields(PermanentError):
+    def __init__(self) -> None:
+        """Forget the base class."""
+
+
+def test_every_exception_is_an_outcome() -> None:
+    def raises(error: Exception) -> tuple[type[Exception], str, str]:
+        def fails(step: Step[Any]) -> None:
+            raise error
+
+        with pytest.raises((PermanentError, RetryableError)) as caught:
+            testing.run(fails)
+        return type(caught.value), caught.value.kind, caught.value.message
+
+    assert raises(NoText()) == (RetryableError, "NoText", "NoText, which cannot be read: RuntimeError")
+    assert raises(WithoutFields()) == (
+        PermanentError,
+        "WithoutFields",
+        "WithoutFields, which cannot be read: AttributeError",
+    )
+    wrapped: Any = LookupError("nobody knows")
+    assert raises(PermanentError(wrapped)) == (PermanentError, "error", "nobody knows")
+    number: Any = 404
+    assert raises(RetryableError("gone", kind=number)) == (RetryableError, "404", "gone")
+    assert raises(LookupError()) == (RetryableError, "LookupError", "LookupError()")
+
+
+def test_a_wait_is_checked_as_in_production() -> None:
+    def waits(wait: Wait) -> str:
+        def handler(step: Step[Any]) -> None:
+            raise wait
+
+        with pytest.raises(PermanentError) as caught:
+            testing.run(handler)
+        return caught.value.kind
+
+    assert waits(Wait(checkpoint=object())) == "bad_checkpoint"
+    assert waits(Wait(checkpoint="\0")) == "bad_checkpoint"
+    assert waits(Wait(signal="")) == "bad_wait"
+    assert waits(Wait(signal="x" * 129)) == "bad_wait"
+
+
+def test_every_kind_of_function_is_a_handler() -> None:
+    async def add(extra: int, step: Step[Order]) -> int:
+        return step.input.number + extra
+
+    class Adder:
+        async def __call__(self, step: Step[Order]) -> int:
+            return step.input.number + 1
+
+        def method(self, step: Step[Order]) -> int:
+            return step.input.number + 1
+
+    def forward(step: Step["Order"]) -> int:
+        return step.input.number + 1
+
+    @functools.wraps(double)
+    async def decorated(*arguments: Any) -> int:
+        return (await double(*arguments)).number
+
+    def lists(step: Step[list[int]]) -> int:
+        return sum(step.input) + 1
+
+    for handler in [functools.partial(add, 1), Adder(), Adder().method, forward]:
+        assert testing.run(handler, input=Order(4)) == 5, handler
+    assert testing.run(decorated, input=Order(4)) == 8
+    assert testing.run(lists, input=[4]) == 5
+
+
+def test_only_the_type_of_the_step_must_be_known() -> None:
+    def result_unknown(step: Step[Order]) -> Unknown:  # type: ignore[name-defined]  # noqa: F821
+        return step.input.number
+
+    assert testing.run(result_unknown, input=Order(4)) == 4
+
+    def input_unknown(step: Step[Unknown]) -> None:  # type: ignore[name-defined]  # noqa: F821
+        pass
+
+    with pytest.raises(TypeError, match="argument step .* name 'Unknown' is not defined; define or import it"):
+        testing.run(input_unknown)
+
+
+def test_a_coroutine_as_a_result_is_explained() -> None:
+    @functools.wraps(double)
+    def undecided(step: Step[Any]) -> Any:
+        return double(step)
+
+    with pytest.raises(PermanentError, match="the handler must be `async` itself"):
+        testing.run(undecided, input=Order(4))
 
 
 def test_handlers_of_tasker_core_run_unchanged() -> None:

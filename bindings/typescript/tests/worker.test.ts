@@ -19,7 +19,7 @@ import {
 } from "@tasker-systems/tasker";
 import { z } from "zod";
 
-import { client, DATABASE, DEADLINE_MS, errorOf, Namespace, stepOf, wait } from "./support.js";
+import { client, DATABASE, DEADLINE_MS, errorOf, Namespace, SILENT, stepOf, wait } from "./support.js";
 
 void test("handlers receive what their schemas return", async () => {
   const namespace = new Namespace({ validate: {}, pay: { dependencies: ["validate"] } });
@@ -53,8 +53,11 @@ void test("a step waits and keeps its checkpoint", async () => {
     }
     return [attempt, checkpoint, received];
   });
-  const [task] = await namespace.run([approve]);
+  const warnings: string[] = [];
+  const logger = { ...SILENT, warn: (message: string) => warnings.push(message) };
+  const [task] = await namespace.run([approve], [{}], { logger });
   assert.deepEqual(stepOf(task, "approve").result, [1, { rows: 1 }, { by: "ada" }]);
+  assert.deepEqual(warnings, []);
 });
 
 void test("a map runs once for each element", async () => {

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import sys
 from typing import Any
 
 import msgspec
@@ -31,9 +33,22 @@ def encode_result(result: Any) -> str:
 
 
 def encode_error(error: BaseException) -> str:
-    """Return the outcome of a handler that raised."""
-    if isinstance(error, Wait):
-        return _encode_wait(error)
+    """Return the outcome of a handler that raised. It never raises itself."""
+    if sys.version_info >= (3, 11):
+        # A task group wraps the exception of its task.
+        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+            (error,) = error.exceptions
+    try:
+        return _encode_wait(error) if isinstance(error, Wait) else _encode_error(error)
+    except Exception as broken:
+        # A class of the user can lack what its base class has, or its text can raise.
+        name = type(error).__name__
+        message = f"{name}, which cannot be read: {type(broken).__name__}"
+        known = PermanentError if isinstance(error, PermanentError) else RetryableError
+        return _encode_error(known(message, kind=name))
+
+
+def _encode_error(error: BaseException) -> str:
     kind, message = type(error).__name__, str(error) or repr(error)
     if isinstance(error, HandlerError):
         kind, message = error.kind, error.message
@@ -79,9 +94,13 @@ def _encode(value: Any) -> Any:
 def _encode_model(value: Any) -> Any:
     if is_model(type(value)):
         return value.model_dump(mode="json")
+    if inspect.iscoroutine(value):
+        value.close()
+        raise TypeError("it is a coroutine; the handler must be `async` itself, also where a decorator wraps it")
     raise TypeError(f"an object of type {type(value).__name__} cannot be a result")
 
 
-def _text(text: str) -> str:
-    """Replace the characters that JSON text or PostgreSQL cannot hold."""
+def _text(value: object) -> str:
+    """Return the text of a value, without the characters that JSON or PostgreSQL cannot hold."""
+    text = value if isinstance(value, str) else str(value)
     return text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")

@@ -75,8 +75,13 @@ class Client:
     """
 
     def __init__(self, url: str = "http://127.0.0.1:8080", *, api_key: str | None = None) -> None:
-        parts = urllib.parse.urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.netloc:
+        try:
+            parts = urllib.parse.urlsplit(url)
+            # Raises if the port is not a number.
+            known = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0)
+        except ValueError:
+            known = False
+        if not known or parts.username is not None:
             raise ValueError(f"{url!r} is not the URL of a server, such as http://127.0.0.1:8080")
         self._https = parts.scheme == "https"
         self._netloc = parts.netloc
