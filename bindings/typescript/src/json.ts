@@ -128,10 +128,11 @@ export function encodeError(error: unknown): string {
 }
 
 function encodeFailure(error: unknown): string {
+  const known = error instanceof HandlerError;
   return JSON.stringify({
     error: {
-      kind: storable(error instanceof HandlerError ? error.kind : nameOf(error)),
-      message: storable(messageOf(error)),
+      kind: storable(known ? error.kind : nameOf(error)),
+      message: storable(known ? error.message : withCauses(error)),
       permanent: error instanceof PermanentError,
       retry_after_ms: error instanceof RetryableError ? roundedUp(error.retryAfterMs) : undefined,
     },
@@ -166,6 +167,24 @@ export function messageOf(error: unknown): string {
   }
   // Most other objects have no text but `[object Object]`.
   return typeof error === "object" && error !== null ? inspect(error) : String(error);
+}
+
+/** What an error and its causes say. `fetch`, for example, only says why it failed in the cause. */
+function withCauses(error: unknown): string {
+  let text = messageOf(error);
+  for (let cause = causeOf(error), depth = 0; isError(cause) && depth < 5; cause = causeOf(cause), depth++) {
+    // Node throws an AggregateError without a message if it cannot reach any address of a host.
+    const inner =
+      cause instanceof AggregateError && cause.message === "" ? cause.errors.map(messageOf).join("; ") : cause.message;
+    if (!text.includes(inner)) {
+      text += `: ${inner}`;
+    }
+  }
+  return text;
+}
+
+function causeOf(error: unknown): unknown {
+  return isError(error) ? error.cause : undefined;
 }
 
 /** Errors of another realm, such as a `node:vm` context, are errors too. */

@@ -231,12 +231,13 @@ export class Worker {
     }
   }
 
-  /** Runs an attempt. It never rejects. */
+  /** Runs an attempt. It rejects only if the logger throws. */
   async #run(native: NativeWorker, id: number, json: string): Promise<void> {
     const controller = new AbortController();
     this.#attempts.set(id, controller);
     let fields: StepFields | undefined;
     let outcome: string;
+    let failure: { error: unknown } | undefined;
     try {
       fields = parse(json) as StepFields;
       const handler = this.#handlers.get(fields.callable);
@@ -246,14 +247,18 @@ export class Worker {
       }
       outcome = encodeResult(await runHandler(handler, fields, controller.signal, this.#logger));
     } catch (error) {
-      const expected = error instanceof HandlerError || error instanceof Wait;
-      if (!expected && !controller.signal.aborted) {
-        this.#logger.warn("a handler failed", { ...(fields && logFields(fields)), error });
-      }
+      failure = { error };
       outcome = encodeError(error);
     }
     this.#attempts.delete(id);
+    // First of all, because a logger can throw.
     native.complete(id, outcome);
+    if (failure !== undefined && !controller.signal.aborted) {
+      const { error } = failure;
+      if (!(error instanceof HandlerError || error instanceof Wait)) {
+        this.#logger.warn("a handler failed", { ...(fields && logFields(fields)), error });
+      }
+    }
   }
 
   /** Logs an event of the runtime. */

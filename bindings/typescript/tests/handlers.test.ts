@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { inspect } from "node:util";
 import { runInNewContext } from "node:vm";
 
 import { PermanentError, RetryableError, type Step, step, Wait, Worker } from "@tasker-systems/tasker";
@@ -99,8 +100,15 @@ void test("whatever a handler throws is an outcome", async () => {
   assert.deepEqual(await thrown(Object.create(null)), ["error", "[Object: null prototype] {}"]);
   assert.deepEqual(await thrown(Object.assign(new TypeError(), { message: 7 })), ["TypeError", "7"]);
   assert.deepEqual(await thrown(untyped), ["404", "gone"]);
+  const refused = new AggregateError([new Error("refused by ::1"), new Error("refused by 127.0.0.1")], "");
+  const failed = new TypeError("fetch failed", { cause: new Error("no route", { cause: refused }) });
+  const message = "fetch failed: no route: refused by ::1; refused by 127.0.0.1";
+  assert.deepEqual(await thrown(failed), ["TypeError", message]);
   assert.deepEqual(await thrown(broken), ["error", "the handler threw what cannot be read"]);
-  assert.deepEqual(await thrown(runInNewContext("new TypeError('of another realm')")), ["TypeError", "of another realm"]);
+  assert.deepEqual(await thrown(runInNewContext("new TypeError('of another realm')")), [
+    "TypeError",
+    "of another realm",
+  ]);
 });
 
 void test("a result that JSON would lose is refused", async () => {
@@ -120,10 +128,21 @@ void test("a result that JSON would lose is refused", async () => {
     () => 1,
   ];
   for (const value of lost) {
-    await assert.rejects(run(step("lost", () => ({ value }))), { kind: "bad_result" }, String(value));
+    await assert.rejects(run(step("lost", () => ({ value }))), { kind: "bad_result" }, inspect(value));
   }
-  const kept = { date: new Date(0), class: new (class Point { x = 1; })(), none: undefined, empty: Object.create(null) as object };
-  assert.deepEqual(await run(step("kept", () => kept)), { date: "1970-01-01T00:00:00.000Z", class: { x: 1 }, empty: {} });
+  const kept = {
+    date: new Date(0),
+    class: new (class Point {
+      x = 1;
+    })(),
+    none: undefined,
+    empty: Object.create(null) as object,
+  };
+  assert.deepEqual(await run(step("kept", () => kept)), {
+    date: "1970-01-01T00:00:00.000Z",
+    class: { x: 1 },
+    empty: {},
+  });
 });
 
 void test("what is no handler is refused", () => {

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import builtins
 import inspect
 import json
-import sys
 from typing import Any
 
 import msgspec
 
 from tasker.errors import HandlerError, PermanentError, RetryableError, Wait
+
+#: The class of exceptions that are groups. Python 3.10 has none.
+_GROUP: Any = getattr(builtins, "BaseExceptionGroup", ())
 
 
 def decode(value: Any, type_: Any, what: str) -> Any:
@@ -34,10 +37,7 @@ def encode_result(result: Any) -> str:
 
 def encode_error(error: BaseException) -> str:
     """Return the outcome of a handler that raised. It never raises itself."""
-    if sys.version_info >= (3, 11):
-        # A task group wraps the exception of its task.
-        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-            (error,) = error.exceptions
+    error = _single(error)
     try:
         return _encode_wait(error) if isinstance(error, Wait) else _encode_error(error)
     except Exception as broken:
@@ -46,6 +46,12 @@ def encode_error(error: BaseException) -> str:
         message = f"{name}, which cannot be read: {type(broken).__name__}"
         known = PermanentError if isinstance(error, PermanentError) else RetryableError
         return _encode_error(known(message, kind=name))
+
+
+def _single(error: BaseException) -> BaseException:
+    """Return the exception of a group of one, such as a task group raises for its task."""
+    parts: tuple[BaseException, ...] = getattr(error, "exceptions", ()) if isinstance(error, _GROUP) else ()
+    return _single(parts[0]) if len(parts) == 1 else error
 
 
 def _encode_error(error: BaseException) -> str:
