@@ -61,7 +61,15 @@ def test_errors_say_what_is_wrong(stack: Stack) -> None:
     with pytest.raises(tasker.ApiError, match=r"no response from 127\.0\.0\.1:1") as caught:
         Client("http://127.0.0.1:1").get(uuid.uuid4())
     assert caught.value.status == 0
-    with pytest.raises(ValueError, match="is not the URL"):
-        Client("localhost:8080")
+    for url in [
+        "localhost:8080",
+        "http://",
+        "http://:8080",
+        "http://host:eighty",
+        "http://ada:secret@host",
+        "ftp://host",
+    ]:
+        with pytest.raises(ValueError, match="is not the URL"):
+            Client(url)
     with pytest.raises(ValueError, match="JSON"):
         stack.client.create("a", "b", {"number": float("nan")})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import ctypes
 import dataclasses
 import datetime
@@ -93,7 +94,9 @@ def test_async_and_other_handlers_share_types(stack: Stack, worker: Any, namespa
     assert task.step("pay").result == {"total": 8, "year": 2026, "order": {"number": 4, "tags": ["a"]}}
 
 
-def test_a_step_waits_and_keeps_its_checkpoint(stack: Stack, worker: Any, namespace: str) -> None:
+def test_a_step_waits_and_keeps_its_checkpoint(
+    stack: Stack, worker: Any, namespace: str, caplog: pytest.LogCaptureFixture
+) -> None:
     async def approve(step: Step[Any]) -> list[Any]:
         if step.checkpoint is None:
             raise tasker.Wait(checkpoint={"rows": 1})
@@ -106,6 +109,78 @@ def test_a_step_waits_and_keeps_its_checkpoint(stack: Stack, worker: Any, namesp
     (task,) = run(stack, worker({"approve": {}}, {"approve": approve}), namespace, {})
     assert task.status == "completed", task
     assert task.step("approve").result == [1, {"rows": 1}, {"by": "ada"}]
+    assert "a handler failed" not in caplog.text
+
+
+def test_an_exception_without_text_gives_back_its_slot(stack: Stack, worker: Any, namespace: str) -> None:
+    class NoTextError(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("it cannot be shown")
+
+    async def in_loop(step: Step[Any]) -> None:
+        raise NoTextError
+
+    def in_thread(step: Step[Any]) -> None:
+        raise NoTextError
+
+    new = worker({"in_loop": {}, "in_thread": {}}, {"in_loop": in_loop, "in_thread": in_thread}, max_concurrent=1)
+    for task in run(stack, new, namespace, {}, {}):
+        for step in "in_loop", "in_thread":
+            assert error_of(task, step) == ("NoTextError", "NoTextError, which cannot be read: RuntimeError")
+
+
+TENANT = contextvars.ContextVar("tenant", default="nobody")
+
+
+def test_handlers_see_the_context_of_the_start(stack: Stack, worker: Any, namespace: str) -> None:
+    async def in_loop(step: Step[Any]) -> str:
+        found = TENANT.get()
+        TENANT.set("only in this attempt")
+        return found
+
+    def in_thread(step: Step[Any]) -> str:
+        found = TENANT.get()
+        TENANT.set("only in this attempt")
+        return found
+
+    steps = {"in_loop": {}, "in_thread": {}, "later": {"dependencies": ["in_loop", "in_thread"]}}
+    token = TENANT.set("ada")
+    try:
+        handlers = {"in_loop": in_loop, "in_thread": in_thread, "later": in_thread}
+        (task,) = run(stack, worker(steps, handlers), namespace, {})
+    finally:
+        TENANT.reset(token)
+    assert [step.result for step in task.steps] == ["ada"] * 3, task
+
+
+def test_only_one_start_wins(worker: Any) -> None:
+    async def scenario() -> list[BaseException | None]:
+        new = worker({"noop": {}}, {"noop": lambda step: None})
+        try:
+            return await asyncio.gather(new.start(), new.start(), return_exceptions=True)
+        finally:
+            await new.stop()
+
+    first, second = asyncio.run(scenario())
+    assert first is None
+    assert isinstance(second, RuntimeError) and "running already" in str(second)
+
+
+def test_steps_of_a_closed_loop_go_to_another_worker(stack: Stack, worker: Any, namespace: str) -> None:
+    async def number(step: Step[Any]) -> int:
+        return step.attempt
+
+    lost = worker({"number": {}}, {"number": number}, shutdown_timeout=0.1)
+    asyncio.run(lost.start())
+    task_id = stack.client.create(namespace, "test")
+
+    async def scenario() -> Task:
+        async with worker({"number": {}}, {"number": number}):
+            return await asyncio.to_thread(stack.client.wait, task_id, DEADLINE)
+
+    task = asyncio.run(scenario())
+    assert (task.status, task.step("number").result) == ("completed", 1), task
+    asyncio.run(lost.stop())
 
 
 def test_a_map_runs_once_for_each_element(stack: Stack, worker: Any, namespace: str) -> None:
@@ -320,6 +395,7 @@ def test_a_worker_that_cannot_start_says_why(stack: Stack, worker: Any, namespac
         worker({}, {"a": print}).add(print, f"{namespace}.a")
     with pytest.raises(ValueError, match="no callable name"):
         Worker(steps=[print])
+    assert Worker(namespaces="shop")._options["namespaces"] == ["shop"]
 
 
 def test_the_status_api_and_the_log(

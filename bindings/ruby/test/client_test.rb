@@ -56,7 +56,10 @@ class ClientTest < ServerTest
     error = assert_raises(Tasker::ApiError) { Tasker::Client.new('http://127.0.0.1:1').get(SecureRandom.uuid) }
     assert_equal 0, error.status
     assert_includes error.message, 'no response from 127.0.0.1:1'
-    assert_raises(ArgumentError) { Tasker::Client.new('localhost:8080') }
+    ['localhost:8080', 'not a url', 'http://', '', nil].each do |url|
+      error = assert_raises(ArgumentError) { Tasker::Client.new(url) }
+      assert_includes error.message, 'is not the URL of a server'
+    end
     error = assert_raises(ArgumentError) { @client.create('a', 'b', { number: Float::NAN }) }
     assert_includes error.message, 'NaN is not JSON'
   end

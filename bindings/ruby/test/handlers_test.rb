@@ -55,6 +55,29 @@ class HandlersTest < Minitest::Test
     assert_raises(ArgumentError) { Tasker::Wait.new(-1) }
   end
 
+  def test_a_wait_is_checked_as_in_production
+    waits = { 'bad_checkpoint' => { checkpoint: Object.new }, 'bad_wait' => { signal: 'x' * 129 } }
+    waits.each do |kind, options|
+      handler = ->(_) { raise Tasker::Wait.new(**options) }
+      assert_equal kind, assert_raises(Tasker::PermanentError) { Tasker::Testing.run(handler) }.kind
+    end
+    zero = ->(_) { raise Tasker::Wait.new(checkpoint: "\0") }
+    assert_equal 'bad_checkpoint', assert_raises(Tasker::PermanentError) { Tasker::Testing.run(zero) }.kind
+  end
+
+  # An exception that cannot be shown.
+  class NoText < StandardError
+    def message
+      raise KeyError
+    end
+  end
+
+  def test_an_exception_without_text_is_an_outcome
+    error = assert_raises(Tasker::RetryableError) { Tasker::Testing.run(->(_) { raise NoText }) }
+    assert_equal ['HandlersTest::NoText', 'HandlersTest::NoText, whose message cannot be read: KeyError'],
+                 [error.kind, error.message]
+  end
+
   def test_a_handler_fails_as_in_production
     error = assert_raises(Tasker::PermanentError) { Tasker::Testing.run(->(_) { Float::NAN }) }
     assert_equal 'bad_result', error.kind

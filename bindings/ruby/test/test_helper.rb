@@ -5,11 +5,14 @@ require 'json'
 require 'minitest/autorun'
 require 'open3'
 require 'securerandom'
+require 'stringio'
 require 'tasker'
 require 'tasker/testing'
 require 'tmpdir'
 
-Tasker.logger = Logger.new(IO::NULL)
+# The log of all workers.
+LOG = StringIO.new
+Tasker.logger = Logger.new(LOG)
 
 # How long anything in a test may take, in seconds: far longer than it does unless the test fails.
 DEADLINE = 60

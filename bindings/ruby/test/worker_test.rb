@@ -27,6 +27,35 @@ class WorkerTest < ServerTest
     assert_equal expected, task.step(:pay).result
   end
 
+  def test_a_handler_that_cannot_run_is_refused
+    worker = Tasker::Worker.new
+    [-> {}, ->(_, _) {}, ->(_, key:) {}, Class.new(Tasker::Step) { def call; end }].each do |handler|
+      error = assert_raises(ArgumentError) { worker.step('wrong', handler) }
+      assert_match(/the handler wrong must take one argument, the step/, error.message)
+    end
+    missing = Class.new(Tasker::Step) { callable 'missing' }
+    { 'must define call(step)' => missing, 'has no name' => Class.new(Validate), 'is not a class' => :pay }
+      .each do |message, step|
+        assert_includes assert_raises(ArgumentError) { Tasker::Worker.new(steps: step) }.message, message
+      end
+    [proc {}, ->(_, _ = 1) {}, method(:puts), Validate].each_with_index do |handler, number|
+      worker.step("right_#{number}", handler)
+    end
+  end
+
+  def test_only_one_start_wins
+    worker = worker({ noop: {} }, { noop: ->(_) {} })
+    start = lambda do
+      worker.start
+      nil
+    rescue Tasker::Error => e
+      e.message
+    end
+    outcomes = Array.new(2) { Thread.new(&start) }.map(&:value)
+    worker.stop
+    assert_equal ['the worker is running already'], outcomes.compact
+  end
+
   def test_a_step_waits_and_keeps_its_checkpoint
     approve = lambda do |step|
       raise Tasker::Wait.new(checkpoint: { rows: 1 }) unless step.checkpoint
@@ -41,6 +70,7 @@ class WorkerTest < ServerTest
     task, = run_tasks(worker({ approve: {} }, { approve: }), {})
     assert_equal 'completed', task.status, task.inspect
     assert_equal [1, { rows: 1 }, { by: 'ada' }], task.step(:approve).result
+    refute_includes LOG.string, "approve of task #{task.task_uuid}"
   end
 
   def test_a_map_runs_once_for_each_element

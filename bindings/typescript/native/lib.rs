@@ -25,6 +25,14 @@ fn init() {
 #[napi]
 pub struct NativeWorker(Arc<Bridge>);
 
+impl Drop for NativeWorker {
+    /// A thread of `node:worker_threads` can end without a stop. Then nobody takes events, and the promise that waits for
+    /// them must not keep the worker alive.
+    fn drop(&mut self) {
+        self.0.interrupt();
+    }
+}
+
 /// Something that the host has to know.
 #[napi(object, object_from_js = false)]
 pub struct NativeEvent {

@@ -65,7 +65,7 @@ export class Client {
 
   /** Creates a client of the server at `url`. */
   constructor(url = "http://127.0.0.1:8080", options: ClientOptions = {}) {
-    if (!/^https?:\/\/[^/]/.test(url)) {
+    if (!isServer(url)) {
       throw new TypeError(`"${url}" is not the URL of a server, such as http://127.0.0.1:8080`);
     }
     this.#url = url.replace(/\/+$/, "");
@@ -129,6 +129,7 @@ export class Client {
     { signal, waitMs = 0, headers }: RequestOptions = {},
   ): Promise<unknown> {
     const what = `${method} ${this.#url}${path}`;
+    const sent = body === undefined ? null : encode(what, body);
     const timeout = AbortSignal.timeout(TIMEOUT_MS + waitMs);
     let response: Response;
     let text: string;
@@ -136,7 +137,7 @@ export class Client {
       response = await fetch(this.#url + path, {
         method,
         headers: { ...this.#headers, ...headers },
-        body: body === undefined ? null : stringify(body),
+        body: sent,
         signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
       });
       text = await response.text();
@@ -164,6 +165,23 @@ export class Client {
       throw new ApiError(`${what}: ${String(response.status)} ${reason}`, response.status, problem);
     }
     return content;
+  }
+}
+
+/** Whether a URL can be that of a server. `fetch` refuses URLs with a user. */
+function isServer(url: string): boolean {
+  if (!/^https?:\/\//.test(url) || !URL.canParse(url)) {
+    return false;
+  }
+  const { username, password } = new URL(url);
+  return username === "" && password === "";
+}
+
+function encode(what: string, body: object): string {
+  try {
+    return stringify(body);
+  } catch (error) {
+    throw new TypeError(`${what}: what is sent must be JSON: ${messageOf(error)}`, { cause: error });
   }
 }
 

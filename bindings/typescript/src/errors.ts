@@ -39,7 +39,7 @@ export class ApiError extends TaskerError {
 /** Options of the errors that handlers throw. */
 export interface HandlerErrorOptions extends ErrorOptions {
   /** A stable name for programs, such as `card_declined`. Otherwise `error`. */
-  kind?: string;
+  kind?: string | undefined;
 }
 
 /** The base class of the errors that handlers throw. */

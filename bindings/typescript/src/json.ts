@@ -5,6 +5,8 @@
  * are ten times as fast.
  */
 
+import { inspect, types } from "node:util";
+
 import { parse as parseExactly, stringify as stringifyExactly } from "lossless-json";
 
 import { HandlerError, PermanentError, RetryableError, Wait } from "./errors.js";
@@ -23,11 +25,19 @@ function parseNumber(digits: string): number | bigint {
 /**
  * Returns the JSON text of a value. A property that is undefined is left out, as `JSON.stringify` does.
  *
- * @throws TypeError if JSON cannot hold the value without changing it, such as `NaN` or a `Map`.
+ * @throws TypeError if JSON cannot hold the value without changing it, such as `NaN`, a `Map` or a `Buffer`.
  */
 export function stringify(value: unknown): string {
   let exactly = false as boolean;
-  const text = JSON.stringify(value, function (this: unknown, _key, item: unknown): unknown {
+  const text = JSON.stringify(value, function (this: unknown, key, item: unknown): unknown {
+    // What the value is before its method `toJSON` changes it.
+    const original = (this as Record<string, unknown>)[key];
+    if (types.isDate(original) && Number.isNaN(original.getTime())) {
+      throw new TypeError("an invalid Date is not a JSON value");
+    }
+    if (ArrayBuffer.isView(original)) {
+      throw new TypeError(`a ${original.constructor.name} is not a JSON value; encode it as text, such as base64`);
+    }
     switch (typeof item) {
       case "number":
         if (!Number.isFinite(item)) {
@@ -47,8 +57,8 @@ export function stringify(value: unknown): string {
       case "symbol":
         throw new TypeError(`a ${typeof item} is not a JSON value`);
       case "object":
-        if (item instanceof Map || item instanceof Set || item instanceof Promise) {
-          throw new TypeError(`a ${item.constructor.name} is not a JSON value`);
+        if (item !== null && hides(item)) {
+          throw new TypeError(`a ${Object.prototype.toString.call(item).slice(8, -1)} is not a JSON value`);
         }
         return item;
       default:
@@ -59,6 +69,24 @@ export function stringify(value: unknown): string {
     return text ?? "null";
   }
   return stringifyExactly(value, undefined, undefined, [LARGE_INTEGER]) ?? "null";
+}
+
+/** Objects of these kinds hold what is no property, so `JSON.stringify` writes `{}`. */
+const HIDING = [
+  types.isMap,
+  types.isSet,
+  types.isWeakMap,
+  types.isWeakSet,
+  types.isPromise,
+  types.isNativeError,
+  types.isRegExp,
+  types.isAnyArrayBuffer,
+  types.isGeneratorObject,
+] as const;
+
+function hides(value: object): boolean {
+  // Most objects are plain.
+  return Object.getPrototypeOf(value) !== Object.prototype && HIDING.some((is) => is(value));
 }
 
 /**
@@ -87,16 +115,24 @@ export function encodeResult(result: unknown): string {
   }
 }
 
-/** Returns the outcome of a handler that has thrown. */
+/** Returns the outcome of a handler that has thrown. Anything can be thrown, and this throws nothing itself. */
 export function encodeError(error: unknown): string {
-  if (error instanceof Wait) {
-    return encodeWait(error);
+  let permanent = false;
+  try {
+    permanent = error instanceof PermanentError;
+    return error instanceof Wait ? encodeWait(error) : encodeFailure(error);
+  } catch {
+    // It has a getter that throws, for example.
+    return JSON.stringify({ error: { kind: "error", message: "the handler threw what cannot be read", permanent } });
   }
-  const kind = error instanceof HandlerError ? error.kind : nameOf(error);
+}
+
+function encodeFailure(error: unknown): string {
+  const known = error instanceof HandlerError;
   return JSON.stringify({
     error: {
-      kind: storable(kind),
-      message: storable(messageOf(error)),
+      kind: storable(known ? error.kind : nameOf(error)),
+      message: storable(known ? error.message : withCauses(error)),
       permanent: error instanceof PermanentError,
       retry_after_ms: error instanceof RetryableError ? roundedUp(error.retryAfterMs) : undefined,
     },
@@ -118,7 +154,7 @@ function roundedUp(milliseconds: number | undefined): number | undefined {
 
 /** The name of an error's class. Many classes do not set `name`. */
 function nameOf(error: unknown): string {
-  if (!(error instanceof Error)) {
+  if (!isError(error)) {
     return "error";
   }
   return error.name === "Error" ? error.constructor.name : error.name;
@@ -126,10 +162,38 @@ function nameOf(error: unknown): string {
 
 /** What an error says. Anything can be thrown. */
 export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  if (isError(error)) {
+    return error.message;
+  }
+  // Most other objects have no text but `[object Object]`.
+  return typeof error === "object" && error !== null ? inspect(error) : String(error);
 }
 
-/** Replaces the characters that JSON text or PostgreSQL cannot hold. */
-function storable(text: string): string {
-  return text.toWellFormed().replaceAll("\0", "\u{fffd}");
+/** What an error and its causes say. `fetch`, for example, only says why it failed in the cause. */
+function withCauses(error: unknown): string {
+  let text = messageOf(error);
+  for (let cause = causeOf(error), depth = 0; isError(cause) && depth < 5; cause = causeOf(cause), depth++) {
+    // Node throws an AggregateError without a message if it cannot reach any address of a host.
+    const inner =
+      cause instanceof AggregateError && cause.message === "" ? cause.errors.map(messageOf).join("; ") : cause.message;
+    if (!text.includes(inner)) {
+      text += `: ${inner}`;
+    }
+  }
+  return text;
+}
+
+function causeOf(error: unknown): unknown {
+  return isError(error) ? error.cause : undefined;
+}
+
+/** Errors of another realm, such as a `node:vm` context, are errors too. */
+function isError(error: unknown): error is Error {
+  return error instanceof Error || types.isNativeError(error);
+}
+
+/** Replaces the characters that JSON text or PostgreSQL cannot hold. Code without types can set any value as text. */
+function storable(text: unknown): string {
+  const shown = typeof text === "string" ? text : inspect(text);
+  return shown.toWellFormed().replaceAll("\0", "\u{fffd}");
 }

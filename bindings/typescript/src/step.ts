@@ -1,5 +1,7 @@
 /** Steps as handlers see them, and handlers as workers see them. */
 
+import { inspect } from "node:util";
+
 import type { StandardSchemaV1 } from "@standard-schema/spec";
 
 import { PermanentError } from "./errors.js";
@@ -63,9 +65,9 @@ export type ResultSchemas = Readonly<Record<string, StandardSchemaV1>>;
 /** Schemas for what a handler receives, of any library that implements Standard Schema, such as Zod or Valibot. */
 export interface Schemas<InputSchema extends StandardSchemaV1, Results extends ResultSchemas> {
   /** The schema of the task's input. */
-  input?: InputSchema;
+  input?: InputSchema | undefined;
   /** The schemas of the results of dependencies, by the name of the step. Other results are passed unchecked. */
-  results?: Results;
+  results?: Results | undefined;
 }
 
 /** What schemas return. */
@@ -86,7 +88,7 @@ export interface Handler<Input = unknown, Results = unknown, Result = unknown> {
   /** The name of the handler in templates (`handler.callable`). */
   readonly callable: string;
   /** The schemas of the values that it receives. */
-  readonly schemas: { readonly input?: StandardSchemaV1; readonly results?: ResultSchemas };
+  readonly schemas: { readonly input?: StandardSchemaV1 | undefined; readonly results?: ResultSchemas | undefined };
   /** Runs a step whose values were checked. */
   readonly run: (step: Step) => unknown;
   /** Exists only in types. */
@@ -112,10 +114,14 @@ export function step(
   schemasOrRun: Handler["schemas"] | Handler["run"],
   run?: Handler["run"],
 ): Handler {
+  // Code without types can pass anything.
+  if (typeof callable !== "string" || callable === "") {
+    throw new TypeError(`the name of a handler must be a text that is not empty, but is ${inspect(callable)}`);
+  }
   if (typeof schemasOrRun === "function") {
     return { callable, schemas: {}, run: schemasOrRun };
   }
-  if (run === undefined) {
+  if (typeof run !== "function") {
     throw new TypeError(`the handler of ${callable} is missing: step(callable, schemas, handler)`);
   }
   return { callable, schemas: schemasOrRun, run };

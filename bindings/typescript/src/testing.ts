@@ -15,11 +15,11 @@ import { type Handler, runHandler } from "./step.js";
 /** The step that a test runs. */
 export interface TestStep<Input = unknown, Results = unknown> {
   /** The task's input. Otherwise `{}`. */
-  input?: Input;
+  input?: Input | undefined;
   /** The results of the dependencies, by name. */
-  results?: Results;
+  results?: Results | undefined;
   /** The template's settings for the handler. */
-  initialization?: Record<string, unknown>;
+  initialization?: Record<string, unknown> | undefined;
   /** The element of a child of a step with `map`. */
   item?: unknown;
   /** The payload of the signal for which the step waited. */
@@ -27,21 +27,21 @@ export interface TestStep<Input = unknown, Results = unknown> {
   /** The value that an earlier attempt stored. */
   checkpoint?: unknown;
   /** The number of the attempt, from 1. */
-  attempt?: number;
+  attempt?: number | undefined;
   /** The largest number of attempts. */
-  maxAttempts?: number;
+  maxAttempts?: number | undefined;
   /** The time until the deadline, in milliseconds. The test itself aborts `signal`. */
-  timeoutMs?: number;
+  timeoutMs?: number | undefined;
   /** The task's id. Otherwise a random one. */
-  taskId?: string;
+  taskId?: string | undefined;
   /** The step's name. */
-  name?: string;
+  name?: string | undefined;
   /** Cancels the attempt. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
   /** The place of the attempt in a trace. */
-  traceparent?: string;
+  traceparent?: string | undefined;
   /** Where the handler logs. Otherwise `console`. */
-  logger?: Logger;
+  logger?: Logger | undefined;
 }
 
 /**
@@ -80,6 +80,8 @@ export async function run<Input, Results, Result>(
     outcome = encodeResult(await runHandler(handler, fields, signal, step.logger ?? console));
   } catch (error) {
     if (error instanceof Wait) {
+      // It throws if the checkpoint cannot be stored.
+      checked(encodeError(error), error);
       throw error;
     }
     return checked(encodeError(error), error) as Result;
@@ -104,6 +106,9 @@ function checked(outcome: string, cause?: unknown): unknown {
     return result;
   }
   const { kind, message, permanent, retry_after_ms } = error;
+  if (cause instanceof Wait && kind === "waiting") {
+    return undefined;
+  }
   if (permanent === true) {
     throw new PermanentError(message, { kind, cause });
   }

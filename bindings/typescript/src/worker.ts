@@ -1,6 +1,8 @@
 /** Workers: they run the steps of tasks with functions. */
 
-import { HandlerError, StartError, UnhealthyError } from "./errors.js";
+import { inspect } from "node:util";
+
+import { HandlerError, StartError, UnhealthyError, Wait } from "./errors.js";
 import { encodeError, encodeResult, parse } from "./json.js";
 import { type Logger } from "./logger.js";
 import { checkHealth, type NativeEvent, type NativeWorker, start } from "./native.js";
@@ -70,6 +72,10 @@ export class Worker {
   /** Creates a worker that is not running. */
   constructor(options: WorkerOptions) {
     for (const handler of options.steps) {
+      // Code without types can pass a function, or a class of `compat` without `toHandler`.
+      if (typeof handler.callable !== "string" || typeof handler.run !== "function") {
+        throw new TypeError(`${inspect(handler)} is not a handler: make one with step(callable, handler)`);
+      }
       if (this.#handlers.has(handler.callable)) {
         throw new TypeError(`two handlers are registered as ${handler.callable}`);
       }
@@ -225,12 +231,13 @@ export class Worker {
     }
   }
 
-  /** Runs an attempt. It never rejects. */
+  /** Runs an attempt. It rejects only if the logger throws. */
   async #run(native: NativeWorker, id: number, json: string): Promise<void> {
     const controller = new AbortController();
     this.#attempts.set(id, controller);
     let fields: StepFields | undefined;
     let outcome: string;
+    let failure: { error: unknown } | undefined;
     try {
       fields = parse(json) as StepFields;
       const handler = this.#handlers.get(fields.callable);
@@ -240,13 +247,18 @@ export class Worker {
       }
       outcome = encodeResult(await runHandler(handler, fields, controller.signal, this.#logger));
     } catch (error) {
-      if (!(error instanceof HandlerError) && !controller.signal.aborted) {
-        this.#logger.warn("a handler failed", { ...(fields && logFields(fields)), error });
-      }
+      failure = { error };
       outcome = encodeError(error);
     }
     this.#attempts.delete(id);
+    // First of all, because a logger can throw.
     native.complete(id, outcome);
+    if (failure !== undefined && !controller.signal.aborted) {
+      const { error } = failure;
+      if (!(error instanceof HandlerError || error instanceof Wait)) {
+        this.#logger.warn("a handler failed", { ...(fields && logFields(fields)), error });
+      }
+    }
   }
 
   /** Logs an event of the runtime. */

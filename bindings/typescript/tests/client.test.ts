@@ -81,8 +81,10 @@ void test("errors say what is wrong", async () => {
   await once(listener, "close");
   const nobody = new Client(`http://127.0.0.1:${String(port)}`);
   await assert.rejects(nobody.get(unknown), /no response: connect ECONNREFUSED/);
-  assert.throws(() => new Client("localhost:8080"), /is not the URL of a server/);
-  await assert.rejects(client.create("a", "b", { number: NaN }), /NaN is not a JSON value/);
+  for (const url of ["localhost:8080", "http://", "http://a b", "http://ada:secret@host", "ftp://host"]) {
+    assert.throws(() => new Client(url), /is not the URL of a server/, url);
+  }
+  await assert.rejects(client.create("a", "b", { number: NaN }), { name: "TypeError", message: /must be JSON: NaN/ });
 });
 
 void test("a wait ends with its signal", async () => {

@@ -2,8 +2,10 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { inspect } from "node:util";
+import { runInNewContext } from "node:vm";
 
-import { PermanentError, RetryableError, type Step, step, Wait } from "@tasker-systems/tasker";
+import { PermanentError, RetryableError, type Step, step, Wait, Worker } from "@tasker-systems/tasker";
 import {
   defineHandler,
   ErrorType,
@@ -61,6 +63,96 @@ void test("errors are those of the step", async () => {
   await assert.rejects(run(step("nan", () => NaN)), { name: "PermanentError", kind: "bad_result" });
   await assert.rejects(run(step("late", () => "\ud800")), { name: "PermanentError", kind: "bad_result" });
   assert.throws(() => new RetryableError("never", { retryAfterMs: -1 }), RangeError);
+});
+
+void test("a wait is checked as in production", async () => {
+  const waits = async (wait: Wait): Promise<unknown> => {
+    const handler = step("wait", () => {
+      throw wait;
+    });
+    return run(handler).catch((error: unknown) => (error instanceof PermanentError ? error.kind : error));
+  };
+  assert.equal(await waits(new Wait({ checkpoint: new Map() })), "bad_checkpoint");
+  assert.equal(await waits(new Wait({ checkpoint: "\0" })), "bad_checkpoint");
+  assert.equal(await waits(new Wait({ signal: "" })), "bad_wait");
+});
+
+void test("whatever a handler throws is an outcome", async () => {
+  const thrown = async (value: unknown): Promise<unknown[]> => {
+    const handler = step("throws", () => {
+      throw value;
+    });
+    return run(handler).then(
+      () => [],
+      (error: unknown) => (error instanceof RetryableError ? [error.kind, error.message] : [error]),
+    );
+  };
+  const broken = Object.defineProperty(new Error(), "message", {
+    get: () => {
+      throw new Error("no");
+    },
+  });
+  const untyped = new RetryableError("gone", { kind: 404 as unknown as string });
+  assert.deepEqual(await thrown(undefined), ["error", "undefined"]);
+  assert.deepEqual(await thrown(null), ["error", "null"]);
+  assert.deepEqual(await thrown(Symbol("s")), ["error", "Symbol(s)"]);
+  assert.deepEqual(await thrown({ code: 1 }), ["error", "{ code: 1 }"]);
+  assert.deepEqual(await thrown(Object.create(null)), ["error", "[Object: null prototype] {}"]);
+  assert.deepEqual(await thrown(Object.assign(new TypeError(), { message: 7 })), ["TypeError", "7"]);
+  assert.deepEqual(await thrown(untyped), ["404", "gone"]);
+  const refused = new AggregateError([new Error("refused by ::1"), new Error("refused by 127.0.0.1")], "");
+  const failed = new TypeError("fetch failed", { cause: new Error("no route", { cause: refused }) });
+  const message = "fetch failed: no route: refused by ::1; refused by 127.0.0.1";
+  assert.deepEqual(await thrown(failed), ["TypeError", message]);
+  assert.deepEqual(await thrown(broken), ["error", "the handler threw what cannot be read"]);
+  assert.deepEqual(await thrown(runInNewContext("new TypeError('of another realm')")), [
+    "TypeError",
+    "of another realm",
+  ]);
+});
+
+void test("a result that JSON would lose is refused", async () => {
+  const lost = [
+    new Date(NaN),
+    Buffer.from("a"),
+    new Uint8Array(1),
+    new ArrayBuffer(1),
+    new Error("a"),
+    /a/,
+    new Set([1]),
+    new Map([[1, 2]]),
+    (function* () {
+      yield 1;
+    })(),
+    [undefined],
+    () => 1,
+  ];
+  for (const value of lost) {
+    await assert.rejects(run(step("lost", () => ({ value }))), { kind: "bad_result" }, inspect(value));
+  }
+  const kept = {
+    date: new Date(0),
+    class: new (class Point {
+      x = 1;
+    })(),
+    none: undefined,
+    empty: Object.create(null) as object,
+  };
+  assert.deepEqual(await run(step("kept", () => kept)), {
+    date: "1970-01-01T00:00:00.000Z",
+    class: { x: 1 },
+    empty: {},
+  });
+});
+
+void test("what is no handler is refused", () => {
+  const wrong = (make: () => unknown, message: RegExp): void => {
+    assert.throws(make, { name: "TypeError", message });
+  };
+  const untyped = step as (...parts: unknown[]) => unknown;
+  wrong(() => untyped(undefined, () => 1), /must be a text that is not empty, but is undefined/);
+  wrong(() => untyped("pay", {}, {}), /the handler of pay is missing/);
+  wrong(() => new Worker({ steps: [(() => 1) as never] }), /is not a handler: make one with step/);
 });
 
 void test("a test cancels a handler", async () => {

@@ -19,7 +19,7 @@ import {
 } from "@tasker-systems/tasker";
 import { z } from "zod";
 
-import { client, DATABASE, DEADLINE_MS, errorOf, Namespace, stepOf, wait } from "./support.js";
+import { client, DATABASE, DEADLINE_MS, errorOf, Namespace, SILENT, stepOf, wait } from "./support.js";
 
 void test("handlers receive what their schemas return", async () => {
   const namespace = new Namespace({ validate: {}, pay: { dependencies: ["validate"] } });
@@ -53,8 +53,11 @@ void test("a step waits and keeps its checkpoint", async () => {
     }
     return [attempt, checkpoint, received];
   });
-  const [task] = await namespace.run([approve]);
+  const warnings: string[] = [];
+  const logger = { ...SILENT, warn: (message: string) => warnings.push(message) };
+  const [task] = await namespace.run([approve], [{}], { logger });
   assert.deepEqual(stepOf(task, "approve").result, [1, { rows: 1 }, { by: "ada" }]);
+  assert.deepEqual(warnings, []);
 });
 
 void test("a map runs once for each element", async () => {
@@ -406,14 +409,23 @@ void test("a process may exit without a stop", async () => {
   assert.equal(code, 7, child.errors());
 });
 
-void test("a worker may run in a thread that is terminated", async () => {
+void test("a worker ends with a thread that is terminated", async () => {
   const child = await startProgram(`
-    const { isMainThread, Worker: Thread } = require("node:worker_threads");
+    const { isMainThread, parentPort, Worker: Thread } = require("node:worker_threads");
     if (isMainThread) {
       const thread = new Thread(process.execArgv[1] ?? process._eval, { eval: true });
-      process.stdin.once("data", () => thread.terminate().then(() => process.exit(7)));
+      const started = new Promise((resolve) => thread.once("message", resolve));
+      process.stdin.once("data", async () => {
+        const url = await started;
+        await thread.terminate();
+        // The worker ends with its thread, and so does its status API.
+        for (;;) {
+          await fetch(url).catch(() => process.exit(7));
+          await new Promise((resolve) => setTimeout(resolve, 50));
+        }
+      });
     } else {
-      worker.start();
+      worker.start().then(() => parentPort.postMessage(worker.url));
     }`);
   child.stdin?.write("\n");
   const [code] = (await once(child, "exit")) as [number | null];

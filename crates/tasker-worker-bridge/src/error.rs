@@ -1,5 +1,6 @@
 //! The errors of the bridge.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use tasker_engine::database::DatabaseError;
@@ -52,6 +53,12 @@ pub enum Error {
         /// This process.
         child: u32,
     },
+}
+
+/// What is wrong with JSON text that the library has written. Nobody sees the text, so its line and column say nothing.
+pub(crate) fn without_place(error: &impl fmt::Display) -> String {
+    let message = error.to_string();
+    message.rsplit_once(" at line ").map_or_else(|| message.clone(), |(problem, _)| problem.to_owned())
 }
 
 impl From<DatabaseError> for Error {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use tasker_runtime::settings::Settings;
 
-use crate::error::Error;
+use crate::error::{self, Error};
 
 /// The options of a worker. Every option that is none comes from the settings, as in a worker in Rust: from the
 /// environment, then from the settings file, then from the defaults. The host can send the options as a JSON object.
@@ -47,7 +47,7 @@ impl Options {
     /// # Errors
     /// When an option is unknown or has the wrong type.
     pub fn from_json(text: &str) -> Result<Self, Error> {
-        tasker_api::json::parse(text.as_bytes()).map_err(|error| Error::Options(error.to_string()))
+        tasker_api::json::parse(text.as_bytes()).map_err(|error| Error::Options(error::without_place(&error)))
     }
 
     /// The settings of the worker.
@@ -134,6 +134,8 @@ mod tests {
         assert_eq!((options.callables, options.port), (vec!["a".to_owned()], Some(0)));
         let error = Options::from_json(r#"{"callable": ["a"]}"#).unwrap_err().to_string();
         assert!(error.starts_with("the options of the worker are wrong: callable: unknown field"), "{error}");
+        let error = Options::from_json(r#"{"host": "localhost"}"#).unwrap_err().to_string();
+        assert_eq!(error, "the options of the worker are wrong: host: invalid IP address syntax");
     }
 
     #[test]

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
-use tasker_worker::{HandlerError, HandlerResult, Wait, check_result};
+use tasker_worker::{HandlerError, HandlerResult, Wait, check_result, check_wait};
+
+use crate::error;
 
 /// An outcome: `{"result": ...}`, `{"error": {...}}` or `{"wait": {...}}`.
 #[derive(Deserialize)]
@@ -47,9 +49,10 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, 
     Value::deserialize(deserializer).map(Some)
 }
 
-/// Reads an outcome. One that cannot be stored as it is becomes a permanent error of kind `bad_result`.
+/// Reads an outcome. One that cannot be stored as it is becomes a permanent error of kind `bad_result`, `bad_checkpoint`
+/// or `bad_wait`.
 pub(crate) fn read(text: &[u8]) -> HandlerResult {
-    let outcome = tasker_api::json::parse(text).map_err(|error| bad_result(&error.to_string()))?;
+    let outcome = tasker_api::json::parse(text).map_err(|error| unreadable(&error::without_place(&error)))?;
     match outcome {
         Outcome { result: Some(result), error: None, wait: None } => Ok(result),
         Outcome { result: None, error: None, wait: Some(Pause { delay_ms, signal, checkpoint }) } => {
@@ -67,6 +70,18 @@ pub(crate) fn read(text: &[u8]) -> HandlerResult {
     }
 }
 
+/// The error of an outcome that is not JSON as it must be. The problem starts with its place.
+fn unreadable(problem: &str) -> HandlerError {
+    // That is how the parser sees half of a pair.
+    let hint = if problem.contains("hex escape") { "; text must not have an unpaired surrogate" } else { "" };
+    let (kind, what) = match problem {
+        _ if problem.starts_with("wait.checkpoint") => ("bad_checkpoint", "checkpoint"),
+        _ if problem.starts_with("wait") => ("bad_wait", "wait"),
+        _ => return bad_result(&format!("{problem}{hint}")),
+    };
+    HandlerError::permanent(format!("the handler's {what} cannot be stored: {problem}{hint}")).with_kind(kind)
+}
+
 fn bad_result(reason: &str) -> HandlerError {
     HandlerError::permanent(format!("the handler's result cannot be stored: {reason}")).with_kind("bad_result")
 }
@@ -75,11 +90,16 @@ fn bad_result(reason: &str) -> HandlerError {
 /// of handlers.
 ///
 /// # Errors
-/// The error of the outcome, or a permanent one of kind `bad_result` if the result cannot be stored.
+/// The error of the outcome, or a permanent one of kind `bad_result` or `bad_checkpoint` if the result or the checkpoint
+/// cannot be stored.
 pub fn check(outcome: &str) -> HandlerResult {
-    let result = read(outcome.as_bytes())?;
-    check_result(&result)?;
-    Ok(result)
+    let outcome = read(outcome.as_bytes());
+    match &outcome {
+        Ok(result) => check_result(result)?,
+        Err(HandlerError::Waiting(wait)) => check_wait(wait)?,
+        Err(_) => {}
+    }
+    outcome
 }
 
 #[cfg(test)]
@@ -96,6 +116,16 @@ mod tests {
         assert_eq!(check(text), Err(HandlerError::Waiting(wait)));
         assert_eq!(check(r#"{"wait": {}}"#), Err(HandlerError::Waiting(Wait::default())));
         assert!(matches!(check(r#"{"wait": {}, "result": 1}"#), Err(HandlerError::Permanent { .. })));
+        let long = format!(r#"{{"checkpoint": "{}"}}"#, "x".repeat(1024 * 1024));
+        for (wait, kind) in [
+            (r#"{"checkpoint": "\u0000"}"#, "bad_checkpoint"),
+            (&long, "bad_checkpoint"),
+            (r#"{"signal": ""}"#, "bad_wait"),
+            (r#"{"signal": 1}"#, "bad_wait"),
+        ] {
+            let error = check(&format!(r#"{{"wait": {wait}}}"#)).unwrap_err();
+            assert!(error.to_string().starts_with(kind), "{error}");
+        }
     }
 
     #[test]
@@ -114,7 +144,7 @@ mod tests {
         for (text, reason) in [
             ("NaN", "expected value"),
             ("18446744073709551616", "does not fit into 64 bits"),
-            (r#""\ud800""#, "hex escape"),
+            (r#""\ud800""#, "result: unexpected end of hex escape; text must not have an unpaired surrogate"),
             (r#"{"a": 1, "a": 2}"#, "twice"),
             (r#""\u0000""#, "NUL"),
             (&("[".repeat(101) + &"]".repeat(101)), "100 levels"),

@@ -99,6 +99,6 @@ mod worker;
 pub use builder::{StartError, WorkerBuilder};
 pub use context::StepContext;
 pub use error::{HandlerError, HandlerResult};
-pub use outcome::check_result;
+pub use outcome::{check_result, check_wait};
 pub use tasker_engine::Wait;
 pub use worker::Worker;

@@ -4,9 +4,9 @@ use std::any::Any;
 
 use serde_json::{Value, json};
 use tasker_api::limits::{
-    MAX_ERROR_KIND_CHARS, MAX_ERROR_MESSAGE_CHARS, MAX_JSON_DEPTH, MAX_RESULT_BYTES, stored_bytes,
+    MAX_ERROR_KIND_CHARS, MAX_ERROR_MESSAGE_CHARS, MAX_JSON_DEPTH, MAX_NAME_CHARS, MAX_RESULT_BYTES, stored_bytes,
 };
-use tasker_engine::StepOutcome;
+use tasker_engine::{StepOutcome, Wait};
 
 use crate::error::{HandlerError, HandlerResult};
 use crate::handlers::Handlers;
@@ -17,7 +17,7 @@ const BAD_RESULT: &str = "bad_result";
 /// The outcome of a handler that returned.
 pub(crate) fn of_result(result: HandlerResult) -> StepOutcome {
     match result {
-        Ok(value) => match check(&value) {
+        Ok(value) => match check(&value, "the result") {
             Ok(()) => StepOutcome::Completed(value),
             Err(message) => permanent(BAD_RESULT, &message),
         },
@@ -30,9 +30,9 @@ pub(crate) fn of_result(result: HandlerResult) -> StepOutcome {
             StepOutcome::RetryableError(error)
         }
         Err(HandlerError::Permanent { kind, message }) => permanent(&kind, &message),
-        Err(HandlerError::Waiting(wait)) => match wait.checkpoint.as_ref().map_or(Ok(()), check) {
-            Ok(()) => StepOutcome::Waiting(wait),
-            Err(message) => permanent("bad_checkpoint", &message),
+        Err(HandlerError::Waiting(wait)) => match bad_wait(&wait) {
+            None => StepOutcome::Waiting(wait),
+            Some((kind, message)) => permanent(kind, &message),
         },
     }
 }
@@ -84,15 +84,43 @@ fn storable(text: &str, max_chars: usize) -> String {
 /// # Errors
 /// A permanent error of kind `bad_result` that says why not.
 pub fn check_result(result: &Value) -> Result<(), HandlerError> {
-    check(result).map_err(|message| HandlerError::permanent(message).with_kind(BAD_RESULT))
+    check(result, "the result").map_err(|message| HandlerError::permanent(message).with_kind(BAD_RESULT))
 }
 
-fn check(result: &Value) -> Result<(), String> {
-    check_content(result, MAX_JSON_DEPTH)?;
-    let bytes = stored_bytes(result);
+/// Checks whether a step can wait as its handler asks. The worker does this itself; use it in tests of handlers.
+///
+/// # Errors
+/// A permanent error of kind `bad_wait` if no signal can have the name, or `bad_checkpoint` if the checkpoint cannot be
+/// stored.
+pub fn check_wait(wait: &Wait) -> Result<(), HandlerError> {
+    match bad_wait(wait) {
+        None => Ok(()),
+        Some((kind, message)) => Err(HandlerError::permanent(message).with_kind(kind)),
+    }
+}
+
+/// The kind and the message of the error of a wait that cannot be.
+fn bad_wait(wait: &Wait) -> Option<(&'static str, String)> {
+    if let Some(name) = &wait.signal
+        && (name.is_empty() || name.contains('\0') || name.chars().count() > MAX_NAME_CHARS)
+    {
+        let message = format!(
+            "the handler waits for a signal that nobody can send: its name must have 1 to {MAX_NAME_CHARS} characters \
+             without U+0000, but is {name:?}"
+        );
+        return Some(("bad_wait", message));
+    }
+    let message = check(wait.checkpoint.as_ref()?, "the checkpoint").err()?;
+    Some(("bad_checkpoint", message))
+}
+
+/// Returns why a value cannot be stored. `what` names it.
+fn check(value: &Value, what: &str) -> Result<(), String> {
+    check_content(value, MAX_JSON_DEPTH).map_err(|problem| format!("{what} {problem}"))?;
+    let bytes = stored_bytes(value);
     if bytes > MAX_RESULT_BYTES {
         return Err(format!(
-            "the result has {bytes} bytes of JSON; the limit is {MAX_RESULT_BYTES}; \
+            "{what} has {bytes} bytes of JSON; the limit is {MAX_RESULT_BYTES}; \
              store large data elsewhere and return its location"
         ));
     }
@@ -103,7 +131,7 @@ fn check_content(value: &Value, depth: usize) -> Result<(), String> {
     let nul = |text: &str| text.contains('\0');
     let has_nul = match value {
         Value::Array(_) | Value::Object(_) if depth == 0 => {
-            return Err(format!("the result is nested more than {MAX_JSON_DEPTH} levels deep"));
+            return Err(format!("is nested more than {MAX_JSON_DEPTH} levels deep"));
         }
         Value::String(text) => nul(text),
         Value::Array(items) => {
@@ -117,7 +145,7 @@ fn check_content(value: &Value, depth: usize) -> Result<(), String> {
         Value::Null | Value::Bool(_) | Value::Number(_) => false,
     };
     if has_nul {
-        Err("the result contains the character U+0000, which PostgreSQL cannot store".to_owned())
+        Err("contains the character U+0000, which PostgreSQL cannot store".to_owned())
     } else {
         Ok(())
     }
@@ -166,6 +194,20 @@ mod tests {
         let nested = |depth| (1..depth).fold(json!([]), |inner, _| json!([inner]));
         assert!(matches!(of_result(Ok(nested(100))), StepOutcome::Completed(_)));
         assert_eq!(message(of_result(Ok(nested(101)))), "the result is nested more than 100 levels deep");
+    }
+
+    #[test]
+    fn a_wait_that_cannot_be_is_a_permanent_error() {
+        let waits = |wait: Wait| of_result(Err(HandlerError::Waiting(wait)));
+        let for_signal = |name: &str| Wait { signal: Some(name.to_owned()), ..Wait::default() };
+        assert!(matches!(waits(for_signal(&"ü".repeat(128))), StepOutcome::Waiting(_)));
+        for name in ["", "a\0", &"ü".repeat(129)] {
+            assert!(message(waits(for_signal(name))).contains("must have 1 to 128 characters"), "{name:?}");
+        }
+        let wait = Wait { checkpoint: Some(json!("\0")), ..Wait::default() };
+        let error = check_wait(&wait).unwrap_err();
+        let expected = "bad_checkpoint: the checkpoint contains the character U+0000, which PostgreSQL cannot store";
+        assert_eq!(error.to_string(), expected);
     }
 
     #[test]

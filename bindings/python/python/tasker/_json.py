@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import builtins
+import inspect
 import json
 from typing import Any
 
 import msgspec
 
 from tasker.errors import HandlerError, PermanentError, RetryableError, Wait
+
+#: The class of exceptions that are groups. Python 3.10 has none.
+_GROUP: Any = getattr(builtins, "BaseExceptionGroup", ())
 
 
 def decode(value: Any, type_: Any, what: str) -> Any:
@@ -31,9 +36,25 @@ def encode_result(result: Any) -> str:
 
 
 def encode_error(error: BaseException) -> str:
-    """Return the outcome of a handler that raised."""
-    if isinstance(error, Wait):
-        return _encode_wait(error)
+    """Return the outcome of a handler that raised. It never raises itself."""
+    error = _single(error)
+    try:
+        return _encode_wait(error) if isinstance(error, Wait) else _encode_error(error)
+    except Exception as broken:
+        # A class of the user can lack what its base class has, or its text can raise.
+        name = type(error).__name__
+        message = f"{name}, which cannot be read: {type(broken).__name__}"
+        known = PermanentError if isinstance(error, PermanentError) else RetryableError
+        return _encode_error(known(message, kind=name))
+
+
+def _single(error: BaseException) -> BaseException:
+    """Return the exception of a group of one, such as a task group raises for its task."""
+    parts: tuple[BaseException, ...] = getattr(error, "exceptions", ()) if isinstance(error, _GROUP) else ()
+    return _single(parts[0]) if len(parts) == 1 else error
+
+
+def _encode_error(error: BaseException) -> str:
     kind, message = type(error).__name__, str(error) or repr(error)
     if isinstance(error, HandlerError):
         kind, message = error.kind, error.message
@@ -79,9 +100,13 @@ def _encode(value: Any) -> Any:
 def _encode_model(value: Any) -> Any:
     if is_model(type(value)):
         return value.model_dump(mode="json")
+    if inspect.iscoroutine(value):
+        value.close()
+        raise TypeError("it is a coroutine; the handler must be `async` itself, also where a decorator wraps it")
     raise TypeError(f"an object of type {type(value).__name__} cannot be a result")
 
 
-def _text(text: str) -> str:
-    """Replace the characters that JSON text or PostgreSQL cannot hold."""
+def _text(value: object) -> str:
+    """Return the text of a value, without the characters that JSON or PostgreSQL cannot hold."""
+    text = value if isinstance(value, str) else str(value)
     return text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")

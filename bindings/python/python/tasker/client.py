@@ -76,7 +76,7 @@ class Client:
 
     def __init__(self, url: str = "http://127.0.0.1:8080", *, api_key: str | None = None) -> None:
         parts = urllib.parse.urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.netloc:
+        if not _is_server(parts):
             raise ValueError(f"{url!r} is not the URL of a server, such as http://127.0.0.1:8080")
         self._https = parts.scheme == "https"
         self._netloc = parts.netloc
@@ -171,6 +171,15 @@ class Client:
             text = ": ".join(str(problem[key]) for key in ("title", "detail") if key in problem)
             raise ApiError(f"{method} {path}: {response.status} {text or response.reason}", response.status, problem)
         return parsed
+
+
+def _is_server(parts: urllib.parse.SplitResult) -> bool:
+    try:
+        # Raises if the port is not a number.
+        _ = parts.port
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.username is None
 
 
 def _task(fields: Any) -> Task:

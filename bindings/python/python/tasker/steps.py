@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import threading
 import time
 import typing
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, Generic, TypeVar, overload
 from uuid import UUID
 
@@ -107,8 +109,15 @@ class Step(Generic[InputT]):
     @overload
     def result(self, name: str, type_: type[ResultT]) -> ResultT: ...
 
+    @overload
+    def result(self, name: str, type_: object) -> Any: ...
+
     def result(self, name: str, type_: Any = Any) -> Any:
-        """Return the result of a step that this one depends on, as a value of ``type_``."""
+        """Return the result of a step that this one depends on, as a value of ``type_``.
+
+        Type checkers know the type of the value if ``type_`` is a class. Annotate the variable for others, such as
+        ``Cart | None``.
+        """
         if name not in self.results:
             raise PermanentError(
                 f"step {self.name} does not depend on a step {name}; see `dependencies` in template "
@@ -148,20 +157,37 @@ class Handler:
     def __init__(self, function: Callable[[Step[Any]], Any]) -> None:
         self.function = function
         # An object with an async __call__ counts too.
-        call = function if inspect.isroutine(function) else getattr(function, "__call__", function)  # noqa: B004
-        self.is_async = inspect.iscoroutinefunction(call)
-        self.input_type = _input_type(call)
+        self.is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(_code_of(function))
+        self.input_type = _input_type(function)
+
+
+def _code_of(function: Callable[..., Any]) -> Any:
+    """Return the function of a partial one, or of an object with ``__call__``."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return function if inspect.isroutine(function) else type(function).__call__
 
 
 def _input_type(function: Callable[..., Any]) -> Any:
     """Return the ``T`` of a first argument ``Step[T]``."""
-    first = next(iter(inspect.signature(function).parameters.values()), None)
-    if first is None:
-        raise TypeError(f"the handler {function!r} must take one argument, the step")
-    # Resolves annotations that are text. Only the first one matters, so the others may be undefined.
-    annotation = first.annotation
-    if isinstance(annotation, str):
-        annotation = typing.get_type_hints(function).get(first.name, Any)
+    if inspect.isclass(function):
+        raise TypeError(f"the handler {function!r} is a class; pass a function, or an object with a method __call__")
+    signature = inspect.signature(function)
+    try:
+        bound = signature.bind(None)
+    except TypeError as error:
+        raise TypeError(f"the handler {function!r} must take one argument, the step: {error}") from None
+    (name, *_) = bound.arguments
+    # The annotation can be text, or contain it. Only this one is read, so the others may be undefined.
+    annotations = SimpleNamespace(__annotations__={name: signature.parameters[name].annotation})
+    code = inspect.unwrap(_code_of(function))
+    try:
+        annotation = typing.get_type_hints(annotations, getattr(code, "__globals__", {}))[name]
+    except NameError as error:
+        raise TypeError(
+            f"the type of the argument {name} of the handler {function!r} is not known at run time: {error}; define or "
+            "import it at the top level of the module, and not below `if TYPE_CHECKING`"
+        ) from None
     if typing.get_origin(annotation) is Step:
         (input_type,) = typing.get_args(annotation)
         return Any if isinstance(input_type, TypeVar) else input_type

@@ -79,7 +79,9 @@ async def run_async(
         else:
             result = await asyncio.to_thread(handler.function, step)
         outcome = encode_result(result)
-    except Wait:
+    except Wait as wait:
+        # It raises if the checkpoint cannot be stored.
+        _checked(encode_error(wait), wait)
         raise
     except Exception as error:
         cause, outcome = error, encode_error(error)
@@ -93,6 +95,8 @@ def _checked(outcome: str, cause: Exception | None = None) -> Any:
     result, error = _native.check_outcome(outcome)
     if error is not None:
         kind, message, permanent, delay = error
+        if isinstance(cause, Wait) and kind == "waiting":
+            return None
         if permanent:
             raise PermanentError(message, kind=kind) from cause
         raise RetryableError(message, kind=kind, retry_after=None if delay is None else delay / 1000) from cause

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from tasker._json import encode_error, encode_result
 from tasker._native import BridgeError, NativeWorker, check_health
 from tasker._threads import Threads
-from tasker.errors import HandlerError, StartError, UnhealthyError
+from tasker.errors import HandlerError, StartError, UnhealthyError, Wait
 from tasker.logs import CURRENT
 from tasker.steps import CALLABLE, FunctionT, Handler, Step
 
@@ -52,7 +52,7 @@ class Worker:
         *,
         templates: str | Path | Iterable[str | Path] = (),
         steps: Iterable[Callable[..., Any]] = (),
-        namespaces: Iterable[str] = (),
+        namespaces: str | Iterable[str] = (),
         config: str | Path | None = None,
         database_url: str | None = None,
         host: str | None = None,
@@ -75,7 +75,7 @@ class Worker:
         paths = [templates] if isinstance(templates, (str, Path)) else list(templates)
         options = {
             "templates": [str(path) for path in paths],
-            "namespaces": list(namespaces),
+            "namespaces": [namespaces] if isinstance(namespaces, str) else list(namespaces),
             "config": None if config is None else str(config),
             "database_url": database_url,
             "host": host,
@@ -88,6 +88,7 @@ class Worker:
         }
         self._options = {name: value for name, value in options.items() if value is not None}
         self._handlers: dict[str, Handler] = {}
+        self._starting = False
         self._running: _Running | None = None
         for function in steps:
             self.add(function)
@@ -108,7 +109,7 @@ class Worker:
             raise ValueError(f"{function!r} has no callable name: decorate it with @tasker.step(...)")
         if name in self._handlers:
             raise ValueError(f"two handlers are registered as {name!r}")
-        if self._running is not None:
+        if self._starting or self._running is not None:
             raise RuntimeError("the worker is running; register handlers before the start")
         self._handlers[name] = Handler(function)
 
@@ -117,6 +118,8 @@ class Worker:
 
         A second signal ends the process at once. Raises :class:`StartError` if the worker cannot start.
         """
+        if threading.current_thread() is not threading.main_thread():
+            raise RuntimeError("`run` handles signals, so it needs the main thread; elsewhere, use `async with worker`")
         asyncio.run(self._run())
 
     async def _run(self) -> None:
@@ -151,13 +154,17 @@ class Worker:
         """Start to run steps. The handlers that are ``async`` run on the current event loop."""
         if self._running is not None:
             self._checked()
+        if self._starting or self._running is not None:
             raise RuntimeError("the worker is running already")
         options = json.dumps({**self._options, "callables": list(self._handlers)})
+        self._starting = True
         try:
             native = await asyncio.to_thread(NativeWorker, options)
         except BridgeError as error:
             message, exit_code = error.args
             raise StartError(message, exit_code) from None
+        finally:
+            self._starting = False
         self._running = _Running(native, self._handlers, asyncio.get_running_loop())
 
     async def stop(self) -> None:
@@ -209,12 +216,15 @@ class _Running:
         self.native = native
         self._handlers = handlers
         self._loop = loop
+        # What the program has set before the start, such as its connections. Each attempt gets a copy.
+        self._context = contextvars.copy_context()
         self._threads = Threads(native.max_concurrent)
         # The cancellations of running steps, by id.
         self._cancels: dict[int, Callable[[], None]] = {}
         # The tasks of running async handlers, by id. Only the event loop uses it.
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._exiting = False
+        self._stopping = False
         self.process = os.getpid()
         self._dispatcher = threading.Thread(target=self._dispatch, name="tasker-dispatcher", daemon=True)
         self._dispatcher.start()
@@ -253,8 +263,11 @@ class _Running:
         try:
             self._loop.call_soon_threadsafe(_call_all, calls)
         except RuntimeError:
-            # The loop is closed. The leases of its steps expire, and the steps start again elsewhere.
-            logger.error("the event loop of the worker is closed, so it cannot run its steps; stop the worker first")
+            # The loop is closed. Other workers get its steps, because a stop returns those that do not end.
+            if not self._stopping:
+                self._stopping = True
+                logger.error("the event loop of the worker is closed, so it stops; call `stop` before the loop ends")
+                threading.Thread(target=self.native.stop, name="tasker-stop", daemon=True).start()
 
     def _start(self, id_: int, text: str, for_loop: list[Callable[[], object]]) -> None:
         """Start an attempt: in a thread, or by a call that is added to ``for_loop``."""
@@ -263,7 +276,7 @@ class _Running:
         handler = self._handlers[fields["callable"]]
         step = Step[Any](fields)
         # Each attempt has a context of its own, which names the step.
-        context = contextvars.Context()
+        context = self._context.copy()
         context.run(CURRENT.set, step)
         try:
             step._decode_input(handler.input_type)
@@ -303,10 +316,12 @@ class _Running:
         finally:
             del self._tasks[id_]
 
-    def _failed(self, id_: int, step: Step[Any] | None, error: BaseException) -> None:
-        if not isinstance(error, (HandlerError, asyncio.CancelledError)):
-            logger.warning("a handler failed: %r", step, exc_info=error)
+    def _failed(self, id_: int, step: Step[Any], error: BaseException) -> None:
         self._complete(id_, encode_error(error))
+        expected = isinstance(error, (HandlerError, Wait))
+        cancelled = isinstance(error, asyncio.CancelledError) and step.cancelled
+        if not expected and not cancelled:
+            logger.warning("a handler failed: %r", step, exc_info=error)
 
     def _complete(self, id_: int, outcome: str) -> None:
         self._cancels.pop(id_, None)

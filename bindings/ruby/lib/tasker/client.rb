@@ -58,11 +58,7 @@ module Tasker
     private_constant :MAX_WAIT, :TIMEOUT, :NO_RESPONSE
 
     def initialize(url = 'http://127.0.0.1:8080', api_key: nil)
-      @url = URI(url)
-      unless @url.is_a?(URI::HTTP) && @url.host
-        raise ArgumentError, "#{url.inspect} is not the URL of a server, such as http://127.0.0.1:8080"
-      end
-
+      @url = parse_url(url)
       @headers = { 'Accept' => 'application/json', 'Content-Type' => 'application/json',
                    'X-API-Key' => api_key }.compact
     end
@@ -116,6 +112,15 @@ module Tasker
     end
 
     private
+
+    def parse_url(text)
+      url = URI(text.to_s)
+      return url if url.is_a?(URI::HTTP) && url.host && !url.host.empty?
+
+      raise URI::InvalidURIError
+    rescue URI::InvalidURIError
+      raise ArgumentError, "#{text.inspect} is not the URL of a server, such as http://127.0.0.1:8080"
+    end
 
     def path(task_id)
       "/v1/tasks/#{URI.encode_www_form_component(task_id)}"

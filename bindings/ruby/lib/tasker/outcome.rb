@@ -20,12 +20,13 @@ module Tasker
         error(PermanentError.new("the handler's result cannot be stored: #{e.message}", kind: 'bad_result'))
       end
 
-      # The outcome of a handler that raised.
+      # The outcome of a handler that raised. It never raises itself.
       def error(exception)
         return wait(exception) if exception.is_a?(Wait)
 
-        fields = { 'kind' => text(exception.class.name || 'Exception'), 'message' => text(exception.message) }
-        fields['kind'] = text(exception.kind) if exception.is_a?(HandlerError)
+        fields = { 'kind' => text(exception.class.name || 'Exception'), 'message' => message(exception) }
+        # A class below HandlerError can forget its base class.
+        fields['kind'] = text(exception.kind) if exception.is_a?(HandlerError) && exception.kind
         fields['permanent'] = true if exception.is_a?(PermanentError)
         if exception.is_a?(RetryableError) && exception.retry_after
           fields['retry_after_ms'] = (exception.retry_after.to_f * 1000).round
@@ -125,6 +126,12 @@ module Tasker
         raise BadValue, "it has more than #{MAX_DEPTH} levels" if depth >= MAX_DEPTH
 
         depth + 1
+      end
+
+      def message(exception)
+        text(exception.message)
+      rescue StandardError => e
+        "#{exception.class}, whose message cannot be read: #{e.class}"
       end
 
       # Replaces the characters that JSON text or PostgreSQL cannot hold.

@@ -69,12 +69,22 @@ module Tasker
     def attempt(step)
       handler = @handlers.fetch(step.callable)
       Outcome.result(@executor ? @executor.wrap { handler.call(step) } : handler.call(step))
-    rescue HandlerError => e
+    rescue HandlerError, Wait => e
       Outcome.error(e)
     # Nothing that a handler raises, not even SystemExit, may end the thread without an outcome.
     rescue Exception => e # rubocop:disable Lint/RescueException
-      Tasker.logger.warn("a handler failed: #{step.inspect}: #{e.full_message(highlight: false)}")
-      Outcome.error(e)
+      Outcome.error(e).tap { report(step, e) }
+    end
+
+    # Logs what a handler raised.
+    def report(step, exception)
+      text = begin
+        exception.full_message(highlight: false)
+      rescue StandardError
+        # The message of the exception raises itself.
+        "#{exception.class}\n#{exception.backtrace&.join("\n")}"
+      end
+      Tasker.logger.warn("a handler failed: #{step.inspect}: #{text}")
     end
 
     # Writes an event of the runtime.

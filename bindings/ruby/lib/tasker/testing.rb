@@ -26,7 +26,8 @@ module Tasker
       )
       begin
         outcome = Tasker.with_step(step) { Outcome.result(handler.call(step)) }
-      rescue Wait
+      rescue Wait => e
+        checked(e)
         raise
       rescue StandardError, NotImplementedError => e
         # It becomes the cause of the error that is raised here.
@@ -47,5 +48,13 @@ module Tasker
       raise RetryableError.new(message, kind:, retry_after: delay && (delay / 1000.0))
     end
     private_class_method :stored
+
+    # Raises the error that the step would fail with if it cannot wait like this.
+    def self.checked(wait)
+      stored(Outcome.error(wait))
+    rescue RetryableError => e
+      raise unless e.kind == 'waiting'
+    end
+    private_class_method :checked
   end
 end

@@ -14,6 +14,9 @@ module Tasker
   class Worker
     # The signals that stop +run+.
     SIGNALS = %w[TERM INT].freeze
+    # The arities of methods that can be called with one argument.
+    TAKES_ONE = [1, -1, -2].freeze
+    private_constant :TAKES_ONE
 
     # Creates a worker that is not running. Every option that is nil comes from the environment (+DATABASE_URL+,
     # +TASKER_NAMESPACES+, +TASKER_WORKER_HOST+, +TASKER_WORKER_PORT+, +TASKER_WORKER_ID+), then from the settings file,
@@ -41,17 +44,19 @@ module Tasker
       @executor = executor
       @handlers = {}
       @running = nil
-      steps.each { |step| step(step.callable, step) }
+      @starting = false
+      Array(steps).each { |step| add(step) }
     end
 
     # Registers a handler: a block, or an object with a method +call+.
     def step(callable, handler = nil, &block)
       handler ||= block
       name = callable.to_s
-      raise ArgumentError, "the handler #{name} is neither a block nor an object with a method call" unless
-        handler.respond_to?(:call)
+      raise ArgumentError, "the handler #{handler.inspect} has no name; set it with `callable`" if name.empty?
+
+      check_handler(name, handler)
       raise ArgumentError, "two handlers are registered as #{name}" if @handlers.key?(name)
-      raise Error, 'the worker is running; register handlers before the start' if @running
+      raise Error, 'the worker is running; register handlers before the start' if @running || @starting
 
       @handlers[name] = handler
       self
@@ -79,11 +84,10 @@ module Tasker
     # Starts to run steps, and returns once the worker runs. With a block, it stops the worker after the block, and
     # returns the block's value. Raises StartError if the worker cannot start.
     def start
-      if @running
-        checked
-        raise Error, 'the worker is running already'
-      end
-      @running = Running.new(@options.merge(callables: @handlers.keys), @handlers, @executor)
+      checked if @running
+      raise Error, 'the worker is running already' if @running || @starting
+
+      @running = starting { Running.new(@options.merge(callables: @handlers.keys), @handlers, @executor) }
       return self unless block_given?
 
       begin
@@ -113,6 +117,47 @@ module Tasker
     end
 
     private
+
+    # Other threads run during a start, so one of them could start the worker too.
+    def starting
+      @starting = true
+      yield
+    ensure
+      @starting = false
+    end
+
+    def add(step)
+      raise ArgumentError, "#{step.inspect} is not a class below Tasker::Step; register it with Worker#step" unless
+        step.respond_to?(:callable)
+
+      step(step.callable, step)
+    end
+
+    # Raises for a handler whose every attempt would fail.
+    def check_handler(name, handler)
+      raise ArgumentError, "the handler #{name} is neither a block nor an object with a method call" unless
+        handler.respond_to?(:call)
+
+      call = called(handler)
+      raise ArgumentError, "the handler #{name} must define call(step) in #{handler}" if call.nil?
+      # Blocks ignore arguments that they do not take.
+      return if call.is_a?(Proc) && !call.lambda?
+      return if TAKES_ONE.include?(call.arity) && call.parameters.none? { |kind, _| kind == :keyreq }
+
+      raise ArgumentError, "the handler #{name} must take one argument, the step, but is #{call.inspect}"
+    end
+
+    # What gets the step: a block or a method. nil if a class below Step does not define it.
+    def called(handler)
+      return handler if handler.is_a?(Proc) || handler.is_a?(Method)
+
+      call = handler.method(:call)
+      return call unless call.owner == Step.singleton_class
+
+      # Step.call makes an object for each attempt.
+      call = handler.instance_method(:call)
+      call unless call.owner == Step
+    end
 
     # The running worker, unless the process is a fork of the one that started it.
     def checked
