@@ -21,7 +21,7 @@ async fn an_outage_of_the_database_is_logged_once_and_so_is_its_end() -> Result<
     for response in [first?, second?, third?] {
         ensure!(response.status == 503 && response.head.contains("retry-after: 1"), "{response:?}");
     }
-    assert_eq!(server.logged("the database does not respond"), 1, "{}", server.log());
+    server.logged_once("the database does not respond").await?;
 
     server.postgres.resume().await?;
     let begun = Instant::now();
@@ -32,7 +32,7 @@ async fn an_outage_of_the_database_is_logged_once_and_so_is_its_end() -> Result<
     }
     server.create_task().await?;
     for words in ["the database does not respond", "the database responds again"] {
-        assert_eq!(server.logged(words), 1, "{words}: {}", server.log());
+        server.logged_once(words).await?;
     }
     Ok(())
 }

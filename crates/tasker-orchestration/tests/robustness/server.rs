@@ -133,6 +133,13 @@ impl Server {
         Ok(())
     }
 
+    /// Waits until the log contains these words, and fails if it repeats them.
+    pub(crate) async fn logged_once(&self, words: &str) -> Result<()> {
+        self.wait_for_log(words, 1).await?;
+        ensure!(self.logged(words) == 1, "the log repeats {words:?}: {}", self.log());
+        Ok(())
+    }
+
     /// The resident memory of the process, in KiB.
     pub(crate) fn memory(&self) -> Result<u64> {
         let pid = self.child.id().context("the server has ended")?;

@@ -21,7 +21,7 @@ async fn a_server_on_a_standby_is_not_ready_until_it_is_promoted() -> Result<()>
     }
     let refused = server.post("/v1/tasks", r#"{"namespace":"n","name":"t","context":{}}"#).await?;
     ensure!(refused.status == 503 && refused.body.contains("/problems/not-writable"), "{refused:?}");
-    assert_eq!(server.logged("the database cannot be written"), 1, "{}", server.log());
+    server.logged_once("the database cannot be written").await?;
 
     let mut connection = PgConnection::connect(&server.postgres.url()).await?;
     sqlx::query("select pg_promote()").execute(&mut connection).await?;
@@ -32,6 +32,6 @@ async fn a_server_on_a_standby_is_not_ready_until_it_is_promoted() -> Result<()>
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     server.create_task().await?;
-    assert_eq!(server.logged("the database can be written again"), 1, "{}", server.log());
+    server.logged_once("the database can be written again").await?;
     Ok(())
 }
