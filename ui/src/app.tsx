@@ -1,7 +1,7 @@
 // The frame of all pages: navigation, search, the state of the connection, and the page of the address.
 
 import type { ComponentType } from "preact";
-import { useEffect, useState } from "preact/hooks";
+import { useLayoutEffect, useState } from "preact/hooks";
 import { setKey } from "./http";
 import { installKeys, KeysDialog } from "./keys";
 import { liveState } from "./live";
@@ -49,7 +49,8 @@ export function App() {
 
 function Frame() {
   const [help, setHelp] = useState(false);
-  useEffect(
+  // Both before the next key: it must find the keys installed, and a later focus must not take it away from a field.
+  useLayoutEffect(
     () =>
       installKeys(() => {
         setHelp(true);
@@ -59,7 +60,7 @@ function Frame() {
   const { path } = route.value;
   // A new page starts at its heading, for the keyboard and for screen readers.
   const place = path.join("/");
-  useEffect(() => {
+  useLayoutEffect(() => {
     document.querySelector<HTMLElement>("main h1")?.focus({ preventScroll: true });
     scrollTo(0, 0);
   }, [place]);

@@ -155,6 +155,27 @@ test("a dialog is open as soon as it is drawn, so a fast Tab cannot leave it", a
   await page.context().close();
 });
 
+test("a new page has the focus as soon as it is drawn, so it takes it from no field", async () => {
+  const page = await open(browser, server.url, { key: keyOf("all") });
+  await page.show("#/");
+  const focused = await page.evaluate(() => {
+    const drawn = new Promise((resolve) => {
+      const observer = new MutationObserver(() => {
+        const heading = document.querySelector("main h1");
+        if (heading?.textContent !== "Workers") return;
+        observer.disconnect();
+        resolve(document.activeElement === heading);
+      });
+      observer.observe(document.body, { childList: true, subtree: true, characterData: true });
+    });
+    location.hash = "#/workers";
+    return drawn;
+  });
+  assert.equal(focused, true);
+  page.verify();
+  await page.context().close();
+});
+
 test("a schedule is run now, paused and resumed", async () => {
   await stack.api.template("scheduled", [step("echo", "echo")]);
   const schedule = { namespace: "faults", template: "scheduled", cron: "0 2 * * *", context: { n: 1 } };

@@ -1,6 +1,6 @@
 // The list of tasks. The address holds the filter, so a link or a bookmark shows the same.
 
-import { useEffect, useMemo, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { NamespaceList, TaskList, TaskSummary } from "../api-types";
 import { between, count, plural } from "../format";
 import { get, type Query } from "../http";
@@ -90,6 +90,9 @@ export function Tasks() {
 /** How many tasks match the filter and are not shown. They appear when the user asks, so that no row jumps. */
 function useFresh(key: string, filter: Filter, cursor: string | undefined, shown: TaskList | undefined): number {
   const [fresh, setFresh] = useState(0);
+  // The rows may be loaded again while a look runs.
+  const latest = useRef(shown);
+  latest.current = shown;
   const ids = shown?.tasks.map((task) => task.task_uuid).join();
   useEffect(() => {
     setFresh(0);
@@ -98,10 +101,12 @@ function useFresh(key: string, filter: Filter, cursor: string | undefined, shown
     if (!shown) return;
     get<TaskList>("/v1/tasks", { query: { ...filter, limit: PAGE } }).then(
       ({ tasks }) => {
-        const last = shown.tasks.at(-1)?.task_uuid ?? "";
-        const known = new Set(shown.tasks.map((task) => task.task_uuid));
+        const rows = latest.current;
+        if (!rows) return;
+        const last = rows.tasks.at(-1)?.task_uuid ?? "";
+        const known = new Set(rows.tasks.map((task) => task.task_uuid));
         // On a full page, older tasks belong to the next one. Ids sort by the time of creation.
-        const floor = shown.next_cursor ? last : "";
+        const floor = rows.next_cursor ? last : "";
         setFresh(tasks.filter((task) => !known.has(task.task_uuid) && task.task_uuid > floor).length);
       },
       () => {
