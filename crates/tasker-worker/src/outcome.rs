@@ -144,11 +144,7 @@ fn check_content(value: &Value, depth: usize) -> Result<(), String> {
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => false,
     };
-    if has_nul {
-        Err("contains the character U+0000, which PostgreSQL cannot store".to_owned())
-    } else {
-        Ok(())
-    }
+    if has_nul { Err("contains the character U+0000, which PostgreSQL cannot store".to_owned()) } else { Ok(()) }
 }
 
 #[cfg(test)]
