@@ -123,4 +123,32 @@ class HandlersTest < Minitest::Test
     result = Tasker::Testing.run(ship, input: { to: 'Ada' }, results: { validate_cart: cart })
     assert_equal({ price: 2, note: nil, to: 'Ada', attempt: 1 }, result)
   end
+
+  TaskerCore = Tasker::Compat
+
+  def total_of(cart, context)
+    result = { cents: context.get_dependency_field('validate_cart', 'total', 'cents'), cart: cart['total'],
+               size: context.get_input_or('size', 7), names: context.dependency_results.keys }
+    TaskerCore::Types::StepHandlerCallResult.success(result:, metadata: { gateway: 'test' })
+  end
+
+  def test_errors_and_results_of_tasker_core_keep_their_names
+    depends_on = { cart: 'validate_cart' }
+    pay = step_handler('pay', depends_on:, inputs: [:token], version: '1') do |cart:, token:, context:|
+      case token
+      when nil then raise TaskerCore::Errors::PermanentError.new('no token', error_code: 'NO_TOKEN', context: { a: 1 })
+      when 'down' then raise TaskerCore::Errors::RetryableError.new('down', retry_after: 5, context: { a: 1 })
+      when 'no' then TaskerCore::Types::StepHandlerCallResult.error(message: 'no', error_code: 'NO', retryable: true)
+      else total_of(cart, context)
+      end
+    end
+    results = { validate_cart: { total: { cents: 5 } } }
+    assert_equal({ cents: 5, cart: { cents: 5 }, size: 7, names: ['validate_cart'] },
+                 Tasker::Testing.run(pay, input: { token: 'ok' }, results:))
+    error = assert_raises(Tasker::PermanentError) { Tasker::Testing.run(pay) }
+    assert_equal ['NO_TOKEN', 'no token'], [error.kind, error.message]
+    error = assert_raises(Tasker::RetryableError) { Tasker::Testing.run(pay, input: { token: 'down' }) }
+    assert_equal ['retryable_error', 5.0], [error.kind, error.retry_after]
+    assert_equal 'NO', assert_raises(Tasker::RetryableError) { Tasker::Testing.run(pay, input: { token: 'no' }) }.kind
+  end
 end

@@ -11,10 +11,22 @@
  * @module
  */
 
-import { PermanentError, RetryableError } from "./errors.js";
+import * as errors from "./errors.js";
 import { type Handler, type Step, step } from "./step.js";
 
-export { PermanentError, RetryableError } from "./errors.js";
+/** Every attempt would fail. `metadata` is ignored. */
+export class PermanentError extends errors.PermanentError {
+  constructor(message: string, _metadata?: Record<string, unknown>) {
+    super(message, { kind: ErrorType.PERMANENT_ERROR });
+  }
+}
+
+/** Another attempt may succeed. `metadata` is ignored. */
+export class RetryableError extends errors.RetryableError {
+  constructor(message: string, _metadata?: Record<string, unknown>) {
+    super(message, { kind: ErrorType.RETRYABLE_ERROR });
+  }
+}
 
 /** What a function of `defineHandler` receives: its arguments by name, and `context`. */
 export type Arguments<Names extends string> = Record<Names, unknown> & { context: StepContext };
@@ -25,9 +37,11 @@ export interface Definition<Depends extends string, Inputs extends string> {
   depends?: Record<Depends, string>;
   /** The field of the task's input that an argument is. It is undefined if the input does not have it. */
   inputs?: Record<Inputs, string>;
+  /** Is ignored. */
+  version?: string;
 }
 
-/** Creates a handler from a function that receives its arguments by name. */
+/** Creates a handler from a function that receives its arguments by name. It may return a {@link StepHandlerResult}. */
 export function defineHandler<Result, Depends extends string = never, Inputs extends string = never>(
   name: string,
   definition: Definition<Depends, Inputs>,
@@ -35,13 +49,14 @@ export function defineHandler<Result, Depends extends string = never, Inputs ext
 ): Handler<unknown, Record<string, unknown>, Result> {
   const depends = Object.entries<string>(definition.depends ?? {});
   const inputs = Object.entries<string>(definition.inputs ?? {});
-  return step(name, (attempt: Step) => {
+  return step(name, async (attempt: Step) => {
     const context = new StepContext(attempt);
-    return run({
+    const result = await run({
       ...Object.fromEntries(depends.map(([argument, source]) => [argument, context.getDependencyResult(source)])),
       ...Object.fromEntries(inputs.map(([argument, field]) => [argument, context.getInput(field)])),
       context,
     } as Arguments<Depends | Inputs>);
+    return (result instanceof StepHandlerResult ? returned(result) : result) as Result;
   });
 }
 
@@ -69,6 +84,11 @@ export class StepContext {
     return this.step.initialization;
   }
 
+  /** The same settings. Those of a batch worker have its cursor. */
+  get stepInputs(): Readonly<Record<string, unknown>> {
+    return this.step.initialization;
+  }
+
   /** The task's id. */
   get taskUuid(): string {
     return this.step.taskId;
@@ -90,6 +110,20 @@ export class StepContext {
     return this.inputData[field] as Value | undefined;
   }
 
+  /** Returns a field of the task's input, or the default. */
+  getInputOr<Value = unknown>(field: string, value: Value): Value {
+    return (this.inputData[field] ?? value) as Value;
+  }
+
+  /** Returns a part of the result of a dependency, or null. */
+  getDependencyField(name: string, ...path: string[]): unknown {
+    let value: unknown = this.getDependencyResult(name);
+    for (const key of path) {
+      value = (value as Record<string, unknown> | null)?.[key] ?? null;
+    }
+    return value;
+  }
+
   /** Returns the result of a dependency, or null. */
   // eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters -- as in tasker-core
   getDependencyResult<Value = unknown>(name: string): Value | null {
@@ -106,9 +140,40 @@ export const ErrorType = {
   HANDLER_ERROR: "handler_error",
 } as const;
 
-/** What `call` of a handler returns. */
-export type StepHandlerResult =
-  { success: true; result: unknown } | { success: false; message: string; errorType: string; retryable: boolean };
+/** What `call` of a handler returns. `metadata` is ignored. */
+export class StepHandlerResult {
+  private constructor(
+    readonly success: boolean,
+    readonly result: unknown,
+    readonly errorMessage = "",
+    readonly errorType = "",
+    readonly retryable = false,
+  ) {}
+
+  /** The step has completed. */
+  static success(result: unknown, _metadata?: Record<string, unknown>): StepHandlerResult {
+    return new StepHandlerResult(true, result);
+  }
+
+  /** The attempt has failed. */
+  static failure(
+    message: string,
+    errorType: string = ErrorType.HANDLER_ERROR,
+    retryable = true,
+    _metadata?: Record<string, unknown>,
+  ): StepHandlerResult {
+    return new StepHandlerResult(false, null, message, errorType, retryable);
+  }
+}
+
+/** Returns the result of a step, or throws its error. */
+function returned({ success, result, errorMessage, errorType: kind, retryable }: StepHandlerResult): unknown {
+  if (success) {
+    return result;
+  }
+  const ErrorClass = retryable ? errors.RetryableError : errors.PermanentError;
+  throw new ErrorClass(errorMessage, { kind });
+}
 
 /** The base class of handlers. */
 export abstract class StepHandler {
@@ -119,8 +184,8 @@ export abstract class StepHandler {
   abstract call(context: StepContext): Promise<StepHandlerResult>;
 
   /** The step has completed. `metadata` is ignored. */
-  protected success(result: unknown, _metadata?: Record<string, unknown>): StepHandlerResult {
-    return { success: true, result };
+  protected success(result: unknown, metadata?: Record<string, unknown>): StepHandlerResult {
+    return StepHandlerResult.success(result, metadata);
   }
 
   /** The attempt has failed. `metadata` is ignored. */
@@ -128,20 +193,15 @@ export abstract class StepHandler {
     message: string,
     errorType: string = ErrorType.HANDLER_ERROR,
     retryable = true,
-    _metadata?: Record<string, unknown>,
+    metadata?: Record<string, unknown>,
   ): StepHandlerResult {
-    return { success: false, message, errorType, retryable };
+    return StepHandlerResult.failure(message, errorType, retryable, metadata);
   }
 }
 
 /** Makes a handler of a class. Each attempt has an instance of its own. */
 export function toHandler(handlerClass: (new () => StepHandler) & { handlerName: string }): Handler {
-  return step(handlerClass.handlerName, async (attempt: Step) => {
-    const outcome = await new handlerClass().call(new StepContext(attempt));
-    if (outcome.success) {
-      return outcome.result;
-    }
-    const { message, errorType: kind, retryable } = outcome;
-    throw retryable ? new RetryableError(message, { kind }) : new PermanentError(message, { kind });
-  });
+  return step(handlerClass.handlerName, async (attempt: Step) =>
+    returned(await new handlerClass().call(new StepContext(attempt))),
+  );
 }

@@ -14,6 +14,7 @@ import {
   type StepHandlerResult,
   toHandler,
 } from "@tasker-systems/tasker/compat";
+import * as compat from "@tasker-systems/tasker/compat";
 import { run } from "@tasker-systems/tasker/testing";
 import { z } from "zod";
 
@@ -196,6 +197,29 @@ void test("handlers of tasker-core move by changing their import", async () => {
       return this.success({ greeting: `Hello, ${name}!` }, { operation: "greet" });
     }
   }
+  const pay = defineHandler(
+    "pay",
+    { inputs: { token: "token" }, version: "1.0.0" },
+    // eslint-disable-next-line @typescript-eslint/require-await -- as in the examples of tasker-core
+    async ({ token, context }) => {
+      if (token === undefined) {
+        throw new compat.PermanentError("no token", { error_code: "NO_TOKEN" });
+      }
+      if (token === "declined") {
+        return compat.StepHandlerResult.failure("declined", ErrorType.VALIDATION_ERROR, false);
+      }
+      const total = context.getDependencyField("validate_cart", "total", "cents");
+      return compat.StepHandlerResult.success({ total, size: context.getInputOr("size", 7) }, { gateway: "test" });
+    },
+  );
+  const cart = { validate_cart: { total: { cents: 5 } } };
+  assert.deepEqual(await run(pay, { input: { token: "ok" }, results: cart }), { total: 5, size: 7 });
+  await assert.rejects(run(pay), { name: "PermanentError", kind: "permanent_error", message: "no token" });
+  await assert.rejects(run(pay, { input: { token: "declined" } }), {
+    name: "PermanentError",
+    kind: "validation_error",
+  });
+
   const greeting = toHandler(Greeting);
   assert.deepEqual(await run(greeting, { input: { name: "Ada" } }), { greeting: "Hello, Ada!" });
   await assert.rejects(run(greeting), { name: "PermanentError", kind: "validation_error" });

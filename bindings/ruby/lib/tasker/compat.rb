@@ -20,10 +20,11 @@ module Tasker
   #     end
   #
   # Pass both to a worker: <tt>Tasker::Worker.new(steps: [PayHandler, Ship])</tt>. The callable of a class is its name.
+  # <tt>TaskerCore = Tasker::Compat</tt> keeps all other names.
   module Compat
     # Makes a handler of a block with keyword arguments: the results of dependencies, fields of the task's input, and
     # the context. A result or a field that does not exist is nil.
-    def step_handler(name, depends_on: {}, inputs: [], &block)
+    def step_handler(name, depends_on: {}, inputs: [], version: nil, &block) # rubocop:disable Lint/UnusedMethodArgument
       raise ArgumentError, 'block required' unless block
 
       Class.new(StepHandler::Base) do
@@ -50,6 +51,19 @@ module Tasker
       end
       alias get_task_field get_input
 
+      def get_input_or(name, default = nil)
+        input.key?(name.to_sym) ? get_input(name) : default
+      end
+
+      # A part of the result of a dependency, or nil.
+      def get_dependency_field(name, *path)
+        path.flatten.reduce(get_dependency_result(name)) { |value, key| value.is_a?(Hash) ? value[key.to_s] : nil }
+      end
+
+      def dependency_results
+        Context.with_strings(results)
+      end
+
       def input_data
         Context.with_strings(input)
       end
@@ -57,6 +71,7 @@ module Tasker
       def step_config
         Context.with_strings(initialization)
       end
+      alias step_inputs step_config
 
       # The number of attempts before this one.
       def retry_count
@@ -79,7 +94,41 @@ module Tasker
       end
     end
 
+    # The errors with tasker-core's arguments: the +error_code+ is the kind, and the others are ignored.
+    module Errors
+      # Every attempt would fail.
+      class PermanentError < Tasker::PermanentError
+        def initialize(message = nil, error_code: nil, **_others)
+          super(message, kind: error_code || 'permanent_error')
+        end
+      end
+
+      # Another attempt may succeed.
+      class RetryableError < Tasker::RetryableError
+        def initialize(message = nil, error_code: nil, retry_after: nil, **_others)
+          super(message, kind: error_code || 'retryable_error', retry_after:)
+        end
+      end
+    end
+
+    module Types
+      # What handlers return: the result itself. Metadata are ignored.
+      module StepHandlerCallResult
+        def self.success(result: nil, metadata: {}) # rubocop:disable Lint/UnusedMethodArgument
+          result
+        end
+
+        # Raises the error. The code is its kind, or else the type. Metadata are ignored.
+        def self.error(message:, error_type: 'UnexpectedError', error_code: nil, retryable: false, metadata: {}) # rubocop:disable Lint/UnusedMethodArgument
+          raise (retryable ? RetryableError : PermanentError).new(message, kind: error_code || error_type)
+        end
+      end
+    end
+
     module StepHandler
+      # What has +step_handler+.
+      Functional = Compat
+
       # The base class of handlers. +call+ takes a Context.
       class Base < Step
         def self.call(step)
@@ -91,9 +140,9 @@ module Tasker
           result.nil? ? result_data : result
         end
 
-        # Raises the error. The code is its kind, or else the type. Metadata are ignored.
-        def failure(message:, error_type: 'UnexpectedError', error_code: nil, retryable: false, metadata: {}) # rubocop:disable Lint/UnusedMethodArgument
-          raise (retryable ? RetryableError : PermanentError).new(message, kind: error_code || error_type)
+        # Raises the error. See Types::StepHandlerCallResult.error.
+        def failure(**error)
+          Types::StepHandlerCallResult.error(**error)
         end
       end
     end
