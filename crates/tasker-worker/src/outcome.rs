@@ -1,12 +1,14 @@
 //! Turns the end of a handler into the outcome of its step.
 
 use std::any::Any;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tasker_api::limits::{
-    MAX_ERROR_KIND_CHARS, MAX_ERROR_MESSAGE_CHARS, MAX_JSON_DEPTH, MAX_RESULT_BYTES, stored_bytes,
+    MAX_ERROR_KIND_CHARS, MAX_ERROR_MESSAGE_CHARS, MAX_JSON_DEPTH, MAX_NAME_CHARS, MAX_RESULT_BYTES, MAX_WAIT_SECONDS,
+    stored_bytes,
 };
-use tasker_engine::StepOutcome;
+use tasker_engine::{StepOutcome, Wait};
 
 use crate::error::{HandlerError, HandlerResult};
 use crate::handlers::Handlers;
@@ -30,11 +32,24 @@ pub(crate) fn of_result(result: HandlerResult) -> StepOutcome {
             StepOutcome::RetryableError(error)
         }
         Err(HandlerError::Permanent { kind, message }) => permanent(&kind, &message),
-        Err(HandlerError::Waiting(wait)) => match wait.checkpoint.as_ref().map_or(Ok(()), check) {
-            Ok(()) => StepOutcome::Waiting(wait),
-            Err(message) => permanent("bad_checkpoint", &message),
+        Err(HandlerError::Waiting(wait)) => match (check_wait(&wait), wait.checkpoint.as_ref().map_or(Ok(()), check)) {
+            (Ok(()), Ok(())) => StepOutcome::Waiting(wait),
+            (Err(message), _) => permanent("bad_wait", &message),
+            (_, Err(message)) => permanent("bad_checkpoint", &message),
         },
     }
+}
+
+/// Why a step cannot wait like this.
+fn check_wait(wait: &Wait) -> Result<(), String> {
+    if wait.delay.is_some_and(|delay| delay > Duration::from_secs(MAX_WAIT_SECONDS.into())) {
+        return Err(format!("a step can wait for {} days at most", MAX_WAIT_SECONDS / 86_400));
+    }
+    let names_a_signal = |name: &String| (1..=MAX_NAME_CHARS).contains(&name.chars().count()) && !name.contains('\0');
+    if !wait.signal.as_ref().is_none_or(names_a_signal) {
+        return Err(format!("the name of a signal has 1 to {MAX_NAME_CHARS} characters, and no NUL"));
+    }
+    Ok(())
 }
 
 /// The outcome of a handler that panicked.
@@ -184,6 +199,21 @@ mod tests {
         assert_eq!(outcome, StepOutcome::RetryableError(expected));
         let permanent = HandlerError::permanent("never").with_retry_after(delay);
         assert_eq!(permanent, HandlerError::permanent("never"));
+    }
+
+    #[test]
+    fn a_wait_has_an_end_that_postgresql_can_store_and_a_signal_that_can_be_sent() {
+        let wait_for = |name: &str| of_result(Err(HandlerError::wait_for(name, None)));
+        let longest = Duration::from_secs(366 * 86_400);
+        assert!(matches!(of_result(Err(HandlerError::sleep(longest))), StepOutcome::Waiting(_)));
+        assert!(matches!(wait_for(&"ü".repeat(128)), StepOutcome::Waiting(_)));
+        for longer in [longest + Duration::from_secs(1), Duration::MAX] {
+            assert_eq!(message(of_result(Err(HandlerError::sleep(longer)))), "a step can wait for 366 days at most");
+        }
+        for name in ["", "a\0", &"x".repeat(129)] {
+            let expected = "the name of a signal has 1 to 128 characters, and no NUL";
+            assert_eq!(message(wait_for(name)), expected);
+        }
     }
 
     #[test]
