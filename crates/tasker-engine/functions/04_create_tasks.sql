@@ -1,6 +1,7 @@
 -- Creates a batch of tasks. The arrays have one element for each request.
 --
 -- `p_traceparents`: the place in a trace that created the task; workers continue there.
+-- `p_parent_task_ids`, `p_parent_step_nos`: the steps that wait for the tasks; null if there are none.
 -- `p_latest`: the request named no version, and the template was the newest version when the caller looked it
 -- up. Each namespace has its own idempotency keys. Outcomes:
 --   created   the task is stored and its first steps are in the queue
@@ -9,7 +10,8 @@
 --   outdated  the template has a newer version or was deleted; the caller must look it up again
 create or replace function tasker.create_tasks(
     p_task_ids uuid[], p_template_ids bigint[], p_latest boolean[], p_contexts jsonb[], p_priorities smallint[],
-    p_tags jsonb[], p_idempotency_keys text[], p_request_hashes bytea[], p_traceparents text[]
+    p_tags jsonb[], p_idempotency_keys text[], p_request_hashes bytea[], p_traceparents text[],
+    p_parent_task_ids uuid[] default null, p_parent_step_nos smallint[] default null
 )
 returns table (ordinal bigint, task_id uuid, outcome text, created_at timestamptz)
 language plpgsql
@@ -42,13 +44,15 @@ begin
     with created as (
         insert into tasker.tasks (
             task_id, template_id, created_at, state, priority, total_steps, active_steps, namespace,
-            request_hash, idempotency_key, tags, context, plain, traceparent)
+            request_hash, idempotency_key, tags, context, plain, traceparent, parent_task_id, parent_step_no)
         select r.task_id, t.template_id, v_now, 'pending', r.priority, t.total_steps, t.root_steps, t.namespace,
-               r.request_hash, r.idempotency_key, r.tags, r.context, t.plain, r.traceparent
+               r.request_hash, r.idempotency_key, r.tags, r.context, t.plain, r.traceparent, r.parent_task_id,
+               r.parent_step_no
         from unnest(
                  p_task_ids, p_template_ids, p_latest, p_contexts, p_priorities, p_tags, p_idempotency_keys,
-                 p_request_hashes, p_traceparents
-             ) r(task_id, template_id, latest, context, priority, tags, idempotency_key, request_hash, traceparent)
+                 p_request_hashes, p_traceparents, p_parent_task_ids, p_parent_step_nos
+             ) r(task_id, template_id, latest, context, priority, tags, idempotency_key, request_hash, traceparent,
+                 parent_task_id, parent_step_no)
         join tasker.task_templates t on t.template_id = r.template_id
         where not r.latest or t.template_id = (
             select l.template_id from tasker.task_templates l

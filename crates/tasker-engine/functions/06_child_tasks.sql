@@ -4,6 +4,26 @@
 -- The child does not lock its parent. When it ends, it sends a message that names the step. Whoever reads the message
 -- locks the parent, and then looks at the child.
 
+-- How deep child tasks can be nested. A template that runs itself would never end. The result of each parent contains that
+-- of its child, so this also bounds how deep results are nested.
+create or replace function tasker.max_child_depth() returns integer
+language sql immutable parallel safe
+return 10;
+
+-- How many tasks wait for the end of this one: its parent, the parent of its parent, and so on.
+create or replace function tasker.child_depth(p_task_id uuid) returns integer
+language sql stable
+begin atomic
+    with recursive line(task_id, depth) as (
+        select p_task_id, 0
+        union all
+        select t.parent_task_id, l.depth + 1
+        from line l join tasker.tasks t on t.task_id = l.task_id
+        where t.parent_task_id is not null
+    )
+    select max(l.depth) from line l;
+end;
+
 -- Creates the child of a step whose task the caller has locked. Returns the changes that `advance_tasks` must apply. The
 -- input of the child is a part of the parent's input. The input_schema of its template does not check it.
 create or replace function tasker.start_child(p_now timestamptz, p_step tasker.admitted_step)
@@ -33,7 +53,11 @@ begin
             concat_ws(' ', v_wanted ->> 'template', v_wanted ->> 'version')));
     elsif jsonb_typeof(v_context) is distinct from 'object' then
         v_error := jsonb_build_object('kind', 'bad_child_input', 'message', format(
-            'the input has %s where `context_from` expects an object', coalesce(jsonb_typeof(v_context), 'nothing')));
+            'the input has %s%s, where `context_from` expects an object', coalesce(jsonb_typeof(v_context), 'nothing'),
+            tasker.at_pointer(v_wanted -> 'context_from')));
+    elsif tasker.child_depth(p_step.task_id) >= tasker.max_child_depth() then
+        v_error := jsonb_build_object('kind', 'too_deep', 'message', format(
+            'the task is nested %s child tasks deep, and no task can be deeper', tasker.max_child_depth()));
     end if;
     if v_error is not null then
         update tasker.steps s set state = 'failed', error = v_error, completed_at = p_now
@@ -57,8 +81,8 @@ begin
         where t.parent_task_id = p_step.task_id and t.parent_step_no = p_step.step_no));
     perform tasker.create_tasks(
         array[v_child], array[v_template_id], array[false], array[v_context], array[p_step.priority], array[null::jsonb],
-        array[v_key], array[sha256(convert_to(v_key, 'UTF8'))], array[v_parent.traceparent]);
-    update tasker.tasks t set parent_task_id = p_step.task_id, parent_step_no = p_step.step_no where t.task_id = v_child;
+        array[v_key], array[sha256(convert_to(v_key, 'UTF8'))], array[v_parent.traceparent],
+        array[p_step.task_id], array[p_step.step_no]);
     perform tasker.store_values(array[v_child]);
 end
 $$;
@@ -119,7 +143,8 @@ language sql as $$
 $$;
 
 -- Ends the waits of steps whose children have ended: `action` is 'child'. The caller has locked their tasks. The result
--- of such a step has the id of the child, and the results of those of its steps on which nothing depends.
+-- of such a step has the id of the child, and the results of those of its steps on which nothing depends, if they are not
+-- larger than 8 MiB.
 create or replace function tasker.settle_parents(p_now timestamptz, p_steps tasker.read_step[]) returns void
 language plpgsql as $$
 begin
@@ -135,10 +160,14 @@ begin
         update tasker.steps s
         set state = case c.state when 'completed' then 'completed' else 'failed' end::tasker.state, completed_at = p_now,
             result = case c.state when 'completed' then jsonb_build_object('task_uuid', c.child_id, 'results', (
-                select coalesce(jsonb_object_agg(ts.name, cs.result), '{}')
-                from tasker.template_steps ts
-                join tasker.steps cs on cs.task_id = c.child_id and cs.step_no = ts.step_no and cs.state <> 'skipped'
-                where ts.template_id = c.template_id and ts.dependents = '{}')) end,
+                select case when bool_or(r.too_large) then '{"too_large": true}'
+                            else coalesce(jsonb_object_agg(r.name, r.result) filter (where not r.too_large), '{}') end
+                from (
+                    select ts.name, cs.result, sum(octet_length(cs.result::text)) over () > 8388608 as too_large
+                    from tasker.template_steps ts
+                    join tasker.steps cs on cs.task_id = c.child_id and cs.step_no = ts.step_no and cs.state <> 'skipped'
+                    where ts.template_id = c.template_id and ts.dependents = '{}'
+                ) r)) end,
             error = case when c.state <> 'completed' then jsonb_build_object(
                 'kind', 'child_failed', 'message', format('the child task %s is %s', c.child_id, c.state),
                 'task_uuid', c.child_id) end

@@ -42,7 +42,10 @@ begin
 
     if jsonb_typeof(v_items) is distinct from 'array' then
         v_error := jsonb_build_object('kind', 'bad_map', 'message', format(
-            'the result of the dependency has %s where `map` expects a list', coalesce(jsonb_typeof(v_items), 'nothing')));
+            'the result of `%s` has %s%s, where `map` expects a list', (
+                select ts.name from tasker.tasks t join tasker.template_steps ts on ts.template_id = t.template_id
+                where t.task_id = p_group.task_id and ts.step_no = (v_expand ->> 'step')::smallint),
+            coalesce(jsonb_typeof(v_items), 'nothing'), tasker.at_pointer(v_expand -> 'path')));
     else
         v_count := jsonb_array_length(v_items);
         select greatest(max(s.step_no) + 1, tasker.first_child()) into v_first
@@ -246,12 +249,19 @@ begin
         join tasker.template_steps ds on ds.template_id = p_step.template_id and ds.step_no = d.step_no
         where d.state <> 'skipped'
     ), child as (
-        select p.name as group_name, p.expand ->> 'kind' as kind, c.step_no, c.name,
-               coalesce(c.result, jsonb_build_object('error', c.error)) as result,
-               sum(pg_column_size(c.result)) over (partition by p.step_no) > 8388608 as too_large
-        from dependency p
-        join tasker.steps c on c.task_id = p_task_id and c.step_no >= p.first_child and c.step_no < p.first_child + p.children
-        where p.expand is not null
+        select l.*, l.stored_bytes > 8388608 or sum(
+                   -- Stored results are compressed. Those of a group that is too large even so are not read.
+                   case when l.stored_bytes <= 8388608 then octet_length(l.result::text) end
+               ) over (partition by l.group_name) > 8388608 as too_large
+        from (
+            select p.name as group_name, p.expand ->> 'kind' as kind, c.step_no, c.name,
+                   coalesce(c.result, jsonb_build_object('error', c.error)) as result,
+                   coalesce(sum(pg_column_size(c.result)) over (partition by p.step_no), 0) as stored_bytes
+            from dependency p
+            join tasker.steps c
+                on c.task_id = p_task_id and c.step_no >= p.first_child and c.step_no < p.first_child + p.children
+            where p.expand is not null
+        ) l
     ), result as (
         select p.name, (case when l.path is null then p.result else p.result #- l.path end)::json as result
         from dependency p left join list l on l.step_no = p.step_no
@@ -259,7 +269,7 @@ begin
         union all
         select p.name, coalesce(
             (select case when bool_or(c.too_large) then json_build_object('too_large', true, 'children', count(*))
-                         else json_agg(c.result order by c.step_no) end
+                         else json_agg(c.result order by c.step_no) filter (where not c.too_large) end
              from child c where c.group_name = p.name), '[]')
         from dependency p where p.expand ->> 'kind' = 'map'
         union all

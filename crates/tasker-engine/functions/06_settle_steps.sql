@@ -107,6 +107,14 @@ begin
            from jsonb_array_elements(v_outcome -> 'cursor_configs') c) then
         return '`batch_processing_outcome.cursor_configs`: two batches have the same `batch_id`';
     end if;
+    select ts.name into v_name
+    from jsonb_array_elements(v_outcome -> 'cursor_configs') c
+    join tasker.template_steps ts on ts.template_id = p_step.template_id and ts.name = v_worker || '_' || (c ->> 'batch_id')
+    limit 1;
+    if v_name is not null then
+        return format(
+            '`batch_processing_outcome.cursor_configs`: a step of the template is named `%s`, like one of the batches', v_name);
+    end if;
     return null;
 end
 $$;
@@ -131,6 +139,14 @@ begin
     ) e on true);
 end
 $$;
+
+-- Where a value is, for messages: ` at /order/total`, and nothing for the whole value.
+create or replace function tasker.at_pointer(p_path jsonb) returns text
+language sql immutable
+begin atomic
+    select coalesce(' at ' || string_agg('/' || replace(replace(p.token, '~', '~0'), '/', '~1'), '' order by p.nth), '')
+    from jsonb_array_elements_text(p_path) with ordinality p(token, nth);
+end;
 
 -- Whether one condition holds. `p_found` is null if the value does not exist. See `tasker_template::Comparison`.
 create or replace function tasker.condition_holds(p_operator text, p_value jsonb, p_found jsonb) returns boolean

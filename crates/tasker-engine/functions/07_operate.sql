@@ -135,7 +135,7 @@ end
 $$;
 
 -- Records a result for a step by hand. The step does not run any more, and its dependents continue. The state
--- is wrong if the task is final, or the step has a result, was skipped or cancelled. A result that decides how the
+-- is wrong if the task is final, or the step has a result, was skipped or cancelled, or its group tolerated its failure. A result that decides how the
 -- workflow continues is checked like one of a handler.
 create or replace function tasker.resolve_step(
     p_task_id uuid, p_step text, p_result jsonb, p_actor text, p_reason text, out outcome text, out state tasker.state
@@ -167,7 +167,9 @@ begin
     outcome := case
         when v_step_no is null then 'no_step'
         when v_task.state in ('completed', 'failed', 'cancelled')
-          or v_old in ('completed', 'resolved_manually', 'cancelled', 'skipped') then 'wrong_state'
+          or v_old in ('completed', 'resolved_manually', 'cancelled', 'skipped')
+          -- The group of such a child has counted it already.
+          or v_old = 'failed' and tasker.failure_strategy(p_task_id, v_step_no) = 'continue_on_failure' then 'wrong_state'
         else 'done'
     end;
     if outcome <> 'done' then

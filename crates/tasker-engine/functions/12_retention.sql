@@ -61,6 +61,9 @@ begin
     from (
         select t.task_id from tasker.tasks t
         where t.task_id = any (v_seen) and t.completed_at < v_before
+          -- The step that waits for a child looks at it when a worker comes by. Nobody does while a namespace is paused.
+          and not exists (
+              select from tasker.tasks p where p.task_id = t.parent_task_id and p.completed_at is null)
         order by t.task_id for update skip locked
     ) o;
     if v_old is null then

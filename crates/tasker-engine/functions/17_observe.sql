@@ -184,3 +184,16 @@ begin
     return next;
 end
 $$;
+
+-- For what a step that is `waiting` waits: a signal, or a child task in some state. Neither if it waits for a time. No row
+-- if it does not wait.
+create or replace function tasker.explain_wait(p_task_id uuid, p_step text)
+returns table (signal text, child uuid, child_state tasker.state)
+language sql stable as $$
+    select s.signal, c.task_id, c.state
+    from tasker.tasks t
+    join tasker.steps s on s.task_id = t.task_id and s.state = 'waiting'
+    join tasker.template_steps ts on ts.template_id = t.template_id and ts.step_no = coalesce(s.definition, s.step_no)
+    left join tasker.tasks c on c.task_id = (s.input ->> 'child')::uuid
+    where t.task_id = p_task_id and coalesce(s.name, ts.name) = p_step
+$$;

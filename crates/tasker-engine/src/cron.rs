@@ -116,6 +116,20 @@ mod tests {
     }
 
     #[test]
+    fn a_fixed_time_matches_once_a_day_where_clocks_change_at_midnight_or_by_half_an_hour() {
+        // 2018-11-04 00:00 becomes 01:00 in São Paulo, and 2018-02-18 00:00 becomes 23:00 of the day before.
+        let spring = matches("0 0 * * *", "America/Sao_Paulo", "2018-11-03T12:00:00Z", 2);
+        assert_eq!(spring, ["11-04T03:00", "11-05T02:00"]);
+        let autumn = matches("30 23 * * *", "America/Sao_Paulo", "2018-02-17T12:00:00Z", 2);
+        assert_eq!(autumn, ["02-18T01:30", "02-19T02:30"]);
+        // 2026-10-04 02:00 becomes 02:30 on Lord Howe Island, and 2026-04-05 02:00 becomes 01:30.
+        let spring = matches("15 2 * * *", "Australia/Lord_Howe", "2026-10-03T12:00:00Z", 2);
+        assert_eq!(spring, ["10-03T15:30", "10-04T15:15"]);
+        let autumn = matches("45 1 * * *", "Australia/Lord_Howe", "2026-04-04T12:00:00Z", 2);
+        assert_eq!(autumn, ["04-04T14:45", "04-05T15:15"]);
+    }
+
+    #[test]
     fn an_interval_follows_the_real_time() {
         let spring = matches("*/30 * * * *", "Europe/Berlin", "2026-03-29T00:00:00Z", 4);
         assert_eq!(spring, ["03-29T00:30", "03-29T01:00", "03-29T01:30", "03-29T02:00"]);

@@ -20,6 +20,7 @@ statements! {
             coalesce(workers, '{}') as workers, coalesce(able, '{}') as able, coalesce(free, '{}') as free,
             holder_lives, ahead
         from tasker.explain_step($1, $2, $3)";
+    EXPLAIN_WAIT = "select signal, child, child_state::text from tasker.explain_wait($1, $2)";
     // The number of changes and the last one tell whether a task changed. The last one alone does not: transactions
     // commit in another order than their numbers.
     WATCH_TASKS = "select t.task_id, t.namespace, t.state::text as state, t.completed_steps, t.failed_steps, t.active_steps,
@@ -69,6 +70,15 @@ pub struct StepFacts {
     pub holder_lives: bool,
     /// How many messages are before the step in the queue, if it is in the queue.
     pub ahead: Option<i64>,
+}
+
+/// For what a waiting step waits. Neither if it waits for a time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StepWait {
+    /// The name of a signal.
+    pub signal: Option<String>,
+    /// A child task, and its state.
+    pub child: Option<(Uuid, TaskState)>,
 }
 
 #[derive(FromRow)]
@@ -256,6 +266,19 @@ impl Engine {
                 holder_lives: row.holder_lives,
                 ahead: row.ahead,
             })
+        })
+        .transpose()
+    }
+
+    /// Returns for what a step waits; `None` if it is not waiting.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn explain_wait(&self, task_id: Uuid, step: &str) -> sqlx::Result<Option<StepWait>> {
+        let row: Option<(Option<String>, Option<Uuid>, Option<String>)> =
+            sqlx::query_as(EXPLAIN_WAIT).bind(task_id).bind(step).fetch_optional(&self.pool).await?;
+        row.map(|(signal, child, state)| {
+            Ok(StepWait { signal, child: child.zip(state.as_deref().map(decode).transpose()?) })
         })
         .transpose()
     }

@@ -223,6 +223,18 @@ fn rules_between_steps_are_checked() {
         ),
         "6: steps[1]: an earlier step sets another limit for the gate `g`",
     );
+    let after_a_map = |step: &str| {
+        with_steps(&format!(
+            "  - {{ name: list, handler: {{ callable: c }} }}\n  - {{ name: m, handler: {{ callable: c }}, dependencies: \
+             [list], map: {{ step: list }} }}\n  - {{ handler: {{ callable: c }}, {step} }}\n"
+        ))
+    };
+    template(&after_a_map("name: m_01"));
+    refused(&after_a_map("name: m_1"), "7: steps[2]: the children of `m` have names like `m_1`; choose another name");
+    refused(
+        &after_a_map("name: n, dependencies: [m], map: { step: m }"),
+        "7: steps[2]: `map` cannot use `m`, whose children have the results",
+    );
 }
 
 #[test]

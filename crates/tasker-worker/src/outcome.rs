@@ -1,10 +1,12 @@
 //! Turns the end of a handler into the outcome of its step.
 
 use std::any::Any;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tasker_api::limits::{
-    MAX_ERROR_KIND_CHARS, MAX_ERROR_MESSAGE_CHARS, MAX_JSON_DEPTH, MAX_NAME_CHARS, MAX_RESULT_BYTES, stored_bytes,
+    MAX_ERROR_KIND_CHARS, MAX_ERROR_MESSAGE_CHARS, MAX_JSON_DEPTH, MAX_NAME_CHARS, MAX_RESULT_BYTES, MAX_WAIT_SECONDS,
+    stored_bytes,
 };
 use tasker_engine::{StepOutcome, Wait};
 
@@ -90,8 +92,8 @@ pub fn check_result(result: &Value) -> Result<(), HandlerError> {
 /// Checks whether a step can wait as its handler asks. The worker does this itself; use it in tests of handlers.
 ///
 /// # Errors
-/// A permanent error of kind `bad_wait` if no signal can have the name, or `bad_checkpoint` if the checkpoint cannot be
-/// stored.
+/// A permanent error of kind `bad_wait` if the wait is too long or no signal can have the name, or `bad_checkpoint` if
+/// the checkpoint cannot be stored.
 pub fn check_wait(wait: &Wait) -> Result<(), HandlerError> {
     match bad_wait(wait) {
         None => Ok(()),
@@ -101,6 +103,9 @@ pub fn check_wait(wait: &Wait) -> Result<(), HandlerError> {
 
 /// The kind and the message of the error of a wait that cannot be.
 fn bad_wait(wait: &Wait) -> Option<(&'static str, String)> {
+    if wait.delay.is_some_and(|delay| delay > Duration::from_secs(MAX_WAIT_SECONDS.into())) {
+        return Some(("bad_wait", format!("a step can wait for {} days at most", MAX_WAIT_SECONDS / 86_400)));
+    }
     if let Some(name) = &wait.signal
         && (name.is_empty() || name.contains('\0') || name.chars().count() > MAX_NAME_CHARS)
     {
@@ -222,6 +227,21 @@ mod tests {
         assert_eq!(outcome, StepOutcome::RetryableError(expected));
         let permanent = HandlerError::permanent("never").with_retry_after(delay);
         assert_eq!(permanent, HandlerError::permanent("never"));
+    }
+
+    #[test]
+    fn a_wait_has_an_end_that_postgresql_can_store_and_a_signal_that_can_be_sent() {
+        let wait_for = |name: &str| of_result(Err(HandlerError::wait_for(name, None)));
+        let longest = Duration::from_secs(366 * 86_400);
+        assert!(matches!(of_result(Err(HandlerError::sleep(longest))), StepOutcome::Waiting(_)));
+        assert!(matches!(wait_for(&"ü".repeat(128)), StepOutcome::Waiting(_)));
+        for longer in [longest + Duration::from_secs(1), Duration::MAX] {
+            assert_eq!(message(of_result(Err(HandlerError::sleep(longer)))), "a step can wait for 366 days at most");
+        }
+        for name in ["", "a\0", &"x".repeat(129)] {
+            let expected = "the name of a signal has 1 to 128 characters, and no NUL";
+            assert_eq!(message(wait_for(name)), expected);
+        }
     }
 
     #[test]

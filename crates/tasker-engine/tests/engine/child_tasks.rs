@@ -2,11 +2,11 @@
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use tasker_api::{StepState, TaskDetail, TaskState};
-use tasker_engine::{CreateOutcome, NewTask, Operation, OperationOutcome, StepOutcome, StepResult};
+use tasker_api::{PatchNamespace, StepState, TaskDetail, TaskState};
+use tasker_engine::{CreateOutcome, NewTask, Operation, OperationOutcome, StepOutcome, StepResult, StepWait};
 use uuid::Uuid;
 
-use crate::fixture::{Fixture, NAMESPACE, completed, step};
+use crate::fixture::{Fixture, NAMESPACE, completed, step, with};
 
 /// Stores a template of this name.
 async fn store(fixture: &Fixture, name: &str, steps: Value) -> Result<i64> {
@@ -59,6 +59,8 @@ async fn a_step_runs_a_task_and_has_its_results() -> Result<()> {
     // The child is a task like any other, with a part of the input and the priority of its parent.
     let write = fixture.claim_only("w").await?;
     assert_eq!((write.template_name.as_str(), &write.context), ("invoice", &json!({ "number": 7 })));
+    let wait = fixture.engine.explain_wait(task, "invoice").await?.context("it does not wait")?;
+    assert_eq!(wait, StepWait { signal: None, child: Some((write.task_id, TaskState::InProgress)) });
     let child = detail(&fixture, write.task_id).await?;
     assert_eq!(
         (child.summary.priority, child.summary.searchable),
@@ -140,5 +142,84 @@ async fn the_child_of_a_cancelled_task_is_cancelled() -> Result<()> {
     // The message to the parent changes nothing.
     assert!(fixture.claim("w", 10).await?.is_empty());
     assert!(fixture.engine.end_orphans(10).await?.is_empty());
+    Ok(())
+}
+
+/// Runs what can run, and returns the state of a task. The claim that finds the end of a child returns nothing.
+async fn run(fixture: &Fixture, task: Uuid) -> Result<TaskState> {
+    for _ in 0..2 {
+        while let Some(step) = fixture.claim("w", 1).await?.pop() {
+            fixture.complete("w", 0, &[completed(&step)]).await?;
+        }
+    }
+    Ok(detail(fixture, task).await?.summary.status)
+}
+
+/// A template with a step that runs a task of the template itself, with the same input.
+fn endless(gated: bool) -> Value {
+    let mut steps = json!([with("again", &[], json!({ "task": { "template": "endless" } }))]);
+    if gated {
+        steps[0]["concurrency"] = json!({ "gate": "g", "limit": 1000 });
+    }
+    steps
+}
+
+#[tokio::test]
+async fn a_template_that_runs_itself_has_an_end() -> Result<()> {
+    for gated in [false, true] {
+        let fixture = Fixture::new().await?;
+        let template_id = store(&fixture, "endless", endless(gated)).await?;
+        let task = fixture.create_task(template_id).await?;
+        // A gate lets each claim create one child.
+        for _ in 0..12 {
+            assert!(fixture.claim("w", 10).await?.is_empty());
+        }
+        let children =
+            fixture.value::<i64>("select count(*) from tasker.tasks where parent_task_id is not null").await?;
+        assert_eq!(children, 10, "gated: {gated}");
+        let errors = "select error ->> 'kind' from tasker.steps where error is not null";
+        assert_eq!(fixture.values::<String>(errors).await?, ["too_deep"]);
+        fixture.engine.operate(task, &Operation::Cancel, None, None).await?;
+        // Each call ends the children of the tasks that the call before ended.
+        for _ in 0..10 {
+            assert_eq!(fixture.engine.end_orphans(100).await?.len(), 1);
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_result_of_a_step_does_not_grow_without_a_limit() -> Result<()> {
+    let fixture = Fixture::new().await?;
+    let steps: Vec<_> = (0..9).map(|number| step(&format!("s{number}"), &[])).collect();
+    store(&fixture, "invoice", Value::from(steps)).await?;
+    let task = parent(&fixture, json!({ "order": {} })).await?;
+    for written in fixture.claim("w", 10).await? {
+        let outcome = StepOutcome::Completed(json!("x".repeat(1_000_000)));
+        fixture.complete("w", 0, &[StepResult { step: written.step_ref(), outcome }]).await?;
+    }
+    assert_eq!(run(&fixture, task).await?, TaskState::Completed);
+    let result = detail(&fixture, task).await?.steps.swap_remove(0).result.context("no result")?;
+    assert_eq!(result["results"], json!({ "too_large": true }));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_child_is_kept_until_the_step_that_waits_for_it_has_seen_its_end() -> Result<()> {
+    let fixture = Fixture::new().await?;
+    store(&fixture, "invoice", json!([step("write", &[])])).await?;
+    let task = parent(&fixture, json!({ "order": {} })).await?;
+    let write = fixture.claim_only("w").await?;
+    fixture.complete("w", 0, &[completed(&write)]).await?;
+    // Nobody looks while the namespace is paused.
+    let paused = |paused| PatchNamespace { paused: Some(paused), finished_tasks_days: None };
+    fixture.engine.set_namespace(NAMESPACE, &paused(true)).await?;
+    fixture.advance_clock(10 * 86_400_000).await?;
+    let day = std::time::Duration::from_secs(86_400);
+    assert_eq!(fixture.engine.delete_finished_tasks(NAMESPACE, day, None, 10).await?.tasks, 0);
+    fixture.engine.set_namespace(NAMESPACE, &paused(false)).await?;
+    assert_eq!(run(&fixture, task).await?, TaskState::Completed);
+    fixture.advance_clock(10 * 86_400_000).await?;
+    assert_eq!(fixture.engine.delete_finished_tasks(NAMESPACE, day, None, 10).await?.tasks, 2);
     Ok(())
 }

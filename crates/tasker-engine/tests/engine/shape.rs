@@ -349,7 +349,8 @@ async fn a_map_of_nothing_completes_at_once_and_a_map_of_no_list_fails() -> Resu
     fixture.complete("w", 0, &[result(&list, json!({ "items": 1 }))]).await?;
     let after = detail(&fixture, task).await?;
     assert_eq!(after.summary.status, TaskState::BlockedByFailures);
-    assert_eq!(after.steps[1].error.clone().context("no error")?["kind"], "bad_map");
+    let expected = "the result of `list` has number at /items, where `map` expects a list";
+    assert_eq!(after.steps[1].error, Some(json!({ "kind": "bad_map", "message": expected })));
     Ok(())
 }
 
@@ -390,6 +391,39 @@ async fn a_failed_child_does_what_the_failure_strategy_says() -> Result<()> {
         assert_eq!(sum.dependency_results["each"], json!([1, 1, 1, 1]));
         check_counters(&fixture).await?;
     }
+    Ok(())
+}
+
+/// The group has counted such a child. Otherwise the task would count it twice, and complete too early.
+#[tokio::test]
+async fn a_child_whose_failure_is_tolerated_cannot_be_resolved() -> Result<()> {
+    let fixture = Fixture::new().await?;
+    let task = fixture.create_task(fixture.store_template(NAMESPACE, mapped("continue_on_failure", 1)).await?).await?;
+    let list = fixture.claim_only("w").await?;
+    fixture.complete("w", 0, &[result(&list, json!({ "items": [0, 1] }))]).await?;
+    let child = fixture.claim_only("w").await?;
+    fixture.complete("w", 0, &[error(&child)]).await?;
+    let resolve = Operation::Resolve { step: child.step_name.clone(), result: json!("by hand") };
+    let retry = Operation::Retry { step: Some(child.step_name) };
+    for operation in [resolve, retry] {
+        let outcome = fixture.engine.operate(task, &operation, None, None).await?;
+        assert_eq!(outcome, OperationOutcome::WrongState("failed".to_owned()), "{operation:?}");
+    }
+    check_counters(&fixture).await
+}
+
+#[tokio::test]
+async fn results_of_a_group_that_are_too_large_stay_where_they_are() -> Result<()> {
+    let fixture = Fixture::new().await?;
+    fixture.create_task(fixture.store_template(NAMESPACE, mapped("isolate", 10)).await?).await?;
+    let list = fixture.claim_only("w").await?;
+    fixture.complete("w", 0, &[result(&list, json!({ "items": vec![0; 9] }))]).await?;
+    for child in fixture.claim("w", 10).await? {
+        // PostgreSQL compresses it to a hundredth of its size.
+        fixture.complete("w", 0, &[result(&child, json!("x".repeat(1_000_000)))]).await?;
+    }
+    let sum = fixture.claim_only("w").await?;
+    assert_eq!(sum.dependency_results, json!({ "each": { "too_large": true, "children": 9 } }));
     Ok(())
 }
 
@@ -470,6 +504,22 @@ async fn an_analyzer_creates_the_batches_of_its_worker() -> Result<()> {
     fixture.complete("w", 0, &[result(&split, nothing)]).await?;
     let part = fixture.claim_only("w").await?;
     assert_eq!((part.step_name.as_str(), &part.initialization["is_no_op"]), ("part_000", &json!(true)));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_batch_cannot_have_the_name_of_a_step() -> Result<()> {
+    let fixture = Fixture::new().await?;
+    let mut steps = batches();
+    steps.as_array_mut().context("no list")?.push(step("part_001", &["split"]));
+    let task = fixture.create_task(fixture.store_template(NAMESPACE, steps).await?).await?;
+    let split = fixture.claim_only("w").await?;
+    let outcome = json!({ "type": "create_batches", "cursor_configs": [{ "batch_id": "000" }, { "batch_id": "001" }] });
+    fixture.complete("w", 0, &[result(&split, json!({ "batch_processing_outcome": outcome }))]).await?;
+    let failed = detail(&fixture, task).await?.steps.swap_remove(0).error.context("no error")?;
+    let expected = "`batch_processing_outcome.cursor_configs`: a step of the template is named `part_001`, like one of the \
+                    batches";
+    assert_eq!((&failed["kind"], &failed["message"]), (&json!("bad_batches"), &json!(expected)));
     Ok(())
 }
 

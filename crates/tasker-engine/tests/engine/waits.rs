@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use tasker_api::{StepState, TaskState};
-use tasker_engine::{ClaimedStep, NewSignal, Operation, SignalOutcome, StepOutcome, StepResult, Wait};
+use tasker_engine::{ClaimedStep, NewSignal, Operation, SignalOutcome, StepOutcome, StepResult, StepWait, Wait};
 use uuid::Uuid;
 
 use crate::fixture::{Fixture, NAMESPACE, completed, step};
@@ -53,6 +53,8 @@ async fn the_first_step_of_a_task_can_wait() -> Result<()> {
     first["wait"] = json!({ "signal": "go" });
     let task = fixture.create_task(fixture.store_template(NAMESPACE, json!([first])).await?).await?;
     assert_eq!(states(&fixture, task).await?, (TaskState::Pending, vec![StepState::Waiting]));
+    let wait = fixture.engine.explain_wait(task, "a").await?;
+    assert_eq!(wait, Some(StepWait { signal: Some("go".to_owned()), child: None }));
     assert_eq!(fixture.signal(task, "go", &json!(1), None).await?, SignalOutcome::Done);
     let a = fixture.claim_only("w").await?;
     fixture.complete("w", 0, &[completed(&a)]).await?;

@@ -441,8 +441,26 @@ pub(super) fn check(steps: &[StepTemplate], graph: &Graph, places: &[(Position, 
         if step.map.is_some() && step.step_type != StepType::Standard {
             error(format!("`map` and `type: {}` exclude each other", step.step_type.as_str()));
         }
+        let list = step.map.as_ref().map(|map| &steps[usize::from(map.step)]);
+        if let Some(group) = list.filter(|list| list.map.is_some() || list.step_type == StepType::BatchWorker) {
+            error(format!(
+                "`map` cannot use `{0}`, whose children have the results: add a step that depends on `{0}` and returns a list",
+                group.name
+            ));
+        }
+        let is_parent = |name: &str| steps.iter().any(|other| other.map.is_some() && other.name == name);
+        if let Some((group, _)) =
+            step.name.rsplit_once('_').filter(|(group, number)| is_index(number) && is_parent(group))
+        {
+            error(format!("the children of `{group}` have names like `{}`; choose another name", step.name));
+        }
     }
     check_gates(steps, places, report);
+}
+
+/// Whether it is written like the number of a child.
+fn is_index(text: &str) -> bool {
+    text.parse::<u16>().is_ok_and(|number| number.to_string() == text)
 }
 
 /// Steps that name the same gate must agree about it.
