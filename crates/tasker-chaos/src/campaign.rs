@@ -20,6 +20,7 @@ use crate::load::{self, Acknowledged};
 use crate::plan::{Kind, Plan};
 use crate::pooler::Pooler;
 use crate::report::Report;
+use crate::schedules;
 use crate::stack::{LEASE, Parts, Stack};
 use crate::workflows;
 
@@ -93,12 +94,16 @@ async fn run_here(options: &Options) -> Result<Report> {
     let stack = Stack::start(parts, scratch.path(), &ledger).await?;
     let field = Arc::new(Field::new(stack, Arc::clone(&ledger))?);
     workflows::store(&field.stack.api(0)?).await?;
+    schedules::record(field.pool()).await?;
 
     let acknowledged = Arc::new(Acknowledged::default());
     let mut clients = JoinSet::new();
     let mut rng = Rng::with_seed(options.seed);
     for number in 0..options.tasks {
         clients.spawn_local(load::client(Arc::clone(&field), Arc::clone(&acknowledged), number, rng.u64(..)));
+    }
+    for number in 0..schedules::OWNERS {
+        clients.spawn_local(schedules::owner(Arc::clone(&field), Arc::clone(&acknowledged), number, rng.u64(..)));
     }
     let watch = spawn_local(watch(Arc::clone(&field)));
 
@@ -120,7 +125,7 @@ async fn run_here(options: &Options) -> Result<Report> {
     }
     let settled_after = calm.elapsed();
     watch.abort();
-    check(&field, &acknowledged).await?;
+    check(&field, &acknowledged, options.slack).await?;
     // Also finds processes that exited unasked.
     field.stack.stop(&field.ledger).await;
     report(options, &field, seconds, settled_after).await
@@ -146,7 +151,7 @@ async fn watch(field: Arc<Field>) {
 }
 
 /// Checks everything once the queues had time to become empty.
-async fn check(field: &Field, acknowledged: &Acknowledged) -> Result<()> {
+async fn check(field: &Field, acknowledged: &Acknowledged, slack: u32) -> Result<()> {
     let begun = Instant::now();
     let left_over = loop {
         let left_over = consistency::left_over(field.pool()).await?;
@@ -157,7 +162,8 @@ async fn check(field: &Field, acknowledged: &Acknowledged) -> Result<()> {
         sleep(POLL).await;
     };
     let violations = consistency::violations(field.pool()).await?;
-    violations.into_iter().chain(left_over).for_each(|violation| field.ledger.violation(violation));
+    let of_schedules = schedules::violations(&mut *field.pool().acquire().await?, slack).await?;
+    violations.into_iter().chain(left_over).chain(of_schedules).for_each(|violation| field.ledger.violation(violation));
 
     // What the API has reported to a client must stay true.
     let (ids, seen): (Vec<_>, Vec<_>) =
@@ -172,7 +178,10 @@ async fn check(field: &Field, acknowledged: &Acknowledged) -> Result<()> {
     .fetch_all(field.pool())
     .await?;
     lost.into_iter().for_each(|lost| field.ledger.violation(lost));
-    let stored: i64 = sqlx::query_scalar("select count(*) from tasker.tasks").fetch_one(field.pool()).await?;
+    let stored: i64 =
+        sqlx::query_scalar("select count(*) from tasker.tasks where idempotency_key not like 'schedule:%'")
+            .fetch_one(field.pool())
+            .await?;
     if usize::try_from(stored)? != ids.len() && !field.over.is_cancelled() {
         field.ledger.violation(format!("{} tasks were acknowledged, but {stored} are stored", ids.len()));
     }
@@ -198,6 +207,7 @@ async fn report(options: &Options, field: &Field, seconds: f64, settled_after: D
         missed_faults: entries.missed.clone(),
         not_run: entries.not_run.clone(),
         tasks: entries.tasks.clone(),
+        schedules: schedules::handled(field.pool()).await?.into_iter().collect(),
         steps,
         attempts,
         exhausted_steps: entries.exhausted,

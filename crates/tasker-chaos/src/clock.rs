@@ -1,4 +1,4 @@
-//! Clocks of workers that can be moved, by libfaketime where it is installed.
+//! Clocks of workers and servers that can be moved, by libfaketime where it is installed.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

@@ -12,6 +12,10 @@ use tokio_util::sync::CancellationToken;
 use crate::ledger::Ledger;
 use crate::stack::Stack;
 
+/// How long a part waits for a session. Opening several at once on a busy machine takes seconds, and an attempt that is
+/// given up begins anew.
+const ACQUIRE_LIMIT: Duration = Duration::from_secs(3);
+
 /// State that all parts of a campaign share.
 #[derive(Debug)]
 pub(crate) struct Field {
@@ -30,7 +34,7 @@ impl Field {
         let options: PgConnectOptions = stack.database_url().parse()?;
         let pool = PgPoolOptions::new()
             .max_connections(10)
-            .acquire_timeout(Duration::from_secs(3))
+            .acquire_timeout(ledger.limit(ACQUIRE_LIMIT))
             .connect_lazy_with(options.application_name("tasker-chaos"));
         let (closing, over) = (CancellationToken::new(), CancellationToken::new());
         Ok(Self { stack, engine: Engine::new(pool), ledger, closing, over })

@@ -27,6 +27,11 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct Acknowledged(Mutex<BTreeMap<Uuid, Option<TaskState>>>);
 
 impl Acknowledged {
+    /// Adds a task that no client follows.
+    pub(crate) fn insert(&self, id: Uuid) {
+        self.0.lock().insert(id, None);
+    }
+
     /// All of them.
     pub(crate) fn tasks(&self) -> Vec<(Uuid, Option<TaskState>)> {
         self.0.lock().iter().map(|(id, state)| (*id, *state)).collect()
@@ -46,11 +51,12 @@ pub(crate) async fn client(field: Arc<Field>, acknowledged: Arc<Acknowledged>, n
     field.over.run_until_cancelled(work).await;
 }
 
-struct Client<'a> {
-    field: &'a Field,
+/// Sends requests.
+pub(crate) struct Client<'a> {
+    pub(crate) field: &'a Field,
     /// Which server is asked next.
-    turn: usize,
-    rng: Rng,
+    pub(crate) turn: usize,
+    pub(crate) rng: Rng,
 }
 
 impl Client<'_> {
@@ -137,7 +143,7 @@ impl Client<'_> {
     }
 
     /// Repeats a request, on one server after the other, until there is a response.
-    async fn ask<T>(
+    pub(crate) async fn ask<T>(
         &mut self,
         call: impl AsyncFn(OrchestrationClient) -> Result<T, ClientError>,
     ) -> Result<T, ClientError> {

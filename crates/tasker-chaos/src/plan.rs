@@ -61,7 +61,7 @@ kinds! {
     ForeignLocks = "foreign_locks", 3;
     /// SIGSTOP past the leases, then SIGCONT.
     SuspendWorker = "suspend_worker", 3;
-    /// The clock of a worker jumps by up to a day.
+    /// The clock of a worker or a server jumps by up to a day.
     JumpClock = "jump_clock", 6;
     /// Results with tokens that were never issued.
     WrongToken = "lie_wrong_token", 10;

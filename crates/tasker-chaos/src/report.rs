@@ -24,6 +24,8 @@ pub struct Report {
     pub not_run: BTreeMap<String, String>,
     /// Tasks by their final state.
     pub tasks: BTreeMap<String, u64>,
+    /// Times of schedules by their outcome.
+    pub schedules: BTreeMap<String, i64>,
     /// Steps of all tasks.
     pub steps: i64,
     /// Attempts of all steps.
@@ -71,6 +73,8 @@ impl fmt::Display for Report {
         }
         let tasks: Vec<_> = self.tasks.iter().map(|(state, count)| format!("{count} {state}")).collect();
         writeln!(f, "tasks: {}", tasks.join(", "))?;
+        let schedules: Vec<_> = self.schedules.iter().map(|(outcome, count)| format!("{count} {outcome}")).collect();
+        writeln!(f, "times of schedules: {}", schedules.join(", "))?;
         writeln!(f, "{} steps, {} attempts, {} exhausted", self.steps, self.attempts, self.exhausted_steps)?;
         writeln!(f, "{} results refused, {} messages rejected", self.refused_results, self.rejected_messages)?;
         let answers: Vec<_> = self.error_answers.iter().map(|(name, count)| format!("{count} {name}")).collect();

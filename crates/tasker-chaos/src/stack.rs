@@ -127,16 +127,20 @@ impl Stack {
             group: Arc::clone(&group),
             ledger: Arc::clone(ledger),
         };
-        for number in 0..servers {
-            stack.servers.push(Place::fill(recipe("tasker-server", number, servers, &["--migrate"]), None).await?);
-        }
-        for number in 0..workers {
-            let mut recipe = recipe("rust-worker", number, workers, &[]);
-            let file = folder.join(format!("worker-{number}.clock"));
+        let with_clock = |mut recipe: Recipe| -> Result<_> {
+            let file = folder.join(format!("{}-{}.clock", recipe.name, recipe.number));
             let clock = clocks.as_ref().map(|_| Clock::new(file)).transpose()?;
             if let (Some(library), Some(clock)) = (&clocks, &clock) {
                 recipe.variables.extend(library.variables(clock));
             }
+            Ok((recipe, clock))
+        };
+        for number in 0..servers {
+            let (recipe, clock) = with_clock(recipe("tasker-server", number, servers, &["--migrate"]))?;
+            stack.servers.push(Place::fill(recipe, clock).await?);
+        }
+        for number in 0..workers {
+            let (recipe, clock) = with_clock(recipe("rust-worker", number, workers, &[]))?;
             stack.workers.push(Place::fill(recipe, clock).await?);
         }
         Ok(stack)

@@ -163,8 +163,8 @@ impl Work {
                 Self { request, plot: Plot::Completes, outcome: Some(("end", context)) }
             }
             _ => {
-                let context = json!({ "ms": rng.u32(1_000..8_000) });
-                let mut request = request("faults", "campaign_slow", context.clone());
+                let ms = rng.u32(1_000..8_000);
+                let (mut request, context) = (slow(ms), json!({ "ms": ms }));
                 // Sometimes ahead of older tasks.
                 request.priority = (rng.u8(0..4) == 0).then(|| rng.i16(1..=100));
                 Self { request, plot: Plot::Completes, outcome: Some(("end", context)) }
@@ -188,6 +188,11 @@ impl Work {
             _ => None,
         }
     }
+}
+
+/// A task of which three steps sleep so long, two of them one after the other.
+pub(crate) fn slow(ms: u32) -> CreateTask {
+    request("faults", "campaign_slow", json!({ "ms": ms }))
 }
 
 /// Every task has an idempotency key, so that repeating the request is safe.

@@ -29,6 +29,7 @@ fn a_short_campaign_loses_nothing() -> Result<()> {
     let missed: u64 = report["missed_faults"].as_object().into_iter().flatten().filter_map(|(_, n)| n.as_u64()).sum();
     assert_eq!(report["faults"].as_u64().map(|faults| faults + missed), Some(24), "{report:#}");
     assert!(report["tasks"]["completed"].as_u64() >= Some(100), "{report:#}");
+    assert!(report["schedules"]["created"].as_i64() >= Some(1), "{report:#}");
     let steps = report["steps"].as_i64().context("no steps")?;
     assert!(report["attempts"].as_i64() > Some(steps / 2), "{report:#}");
     assert!(report["refused_results"].as_u64() >= Some(1), "{report:#}");

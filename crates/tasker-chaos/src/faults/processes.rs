@@ -81,9 +81,10 @@ pub(super) async fn kill_pooler(field: &Arc<Field>, rng: &mut Rng) -> Result<boo
     Ok(true)
 }
 
-/// The clock of a worker jumps forward or back.
+/// The clock of a worker or a server jumps forward or back.
 pub(super) fn jump_clock(field: &Arc<Field>, rng: &mut Rng) -> Result<bool> {
-    let clock = one(&field.stack.workers, rng)?.clock.as_ref().context("the clock cannot be moved")?;
+    let place = rng.choice(field.stack.workers.iter().chain(&field.stack.servers).collect::<Vec<_>>());
+    let clock = place.and_then(|place| place.clock.as_ref()).context("the clock cannot be moved")?;
     clock.set(rng.i64(-86_400..=86_400))?;
     Ok(true)
 }
