@@ -196,6 +196,7 @@ async fn report(options: &Options, field: &Field, seconds: f64, settled_after: D
     )
     .fetch_one(field.pool())
     .await?;
+    let schedules = schedules::handled(field.pool()).await?.into_iter().collect();
     let entries = field.ledger.entries();
     let recoveries = entries.recoveries.iter().map(|(kind, time)| (kind.clone(), time.as_secs_f64()));
     Ok(Report {
@@ -207,7 +208,7 @@ async fn report(options: &Options, field: &Field, seconds: f64, settled_after: D
         missed_faults: entries.missed.clone(),
         not_run: entries.not_run.clone(),
         tasks: entries.tasks.clone(),
-        schedules: schedules::handled(field.pool()).await?.into_iter().collect(),
+        schedules,
         steps,
         attempts,
         exhausted_steps: entries.exhausted,

@@ -239,8 +239,7 @@ mod tests {
             assert_eq!(message(of_result(Err(HandlerError::sleep(longer)))), "a step can wait for 366 days at most");
         }
         for name in ["", "a\0", &"x".repeat(129)] {
-            let expected = "the name of a signal has 1 to 128 characters, and no NUL";
-            assert_eq!(message(wait_for(name)), expected);
+            assert!(message(wait_for(name)).starts_with("the handler waits for a signal that nobody can send"));
         }
     }
 
