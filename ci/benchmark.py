@@ -205,10 +205,10 @@ def compare_pairs(base: dict[str, Benchmark], head: dict[str, Benchmark], margin
         if cut == 0:
             raise Problem(f"{len(ratios)} rounds are too few for this confidence: measure more (20 are enough)")
         ratios.sort()
-        amounts = [statistics.median(side[name].samples) if name in side else math.nan for side in (base, head)]
+        medians = [statistics.median(side[name].samples) if name in side else math.nan for side in (base, head)]
         unit = head[name].unit if name in head else ""
         comparisons.append(
-            Comparison(name, unit, *amounts, statistics.median(ratios), ratios[cut - 1], ratios[-cut], margin)
+            Comparison(name, unit, *medians, statistics.median(ratios), ratios[cut - 1], ratios[-cut], margin)
         )
     return comparisons
 
@@ -232,9 +232,14 @@ def judge(base: dict[str, Benchmark], head: dict[str, Benchmark]) -> int:
     return code
 
 
+def amounts(comparison: Comparison) -> list[str]:
+    """Base and head. `together` has none."""
+    return ["" if math.isnan(amount) else f"{amount:.4g}" for amount in (comparison.base, comparison.head)]
+
+
 def judge_comparisons(comparisons: list[Comparison], test: str) -> int:
     rows = [
-        (c.name, f"{c.base:.4g}", f"{c.head:.4g}", c.unit, f"{c.worse:.3f}", f"{c.low:.3f} to {c.high:.3f}", c.verdict)
+        (c.name, *amounts(c), c.unit, f"{c.worse:.3f}", f"{c.low:.3f} to {c.high:.3f}", c.verdict)
         for c in comparisons
     ]
     report.show(report.table(("benchmark", "base", "head", "unit", "ratio", "interval", "verdict"), rows))
