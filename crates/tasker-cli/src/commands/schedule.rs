@@ -72,6 +72,9 @@ pub(crate) struct Set {
     /// The priority of the tasks, 0 to 100.
     #[arg(long, default_value_t = 0)]
     priority: i16,
+    /// A tag of the tasks; may be repeated.
+    #[arg(long = "tag", value_name = "TAG")]
+    tags: Vec<String>,
 }
 
 impl Command {
@@ -121,7 +124,7 @@ impl Set {
             catch_up_seconds: self.catch_up_seconds,
             context,
             priority: Some(self.priority),
-            tags: None,
+            tags: (!self.tags.is_empty()).then(|| Value::from(self.tags)),
             paused: false,
         };
         Ok((self.name, schedule))

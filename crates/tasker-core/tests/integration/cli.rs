@@ -204,8 +204,9 @@ async fn an_operator_can_do_everything_on_the_command_line() -> Result<()> {
     // A schedule, and the task that it creates on request.
     let name = namespace.as_str();
     let mut set = in_namespace(&["schedule", "set", "--template", "report", "--cron", "0 2 * * *"]);
-    set.extend(["--name".to_owned(), name.to_owned()]);
-    assert_eq!(call(&set)?["cron"], "0 2 * * *");
+    set.extend(["--name", name, "--tag", "a", "--tag", "b"].map(str::to_owned));
+    let set = call(&set)?;
+    assert_eq!((&set["cron"], &set["tags"]), (&json!("0 2 * * *"), &json!(["a", "b"])));
     assert_eq!(call(&in_namespace(&["schedule", "list"]))?["schedules"].as_array().map(Vec::len), Some(1));
     assert_eq!(both(&["schedule", "pause", "--name", name])?["paused"], true);
     assert_eq!(both(&["schedule", "resume", "--name", name])?["paused"], false);

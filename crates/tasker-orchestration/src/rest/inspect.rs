@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::{Extension, Json};
 use tasker_api::{AttemptList, ListOfTask, Problem, StepInspection, StepState, WaitReason, Waiting};
-use tasker_engine::{GateWait, StepFacts};
+use tasker_engine::{GateWait, StepFacts, StepWait};
 
 use super::access::Principal;
 use super::conditions::{cursor, optional_page_size};
@@ -30,7 +30,8 @@ pub(super) async fn step(
     let found = steps.ok_or_else(|| no_such_task(task_id))?.pop().ok_or_else(|| no_such_step(task_id))?;
     let facts = state.engine.explain_step(task_id, &step.name, COUNT_LIMIT).await?;
     let gate = state.engine.explain_gate(task_id, &step.name, COUNT_LIMIT).await?;
-    let waiting = facts.map(|facts| explain(&facts, gate.as_ref())).unwrap_or_default();
+    let wait = state.engine.explain_wait(task_id, &step.name).await?;
+    let waiting = facts.map(|facts| explain(&facts, gate.as_ref(), wait.as_ref())).unwrap_or_default();
     Ok(Json(StepInspection { step: found, waiting }))
 }
 
@@ -53,7 +54,7 @@ pub(super) async fn attempts(
 }
 
 /// The reasons why a step waits. None for a step that has a result or whose task has ended.
-fn explain(facts: &StepFacts, gate: Option<&GateWait>) -> Vec<Waiting> {
+fn explain(facts: &StepFacts, gate: Option<&GateWait>, wait: Option<&StepWait>) -> Vec<Waiting> {
     if facts.task_state.is_final() {
         return Vec::new();
     }
@@ -78,7 +79,7 @@ fn explain(facts: &StepFacts, gate: Option<&GateWait>) -> Vec<Waiting> {
             WaitReason::NeedsOperator,
             "The step has failed. An operator can retry it, resolve it with a result, or end the task.",
         )],
-        StepState::Waiting => vec![reason(WaitReason::Waiting, "The step waits for a time, a signal or another task.")],
+        StepState::Waiting => vec![of_waiting(facts, wait)],
         StepState::Completed | StepState::Cancelled | StepState::ResolvedManually | StepState::Skipped => Vec::new(),
     }
 }
@@ -161,6 +162,18 @@ fn missing_workers(facts: &StepFacts) -> Option<Waiting> {
             format!("No live worker of namespace {namespace} has a handler for {callable}."),
         )
     })
+}
+
+/// The step waits for a time, a signal or another task.
+fn of_waiting(facts: &StepFacts, wait: Option<&StepWait>) -> Waiting {
+    let message = match wait {
+        Some(StepWait { child: Some((child, state)), .. }) => {
+            format!("It waits for the end of the child task {child}, which is {state}.")
+        }
+        Some(StepWait { signal: Some(signal), .. }) => format!("It waits for the signal {signal}."),
+        _ => "It waits for a time.".to_owned(),
+    };
+    Waiting { until: facts.due_at, ..reason(WaitReason::Waiting, message) }
 }
 
 fn of_running(facts: &StepFacts) -> Waiting {

@@ -601,10 +601,14 @@ async fn operate(
                     format!("the task is {found}: only a task that has failed steps and has not ended can be retried")
                 }
                 Operation::Retry { step: Some(step) } => {
-                    format!("step {step} is {found}: only a failed step of a task that has not ended can be retried")
+                    format!(
+                        "step {step} is {found}: only a failed step of a task that has not ended can be retried, and no \
+                         child whose group has failure_strategy continue_on_failure"
+                    )
                 }
                 Operation::Resolve { step, .. } => format!(
-                    "step {step} is {found}: only a step without a result in a task that has not ended can be resolved"
+                    "step {step} is {found}: only a step without a result in a task that has not ended can be resolved, \
+                     and no failed child whose group has failure_strategy continue_on_failure"
                 ),
             },
         )),

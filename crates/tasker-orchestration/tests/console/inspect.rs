@@ -59,6 +59,32 @@ async fn a_step_that_runs_a_task_waits_for_no_handler() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_step_says_for_which_signal_time_or_task_it_waits() -> Result<()> {
+    let stack = Stack::start().await?;
+    let store = |name: &'static str, fields: Value| {
+        let mut step = json!({ "name": "a", "handler": { "callable": "c.a" } });
+        if let (Some(step), Some(fields)) = (step.as_object_mut(), fields.as_object()) {
+            step.extend(fields.clone());
+        }
+        stack.store(json!({ "name": name, "namespace_name": "shop", "version": "1.0.0", "steps": [step] }))
+    };
+    store("t", json!({ "task": { "template": "sleeps" } })).await?;
+    store("sleeps", json!({ "wait": { "delay_seconds": 60 } })).await?;
+    store("asks", json!({ "wait": { "signal": "go" } })).await?;
+    let message = async |task: &str| -> Result<String> {
+        let found = stack.get(&format!("/v1/tasks/{task}/steps/a")).await?;
+        Ok(found["waiting"][0]["message"].as_str().context("no message")?.to_owned())
+    };
+    let parent = message(&stack.create("shop", json!({})).await?).await?;
+    let child = parent.strip_prefix("It waits for the end of the child task ").context(parent.clone())?;
+    let child = child.strip_suffix(", which is pending.").context(parent.clone())?;
+    assert_eq!(message(child).await?, "It waits for a time.");
+    let asks = stack.create("shop", json!({ "name": "asks" })).await?;
+    assert_eq!(message(&asks).await?, "It waits for the signal go.");
+    stack.stop().await
+}
+
+#[tokio::test]
 async fn a_task_shows_its_attempts_and_its_history_in_pages() -> Result<()> {
     let stack = Stack::start().await?;
     stack.store_template("shop").await?;
