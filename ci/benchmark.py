@@ -429,7 +429,7 @@ def main() -> int:
     two.add_argument("head")
     costs = commands.add_parser("cost", help="measure what watchers or tracing cost")
     costs.add_argument("what", choices=sorted(BUDGETS))
-    costs.add_argument("--rounds", type=int, default=20, help="pairs of measurements (default: 20)")
+    costs.add_argument("--rounds", type=int, default=20, help="pairs of measurements (default: 20, at least 11)")
     costs.add_argument("--binary", type=Path, help="this tasker-cli, instead of a new build of this tree")
     # The words after -- are for `tasker-cli bench`.
     end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
@@ -441,6 +441,9 @@ def main() -> int:
             parse(report.read(arguments.base), arguments.base), parse(report.read(arguments.head), arguments.head)
         )
     if arguments.command == "cost":
+        # Fewer signs cannot reach the confidence.
+        if arguments.rounds < 11:
+            raise Problem(f"{arguments.rounds} rounds are too few: use 11 or more")
         binary = arguments.binary
         if binary is None:
             run(["cargo", "build", "--locked", "--release", "--bin", "tasker-cli"], ROOT)

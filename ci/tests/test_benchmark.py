@@ -149,6 +149,11 @@ print(json.dumps({"benchmarks": [
                     self.assertEqual(done.returncode, code, done.stdout + done.stderr)
                     self.assertIn(ratio, done.stdout)
 
+    def test_too_few_rounds_are_refused_before_they_are_measured(self) -> None:
+        done = run(benchmark.__file__, "cost", "tracing", "--rounds", "10")
+        self.assertEqual(done.returncode, 2, done.stdout + done.stderr)
+        self.assertIn("use 11 or more", done.stderr)
+
 
 class Results(unittest.TestCase):
     ENTRY = {"name": "a", "unit": "s", "better": "lower", "samples": [1]}
