@@ -1,10 +1,10 @@
 //! Fault campaigns: break a complete Tasker stack in every known way, and prove that nothing was lost.
 //!
 //! [`campaign::run`] starts a throw-away PostgreSQL, real servers and real workers, and keeps hundreds of tasks
-//! running, and some schedules due. A seed determines the faults that it injects: it kills and suspends processes, crashes PostgreSQL, replaces
-//! it by a standby, makes it read-only, fills its disk, takes its connections, kills the pooler in front of it, moves
-//! clocks, leaves foreign transactions open, and sends false results. Then it waits until all tasks are at rest and
-//! checks that:
+//! running, and some schedules due. A seed determines the faults that it injects: it kills and suspends processes,
+//! crashes PostgreSQL, replaces it by a standby, makes it read-only, fills its disk, takes its connections, kills the
+//! pooler in front of it, moves clocks, leaves foreign transactions open, and sends false results. Then it waits until
+//! all tasks are at rest and checks that:
 //!
 //! - every task whose creation was acknowledged exists once and has the state and results that its workflow requires;
 //! - the tables agree with each other and with the history ([`consistency`]), no step has two results, and all queues

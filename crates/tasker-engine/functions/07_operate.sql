@@ -135,8 +135,8 @@ end
 $$;
 
 -- Records a result for a step by hand. The step does not run any more, and its dependents continue. The state
--- is wrong if the task is final, or the step has a result, was skipped or cancelled, or its group tolerated its failure. A result that decides how the
--- workflow continues is checked like one of a handler.
+-- is wrong if the task is final, or the step has a result, was skipped or cancelled, or its group tolerated its
+-- failure. A result that decides how the workflow continues is checked like one of a handler.
 create or replace function tasker.resolve_step(
     p_task_id uuid, p_step text, p_result jsonb, p_actor text, p_reason text, out outcome text, out state tasker.state
 )
