@@ -116,7 +116,7 @@ class Pairs(unittest.TestCase):
                 base = [speed * chance.lognormvariate(0, 0.002) for speed in machine]
                 head = [speed / slower * chance.lognormvariate(0, 0.002) for speed in machine]
                 one, together = compare_pairs(result(base), result(head), 0.02)
-                self.assertEqual((one.verdict, together.verdict), (verdict, verdict))
+                self.assertEqual((one.verdict, together.verdict), ("", verdict))
 
     def test_too_few_pairs(self) -> None:
         with self.assertRaisesRegex(Problem, "3 rounds are too few"):
@@ -150,9 +150,9 @@ print(json.dumps({"benchmarks": [
                     self.assertIn(ratio, done.stdout)
 
     def test_too_few_rounds_are_refused_before_they_are_measured(self) -> None:
-        done = run(benchmark.__file__, "cost", "tracing", "--rounds", "10")
+        done = run(benchmark.__file__, "cost", "tracing", "--rounds", "7")
         self.assertEqual(done.returncode, 2, done.stdout + done.stderr)
-        self.assertIn("use 11 or more", done.stderr)
+        self.assertIn("use 8 or more", done.stderr)
 
 
 class Results(unittest.TestCase):
