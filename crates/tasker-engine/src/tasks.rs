@@ -37,6 +37,23 @@ pub struct NewTask {
     pub traceparent: Option<String>,
 }
 
+impl NewTask {
+    /// A task of the newest version of a template, with a new id and this input, and nothing else.
+    pub fn new(template_id: i64, context: Value) -> Self {
+        Self {
+            task_id: Uuid::now_v7(),
+            template_id,
+            latest: true,
+            context,
+            priority: 0,
+            tags: None,
+            idempotency: None,
+            values: Vec::new(),
+            traceparent: None,
+        }
+    }
+}
+
 /// Who repeats a task, and which one.
 #[derive(Debug, Clone)]
 pub struct Rerun {

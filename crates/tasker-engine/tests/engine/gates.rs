@@ -15,18 +15,8 @@ fn gated(name: &str, dependencies: &[&str], limit: u32) -> Value {
 
 /// Creates a task. Returns its id.
 async fn create(fixture: &Fixture, template_id: i64, context: Value) -> Result<Uuid> {
-    let task_id = Uuid::now_v7();
-    let task = NewTask {
-        task_id,
-        template_id,
-        latest: true,
-        context,
-        priority: 0,
-        tags: None,
-        idempotency: None,
-        values: Vec::new(),
-        traceparent: None,
-    };
+    let task = NewTask::new(template_id, context);
+    let task_id = task.task_id;
     let outcome = fixture.engine.create_tasks(&[task]).await?;
     ensure!(matches!(outcome[..], [CreateOutcome::Created(_)]), "{outcome:?}");
     Ok(task_id)
@@ -566,7 +556,7 @@ async fn a_failed_child_task_that_passes_its_slot_on_cannot_deadlock() -> Result
         let engine = sessions.engine.clone();
         tokio::spawn(async move { engine.start_steps("w", &[NAMESPACE.to_owned()], limit, LEASE, &[]).await })
     };
-    // The first call reserves the rate of `b`, and stops where it writes history. It will pass its slot to the step of `a`.
+    // The first call reserves the rate of `b`, and stops where it writes history. It will pass its slot to `a`.
     let mut writer = sessions.pool.begin().await?;
     sqlx::query("lock table tasker.transitions in exclusive mode").execute(&mut *writer).await?;
     let first = claim(2);
