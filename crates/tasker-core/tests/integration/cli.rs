@@ -249,6 +249,9 @@ async fn an_operator_can_do_everything_on_the_command_line() -> Result<()> {
     let opened = cli.json(&["dlq", "open", "--task", id, "--notes", "looks strange"])?;
     let entry = opened["dlq_entry_uuid"].as_str().context("no entry")?;
     assert_eq!(call(&in_namespace(&["dlq", "list"]))?["entries"].as_array().map(Vec::len), Some(1));
+    let shown = both(&["dlq", "get", "--id", entry])?;
+    assert_eq!((&shown["task_uuid"], &shown["resolution_notes"]), (&json!(id), &json!("looks strange")));
+    assert_eq!(cli.refusal(&["dlq", "get", "--id", id])?.0, 1, "the id of a task");
     cli.text(&["dlq", "resolve", "--id", entry, "--status", "permanently_failed", "--notes", "given up"])?;
 
     // All of them at once.
