@@ -152,7 +152,8 @@ $$;
 -- first, and then to arrivals. Arrivals without a slot become waiters. Returns the arrivals with the times when they start.
 -- A bitmap scan would read all waiters of a key.
 --
--- Without `p_reserve`, it locks no rates. Waiters that got a slot then reserve their times when their messages are read.
+-- Without `p_reserve`, it locks no rates. Waiters that got a slot then reserve their times when their messages are
+-- read.
 create or replace function tasker.serve_gates(
     p_now timestamptz, p_gate_ids bigint[], p_keys text[], p_ended_tasks uuid[], p_ended_steps smallint[],
     p_arrivals tasker.gated_step[], p_reserve boolean default true
@@ -270,7 +271,8 @@ end
 $$;
 
 -- Gives back the slots of steps that have ended or wait for something else, and passes them on. `p_step_nos` is that of
--- `gone_steps`, and `p_reserve` that of `serve_gates`. The caller has locked the tasks. It is the last thing that a call does.
+-- `gone_steps`, and `p_reserve` that of `serve_gates`. The caller has locked the tasks. It is the last thing that a
+-- call does.
 create or replace function tasker.release_gates(
     p_now timestamptz, p_task_ids uuid[], p_step_nos smallint[] default null, p_reserve boolean default true
 ) returns void
@@ -516,29 +518,47 @@ language sql stable as $$
     order by h.key, h.held_at
 $$;
 
--- Sets limits of a gate that replace those of templates, where `p_set_capacity` and `p_set_rate` say so. Nulls remove
--- them. Steps that wait get the slots that are free now. Returns false if there is no such gate.
-create or replace function tasker.set_gate(
+-- Sets limits of a gate that replace those of templates, where `p_set_capacity` and `p_set_rate` say so. A capacity
+-- that is null removes what an operator has set, and so does a rate of which all parts are null. Otherwise a part that
+-- is null keeps the value that counts now. Steps that wait get the slots that are free now. Outcomes:
+--   done       the limits are set
+--   not_found  there is no such gate
+--   no_rate    the gate has no rate of which a part could stay
+--   burst      `p_burst` is above the limit that stays
+create or replace function tasker.change_gate(
     p_namespace text, p_name text, p_set_capacity boolean, p_capacity integer, p_set_rate boolean, p_limit integer,
     p_seconds integer, p_burst integer
-) returns boolean
+) returns text
 language plpgsql as $$
 declare
-    v_gate_id bigint;
+    v_gate tasker.gates;
+    v_limit integer;
+    v_seconds integer;
+    v_burst integer;
 begin
+    select g.* into v_gate from tasker.gates g where g.namespace = p_namespace and g.name = p_name for no key update;
+    if not found then
+        return 'not_found';
+    end if;
+    if num_nonnulls(p_limit, p_seconds, p_burst) > 0 then
+        v_limit := coalesce(p_limit, v_gate.own_limit, v_gate.rate_limit);
+        v_seconds := coalesce(p_seconds, v_gate.own_seconds, v_gate.rate_seconds);
+        v_burst := coalesce(p_burst, least(coalesce(v_gate.own_burst, v_gate.rate_burst, v_limit), v_limit));
+        if v_limit is null or v_seconds is null then
+            return 'no_rate';
+        elsif v_burst > v_limit then
+            return 'burst';
+        end if;
+    end if;
     update tasker.gates g
     set own_capacity = case when p_set_capacity then p_capacity else g.own_capacity end,
-        own_limit = case when p_set_rate then p_limit else g.own_limit end,
-        own_seconds = case when p_set_rate then p_seconds else g.own_seconds end,
-        own_burst = case when p_set_rate then p_burst else g.own_burst end,
+        own_limit = case when p_set_rate then v_limit else g.own_limit end,
+        own_seconds = case when p_set_rate then v_seconds else g.own_seconds end,
+        own_burst = case when p_set_rate then v_burst else g.own_burst end,
         updated_at = tasker.now()
-    where g.namespace = p_namespace and g.name = p_name
-    returning g.gate_id into v_gate_id;
-    if not found then
-        return false;
-    end if;
-    perform tasker.admit_waiters(v_gate_id, 1000);
-    return true;
+    where g.gate_id = v_gate.gate_id;
+    perform tasker.admit_waiters(v_gate.gate_id, 1000);
+    return 'done';
 end
 $$;
 

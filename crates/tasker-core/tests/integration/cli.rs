@@ -222,6 +222,8 @@ async fn an_operator_can_do_everything_on_the_command_line() -> Result<()> {
     let rate = ["gate", "set", "--name", "desk", "--template-limit", "--rate-limit", "9", "--per-seconds", "60"];
     let set = call(&in_namespace(&rate))?;
     assert_eq!((&set["limit"], &set["rate"]["burst"]), (&json!(2), &json!(9)));
+    let set = call(&in_namespace(&["gate", "set", "--name", "desk", "--burst", "4"]))?;
+    assert_eq!(set["rate"], json!({ "limit": 9, "per_seconds": 60, "burst": 4 }));
     assert_eq!(call(&in_namespace(&["gate", "show", "--name", "desk"]))?["holders"], json!([]));
     assert_eq!(cli.refusal(&["gate", "set", "--namespace", name, "--name", "desk"])?.0, 2, "nothing to set");
     assert_eq!(cli.refusal(&["gate", "show", "--namespace", name, "--name", "no"])?.0, 1);

@@ -3,7 +3,9 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tasker_api::{Gate, PatchGate, StepState, TaskState};
-use tasker_engine::{ClaimedStep, CreateOutcome, NewTask, Operation, OperationOutcome, StepOutcome, StepResult, Wait};
+use tasker_engine::{
+    ClaimedStep, CreateOutcome, GateOutcome, NewTask, Operation, OperationOutcome, StepOutcome, StepResult, Wait,
+};
 use uuid::Uuid;
 
 use crate::fixture::{Fixture, LEASE, NAMESPACE, completed, failed, step, with};
@@ -604,7 +606,7 @@ async fn the_last_template_decides_about_the_limit_unless_an_operator_does() -> 
     check(&fixture, 3).await?;
     let set = async |limit| -> Result<()> {
         let change = PatchGate { limit: Some(limit), rate: None };
-        ensure!(fixture.engine.set_gate(NAMESPACE, "account", &change).await?, "no gate");
+        ensure!(fixture.engine.change_gate(NAMESPACE, "account", &change).await? == GateOutcome::Done);
         Ok(())
     };
     set(Some(5)).await?;
@@ -625,7 +627,8 @@ async fn the_last_template_decides_about_the_limit_unless_an_operator_does() -> 
     set(None).await?;
     assert_eq!(fixture.claim("w", 10).await?.len(), 4);
     assert_eq!(gate().await?.limit, Some(9));
-    assert!(!fixture.engine.set_gate(NAMESPACE, "no gate", &PatchGate::default()).await?);
+    let outcome = fixture.engine.change_gate(NAMESPACE, "no gate", &PatchGate::default()).await?;
+    assert_eq!(outcome, GateOutcome::NotFound);
     check(&fixture, 9).await
 }
 
