@@ -93,7 +93,8 @@ pub struct TaskFilter {
     pub value: Option<(String, String)>,
     /// Only the task with this idempotency key.
     pub idempotency_key: Option<String>,
-    /// Only tasks with this id, idempotency key, or value of any name.
+    /// Only tasks with this id, or whose id starts with these eight or more digits, with this idempotency key, or with
+    /// this value of any name.
     pub text: Option<String>,
     /// Only tasks whose id is this one or larger.
     pub from: Option<Uuid>,

@@ -274,5 +274,25 @@ async fn an_operator_can_do_everything_on_the_command_line() -> Result<()> {
     for command in ["stats", "whoami", "info"] {
         both(&["system", command])?;
     }
+
+    // The start of an id is enough if it is the only one.
+    assert_eq!(both(&["task", "get", "--id", &id[..35]])?["task_uuid"], json!(id));
+    assert!(both(&["step", "why", "--id", &id[..30].replace('-', ""), "--step", "a"])?.to_string().contains("waiting"));
+    let (code, refused) = cli.refusal(&["task", "get", "--id", "00000000"])?;
+    assert!(code == 1 && refused.contains("no task whose id starts with 00000000"), "{refused}");
+    assert_eq!(cli.refusal(&["task", "get", "--id", "0000000"])?.0, 2, "too short");
+    // Ids begin with the time. Those of tasks that are created one after the other begin alike, unless a minute ends.
+    let started_alike = loop {
+        let mut ids = Vec::new();
+        for _ in 0..2 {
+            let task = cli.json(&["task", "rerun", "--id", id])?;
+            ids.push(task["task_uuid"].as_str().context("no id")?.to_owned());
+        }
+        if ids[0][..8] == ids[1][..8] {
+            break ids[0][..8].to_owned();
+        }
+    };
+    let (code, refused) = cli.refusal(&["task", "cancel", "--id", &started_alike])?;
+    assert!(code == 2 && refused.contains("several tasks"), "{refused}");
     Ok(())
 }
