@@ -404,7 +404,19 @@ export type PatchGate = {
   /** The most steps of a key that run at once, 0 to 100,000, whatever templates say. 0 closes the gate. Null: as the
    * templates say again. */
   limit?: number | null;
-  rate?: GateRate | null;
+  rate?: PatchGateRate | null;
+};
+
+/** The change of a rate. A field that is absent keeps the value that counts now: that of an operator, or else that of
+ * the templates. A gate without a rate needs `limit` and `per_seconds`. */
+export type PatchGateRate = {
+  /** How many steps may start at once: 1 to `limit`. If it is absent, it stays, but becomes lower with `limit`. If
+   * the gate has had no rate, it is `limit`. */
+  burst?: number | null;
+  /** How many steps start in `per_seconds`: 1 to 100,000. */
+  limit?: number | null;
+  /** The time, in seconds: up to seven days. */
+  per_seconds?: number | null;
 };
 
 /** The request `PATCH /v1/namespaces/{namespace}`. A field that is absent does not change. */

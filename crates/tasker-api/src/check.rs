@@ -109,10 +109,15 @@ impl PatchGate {
         if let Some(limit) = self.limit.flatten() {
             within("limit", limit, 0, MAX_GATE_LIMIT)?;
         }
-        if let Some(rate) = self.rate.flatten() {
-            within("rate.limit", rate.limit, 1, MAX_GATE_LIMIT)?;
-            within("rate.per_seconds", rate.per_seconds, 1, MAX_TIMEOUT_SECONDS)?;
-            within("rate.burst", rate.burst, 1, rate.limit)?;
+        let rate = self.rate.flatten().unwrap_or_default();
+        if let Some(limit) = rate.limit {
+            within("rate.limit", limit, 1, MAX_GATE_LIMIT)?;
+        }
+        if let Some(seconds) = rate.per_seconds {
+            within("rate.per_seconds", seconds, 1, MAX_TIMEOUT_SECONDS)?;
+        }
+        if let Some(burst) = rate.burst {
+            within("rate.burst", burst, 1, rate.limit.unwrap_or(MAX_GATE_LIMIT))?;
         }
         Ok(())
     }

@@ -86,8 +86,28 @@ pub struct PatchGate {
     pub limit: Option<Option<u32>>,
     /// How many steps of a key start in a time, whatever templates say. Null: as the templates say again.
     #[serde(default, deserialize_with = "present_rate", skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<GateRate>)]
-    pub rate: Option<Option<GateRate>>,
+    #[schema(value_type = Option<PatchGateRate>)]
+    pub rate: Option<Option<PatchGateRate>>,
+}
+
+/// The change of a rate. A field that is absent keeps the value that counts now: that of an operator, or else that of
+/// the templates. A gate without a rate needs `limit` and `per_seconds`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PatchGateRate {
+    /// How many steps start in `per_seconds`: 1 to 100,000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 100_000)]
+    pub limit: Option<u32>,
+    /// The time, in seconds: up to seven days.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 604_800)]
+    pub per_seconds: Option<u32>,
+    /// How many steps may start at once: 1 to `limit`. If it is absent, it stays, but becomes lower with `limit`. If
+    /// the gate has had no rate, it is `limit`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 100_000)]
+    pub burst: Option<u32>,
 }
 
 /// Reads a field that is present, so that null differs from absent.
@@ -96,6 +116,6 @@ fn present_limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Op
 }
 
 /// The same for a rate.
-fn present_rate<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<GateRate>>, D::Error> {
+fn present_rate<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<PatchGateRate>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
 }

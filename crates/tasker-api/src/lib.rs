@@ -28,7 +28,7 @@ pub use dead_letters::{
 };
 pub use domain_events::{DomainEvent, DomainEventList, ListDomainEvents};
 pub use events::{GoneEvent, NewTasksEvent, RowEvent, StepBrief, TaskEvent, WatchTopics};
-pub use gates::{Gate, GateDetail, GateHolder, GateList, GateRate, PatchGate};
+pub use gates::{Gate, GateDetail, GateHolder, GateList, GateRate, PatchGate, PatchGateRate};
 pub use inspect::{Attempt, AttemptList, ListOfTask, StepInspection, WaitReason, Waiting};
 pub use layout::{GraphLayout, LayoutEdge, LayoutNode, Place, TemplateLayout};
 pub use position::line_and_column;

@@ -34,6 +34,8 @@ pub const MAX_REASON_CHARS: usize = 1_000;
 pub const DEFAULT_PAGE: i64 = 50;
 /// The most tasks of a page.
 pub const MAX_PAGE: i64 = 500;
+/// The fewest hexadecimal digits of the start of a task's id that a search looks for.
+pub const MIN_ID_DIGITS: usize = 8;
 
 /// The largest template, in bytes: 1 MiB. The limit applies to the text of the request and to the JSON that is
 /// stored.

@@ -291,7 +291,7 @@ pub struct ListTasks {
     /// Only the task with this idempotency key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
-    /// Only tasks with this UUID, idempotency key, tag or searchable value.
+    /// Only tasks with this UUID, or its first 8 or more digits, this idempotency key, tag or searchable value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub q: Option<String>,
     /// The most tasks of a page.

@@ -238,17 +238,7 @@ mod tests {
             let schedule = json!({ "namespace": "n", "template": "t", "cron": "* * * * *", "overlap": overlap });
             let name = overlap.as_str();
             engine.put_schedule(name, &serde_json::from_value(schedule)?, engine.now().await?, None).await?;
-            let earlier = NewTask {
-                task_id: Uuid::now_v7(),
-                template_id: stored.template_id,
-                latest: true,
-                context: json!({}),
-                priority: 0,
-                tags: None,
-                idempotency: None,
-                values: Vec::new(),
-                traceparent: None,
-            };
+            let earlier = NewTask::new(stored.template_id, json!({}));
             engine.create_tasks(std::slice::from_ref(&earlier)).await?;
             make_due(&pool, name, 2, earlier.task_id).await?;
         }

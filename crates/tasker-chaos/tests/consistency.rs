@@ -189,18 +189,8 @@ async fn store_template(engine: &Engine) -> Result<i64> {
 }
 
 async fn create(engine: &Engine, template_id: i64) -> Result<Uuid> {
-    let task_id = Uuid::now_v7();
-    let task = NewTask {
-        task_id,
-        template_id,
-        latest: false,
-        context: Value::Null,
-        priority: 0,
-        tags: None,
-        idempotency: None,
-        values: Vec::new(),
-        traceparent: None,
-    };
+    let task = NewTask { latest: false, ..NewTask::new(template_id, Value::Null) };
+    let task_id = task.task_id;
     engine.create_tasks(&[task]).await?;
     Ok(task_id)
 }

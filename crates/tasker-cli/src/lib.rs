@@ -17,6 +17,7 @@ mod output;
 mod progress;
 mod stack;
 mod starters;
+mod task_id;
 
 use std::process::ExitCode;
 

@@ -225,6 +225,9 @@ pub trait OrchestrationApiClient: Sync {
         filter: &ListDeadLetters,
     ) -> impl Future<Output = Result<DeadLetterList, ClientError>> + Send;
 
+    /// Returns an investigation.
+    fn get_dead_letter(&self, dlq_entry_uuid: Uuid) -> impl Future<Output = Result<DeadLetter, ClientError>> + Send;
+
     /// Opens an investigation of a task, or returns the open one.
     fn open_dead_letter(
         &self,
@@ -502,6 +505,10 @@ impl OrchestrationApiClient for OrchestrationClient {
 
     async fn list_dead_letters(&self, filter: &ListDeadLetters) -> Result<DeadLetterList, ClientError> {
         self.get(&["v1", "dlq"], filter).await
+    }
+
+    async fn get_dead_letter(&self, dlq_entry_uuid: Uuid) -> Result<DeadLetter, ClientError> {
+        self.get(&["v1", "dlq", &dlq_entry_uuid.to_string()], &NO_QUERY).await
     }
 
     async fn open_dead_letter(&self, request: &OpenDeadLetter) -> Result<DeadLetter, ClientError> {

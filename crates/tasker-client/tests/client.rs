@@ -421,6 +421,7 @@ async fn every_call_of_an_operator_has_its_route() {
         api.delete_schedule("s") => "DELETE /v1/schedules/s",
         api.trigger_schedule("s") => "POST /v1/schedules/s/trigger",
         api.list_dead_letters(&of(json!({ "namespace": "n" }))) => "GET /v1/dlq?namespace=n",
+        api.get_dead_letter(id) => "GET /v1/dlq/ID",
         api.open_dead_letter(&of(json!({ "task_uuid": id }))) => "POST /v1/dlq",
         api.patch_dead_letter(id, &of(json!({}))) => "PATCH /v1/dlq/ID",
         api.get_template_layout("n", "t", None) => "GET /v1/templates/n/t/layout",

@@ -117,9 +117,10 @@ begin
             array_agg(c.active))
         from tasker.start_child(p_now, v_step) c having count(*) > 0;
     end loop;
-    -- Of steps whose children could not be created.
+    -- Of steps whose children could not be created. `pass_gates` has locked their slots, and has locked rates after
+    -- that. To reserve more rates now would lock them in another order than other calls.
     perform tasker.release_gates(
-        p_now, array(select u.task_id from unnest(p_steps) u), array(select u.step_no from unnest(p_steps) u));
+        p_now, array(select u.task_id from unnest(p_steps) u), array(select u.step_no from unnest(p_steps) u), false);
 end
 $$;
 

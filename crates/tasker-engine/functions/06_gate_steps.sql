@@ -14,7 +14,9 @@
 --
 -- Who changes the holds or waiters of a key locks its row in `gate_slots`. Locks of gates come after those of tasks and
 -- steps, and before those of messages: first all slots of a call, in the order of gate and key, then all rates. So a call
--- meets its gates once, at its end: `pass_gates` in `start_steps`, and `release_gates` in calls that end steps.
+-- meets its gates once, at its end: `pass_gates` in `start_steps`, and `release_gates` in calls that end steps. Only
+-- `spawn_children` comes after `pass_gates`. It changes nothing but slots that `pass_gates` has locked, and reserves no
+-- rates.
 --
 -- Which steps give back their slots follows from their states, so no function that ends a step has to know of gates.
 
@@ -149,9 +151,12 @@ $$;
 -- The caller has locked the tasks of ended steps, the steps of `p_arrivals` and the slots of the keys. Free slots go to waiters
 -- first, and then to arrivals. Arrivals without a slot become waiters. Returns the arrivals with the times when they start.
 -- A bitmap scan would read all waiters of a key.
+--
+-- Without `p_reserve`, it locks no rates. Waiters that got a slot then reserve their times when their messages are
+-- read.
 create or replace function tasker.serve_gates(
     p_now timestamptz, p_gate_ids bigint[], p_keys text[], p_ended_tasks uuid[], p_ended_steps smallint[],
-    p_arrivals tasker.gated_step[]
+    p_arrivals tasker.gated_step[], p_reserve boolean default true
 ) returns tasker.gated_step[]
 language plpgsql set enable_bitmapscan = off as $$
 declare
@@ -192,8 +197,8 @@ begin
     ), taken as (
         delete from tasker.gate_waiters w using next n where w.task_id = n.task_id and w.step_no = n.step_no
     )
-    select array_agg((n.task_id, n.step_no, n.gate_id, n.key, n.rate_gate_id, n.rate_key, n.visible_at, p_now)
-                     ::tasker.gated_step order by n.waiter_id),
+    select array_agg((n.task_id, n.step_no, n.gate_id, n.key, case when p_reserve then n.rate_gate_id end, n.rate_key,
+                      n.visible_at, p_now)::tasker.gated_step order by n.waiter_id),
            (select array_agg((
                 s.gate_id, s.key, s.holds + coalesce(m.n, 0), greatest(s.served, m.last))::tasker.gate_slots)
             from unnest(v_slots) s
@@ -266,9 +271,10 @@ end
 $$;
 
 -- Gives back the slots of steps that have ended or wait for something else, and passes them on. `p_step_nos` is that of
--- `gone_steps`. The caller has locked the tasks. It is the last thing that a call does.
+-- `gone_steps`, and `p_reserve` that of `serve_gates`. The caller has locked the tasks. It is the last thing that a
+-- call does.
 create or replace function tasker.release_gates(
-    p_now timestamptz, p_task_ids uuid[], p_step_nos smallint[] default null
+    p_now timestamptz, p_task_ids uuid[], p_step_nos smallint[] default null, p_reserve boolean default true
 ) returns void
 language plpgsql as $$
 declare
@@ -282,7 +288,7 @@ begin
     from (select distinct g.gate_id, g.key from tasker.gone_steps(p_now, p_task_ids, p_step_nos) g) k;
     if v_gone > 0 then
         perform tasker.lock_slots(v_gate_ids, v_keys);
-        perform tasker.serve_gates(p_now, v_gate_ids, v_keys, p_task_ids, p_step_nos, '{}');
+        perform tasker.serve_gates(p_now, v_gate_ids, v_keys, p_task_ids, p_step_nos, '{}', p_reserve);
     end if;
 end
 $$;
@@ -512,29 +518,47 @@ language sql stable as $$
     order by h.key, h.held_at
 $$;
 
--- Sets limits of a gate that replace those of templates, where `p_set_capacity` and `p_set_rate` say so. Nulls remove
--- them. Steps that wait get the slots that are free now. Returns false if there is no such gate.
-create or replace function tasker.set_gate(
+-- Sets limits of a gate that replace those of templates, where `p_set_capacity` and `p_set_rate` say so. A capacity
+-- that is null removes what an operator has set, and so does a rate of which all parts are null. Otherwise a part that
+-- is null keeps the value that counts now. Steps that wait get the slots that are free now. Outcomes:
+--   done       the limits are set
+--   not_found  there is no such gate
+--   no_rate    the gate has no rate of which a part could stay
+--   burst      `p_burst` is above the limit that stays
+create or replace function tasker.change_gate(
     p_namespace text, p_name text, p_set_capacity boolean, p_capacity integer, p_set_rate boolean, p_limit integer,
     p_seconds integer, p_burst integer
-) returns boolean
+) returns text
 language plpgsql as $$
 declare
-    v_gate_id bigint;
+    v_gate tasker.gates;
+    v_limit integer;
+    v_seconds integer;
+    v_burst integer;
 begin
+    select g.* into v_gate from tasker.gates g where g.namespace = p_namespace and g.name = p_name for no key update;
+    if not found then
+        return 'not_found';
+    end if;
+    if num_nonnulls(p_limit, p_seconds, p_burst) > 0 then
+        v_limit := coalesce(p_limit, v_gate.own_limit, v_gate.rate_limit);
+        v_seconds := coalesce(p_seconds, v_gate.own_seconds, v_gate.rate_seconds);
+        v_burst := coalesce(p_burst, least(coalesce(v_gate.own_burst, v_gate.rate_burst, v_limit), v_limit));
+        if v_limit is null or v_seconds is null then
+            return 'no_rate';
+        elsif v_burst > v_limit then
+            return 'burst';
+        end if;
+    end if;
     update tasker.gates g
     set own_capacity = case when p_set_capacity then p_capacity else g.own_capacity end,
-        own_limit = case when p_set_rate then p_limit else g.own_limit end,
-        own_seconds = case when p_set_rate then p_seconds else g.own_seconds end,
-        own_burst = case when p_set_rate then p_burst else g.own_burst end,
+        own_limit = case when p_set_rate then v_limit else g.own_limit end,
+        own_seconds = case when p_set_rate then v_seconds else g.own_seconds end,
+        own_burst = case when p_set_rate then v_burst else g.own_burst end,
         updated_at = tasker.now()
-    where g.namespace = p_namespace and g.name = p_name
-    returning g.gate_id into v_gate_id;
-    if not found then
-        return false;
-    end if;
-    perform tasker.admit_waiters(v_gate_id, 1000);
-    return true;
+    where g.gate_id = v_gate.gate_id;
+    perform tasker.admit_waiters(v_gate.gate_id, 1000);
+    return 'done';
 end
 $$;
 

@@ -54,7 +54,7 @@ $$;
 --   p_template, p_version  the template
 --   p_name, p_value        a tag or a searchable value
 --   p_key                  an idempotency key
---   p_id, p_text           a task's id, or a text that is an idempotency key or a value of any name
+--   p_id, p_text           a task's id, or a text that is the start of an id, an idempotency key or a value of any name
 --   p_from, p_before       the ids, which sort by the time of creation: from the first (inclusive), before the second
 --
 -- The search looks at no more than `p_scan` tasks that match the conditions of an index, so its time is bounded. `next`
@@ -75,6 +75,10 @@ declare
     v_before uuid := coalesce(p_before, 'ffffffff-ffff-ffff-ffff-ffffffffffff');
     v_namespaces text[];
     v_templates bigint[];
+    -- The ids that start like `p_text`: a range of the primary key. Null if it is not the start of an id.
+    v_start text := case when p_text ~* '^[0-9a-f]{8}[0-9a-f-]{0,27}$' then replace(p_text, '-', '') end;
+    v_first_id uuid := case when length(v_start) < 32 then rpad(v_start, 32, '0') end;
+    v_last_id uuid := case when length(v_start) < 32 then rpad(v_start, 32, 'f') end;
     v_seen uuid[];
     -- Whether all of `v_seen` have the value.
     v_has_value boolean := p_value is null;
@@ -97,6 +101,11 @@ begin
                 union
                 select t.task_id from tasker.tasks t
                 where t.namespace = any (v_namespaces) and t.idempotency_key = p_text
+                union
+                select i.task_id from (
+                    select task_id from tasker.tasks
+                    where task_id >= v_first_id and task_id <= v_last_id and task_id >= v_from and task_id < v_before
+                    order by task_id desc limit p_scan) i
                 union
                 select v.task_id from (
                     select task_id from tasker.task_values

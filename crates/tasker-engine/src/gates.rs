@@ -1,9 +1,9 @@
 //! Gates: reading them, changing their limits, and looking after them.
 
 use chrono::{DateTime, Utc};
-use sqlx::FromRow;
 use sqlx::types::Json;
-use tasker_api::{Gate, GateHolder, PatchGate};
+use sqlx::{FromRow, Type};
+use tasker_api::{Gate, GateHolder, PatchGate, PatchGateRate};
 use uuid::Uuid;
 
 use crate::Engine;
@@ -29,7 +29,7 @@ statements! {
     GATE_HOLDERS = "select nullif(h.key, ''), h.task_id, h.step, h.held_at
         from tasker.gates g cross join lateral tasker.gate_holders(g.gate_id, $3) h
         where g.namespace = $1 and g.name = $2";
-    SET_GATE = "select tasker.set_gate($1, $2, $3, $4, $5, $6, $7, $8)";
+    CHANGE_GATE = "select tasker.change_gate($1, $2, $3, $4, $5, $6, $7, $8)";
     EXPLAIN_GATE = "select gate, nullif(key, '') as key, place, holds, capacity, starts_at
         from tasker.explain_gate($1, $2, $3)";
     RELEASE_LOST_HOLDS = "select tasker.release_lost_holds($1)";
@@ -52,6 +52,20 @@ pub struct GateWait {
     pub capacity: Option<i32>,
     /// When the rate of the gate lets it start, if it waits for that.
     pub starts_at: Option<DateTime<Utc>>,
+}
+
+/// The outcome of a change of a gate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Type)]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+pub enum GateOutcome {
+    /// The limits are set.
+    Done,
+    /// There is no such gate.
+    NotFound,
+    /// The gate has no rate, and the change does not contain a complete one. Nothing is changed.
+    NoRate,
+    /// The burst is above the limit of the rate, which the change does not contain. Nothing is changed.
+    Burst,
 }
 
 impl Engine {
@@ -82,21 +96,23 @@ impl Engine {
     }
 
     /// Sets limits of a gate that replace those of templates, or removes them. Steps that wait get slots that are free
-    /// now. Returns whether the gate exists.
+    /// now.
     ///
     /// # Errors
     /// When the database fails. Nothing is changed then.
-    pub async fn set_gate(&self, namespace: &str, name: &str, change: &PatchGate) -> sqlx::Result<bool> {
-        let rate = change.rate.flatten();
-        sqlx::query_scalar(SET_GATE)
+    pub async fn change_gate(&self, namespace: &str, name: &str, change: &PatchGate) -> sqlx::Result<GateOutcome> {
+        let rate = change.rate.flatten().unwrap_or_default();
+        // A rate without fields changes nothing, and null removes it.
+        let sets_rate = change.rate.is_some_and(|rate| rate != Some(PatchGateRate::default()));
+        sqlx::query_scalar(CHANGE_GATE)
             .bind(namespace)
             .bind(name)
             .bind(change.limit.is_some())
             .bind(change.limit.flatten().map(count))
-            .bind(change.rate.is_some())
-            .bind(rate.map(|rate| count(rate.limit)))
-            .bind(rate.map(|rate| count(rate.per_seconds)))
-            .bind(rate.map(|rate| count(rate.burst)))
+            .bind(sets_rate)
+            .bind(rate.limit.map(count))
+            .bind(rate.per_seconds.map(count))
+            .bind(rate.burst.map(count))
             .fetch_one(&self.pool)
             .await
     }

@@ -36,7 +36,7 @@ mod workers;
 pub use bulk::{NewBulkJob, StoredBulkJob};
 pub use cron::{Cron, CronError};
 pub use failure::Failure;
-pub use gates::GateWait;
+pub use gates::{GateOutcome, GateWait};
 pub use message::message;
 pub use observe::{StepFacts, StepWait, WatchedStep, WatchedTask};
 pub use operate::{Operation, OperationOutcome};

@@ -37,6 +37,23 @@ pub struct NewTask {
     pub traceparent: Option<String>,
 }
 
+impl NewTask {
+    /// A task of the newest version of a template, with a new id and this input, and nothing else.
+    pub fn new(template_id: i64, context: Value) -> Self {
+        Self {
+            task_id: Uuid::now_v7(),
+            template_id,
+            latest: true,
+            context,
+            priority: 0,
+            tags: None,
+            idempotency: None,
+            values: Vec::new(),
+            traceparent: None,
+        }
+    }
+}
+
 /// Who repeats a task, and which one.
 #[derive(Debug, Clone)]
 pub struct Rerun {
@@ -76,7 +93,8 @@ pub struct TaskFilter {
     pub value: Option<(String, String)>,
     /// Only the task with this idempotency key.
     pub idempotency_key: Option<String>,
-    /// Only tasks with this id, idempotency key, or value of any name.
+    /// Only tasks with this id, or whose id starts with these eight or more digits, with this idempotency key, or with
+    /// this value of any name.
     pub text: Option<String>,
     /// Only tasks whose id is this one or larger.
     pub from: Option<Uuid>,

@@ -53,14 +53,7 @@ async fn servers_delete_tasks_that_are_older_than_the_settings_allow() -> Result
         let tasks: Vec<_> = (0..count)
             .map(|_| NewTask {
                 task_id: Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, begin.as_secs(), 0)),
-                template_id: stored.template_id,
-                latest: true,
-                context: json!({}),
-                priority: 0,
-                tags: None,
-                idempotency: None,
-                values: Vec::new(),
-                traceparent: None,
+                ..NewTask::new(stored.template_id, json!({}))
             })
             .collect();
         engine.create_tasks(&tasks).await?;
@@ -135,17 +128,7 @@ async fn a_namespace_can_keep_its_tasks_for_another_time() -> Result<()> {
         engine.apply_template(&parsed.template, "test").await?;
         let template_id = engine.find_template(namespace, "t", None).await?.context("not stored")?.template_id;
         let task_id = Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, begin.as_secs(), 0));
-        let task = NewTask {
-            task_id,
-            template_id,
-            latest: true,
-            context: json!({}),
-            priority: 0,
-            tags: None,
-            idempotency: None,
-            values: Vec::new(),
-            traceparent: None,
-        };
+        let task = NewTask { task_id, ..NewTask::new(template_id, json!({})) };
         engine.create_tasks(&[task]).await?;
         engine.operate(task_id, &Operation::Cancel, None, None).await?;
         tasks.push(task_id);
@@ -193,18 +176,8 @@ async fn events_that_nobody_deleted_are_deleted_after_their_time() -> Result<()>
             .bind(hours)
             .execute(&pool)
             .await?;
-        let task_id = Uuid::now_v7();
-        let task = NewTask {
-            task_id,
-            template_id,
-            latest: true,
-            context: json!({}),
-            priority: 0,
-            tags: None,
-            idempotency: None,
-            values: Vec::new(),
-            traceparent: None,
-        };
+        let task = NewTask::new(template_id, json!({}));
+        let task_id = task.task_id;
         engine.create_tasks(&[task]).await?;
         let resolve = Operation::Resolve { step: "a".to_owned(), result: json!(hours) };
         engine.operate(task_id, &resolve, None, None).await?;

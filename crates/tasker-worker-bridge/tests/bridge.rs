@@ -66,17 +66,7 @@ impl Fixture {
         self.runtime.block_on(async {
             let engine = Engine::new(self.pool.clone());
             let stored = engine.find_template("test", "example", None).await.unwrap().unwrap();
-            let task = NewTask {
-                task_id: Uuid::now_v7(),
-                template_id: stored.template_id,
-                latest: false,
-                context,
-                priority: 0,
-                tags: None,
-                idempotency: None,
-                values: Vec::new(),
-                traceparent: None,
-            };
+            let task = NewTask { latest: false, ..NewTask::new(stored.template_id, context) };
             engine.create_tasks(std::slice::from_ref(&task)).await.unwrap();
             task.task_id
         })

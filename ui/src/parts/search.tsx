@@ -1,4 +1,4 @@
-// The search field: a task's id, an idempotency key, a tag or a searchable value, all exact.
+// The search field: a task's id or its first 8 or more digits, an exact idempotency key, tag or value.
 
 import { useState } from "preact/hooks";
 import type { TaskList } from "../api-types";
@@ -34,7 +34,7 @@ export function Search() {
         type="search"
         aria-label="Search for a task by id, idempotency key, tag or value"
         placeholder="Search tasks"
-        title="A task's id, its idempotency key, a tag such as vip or customer=acme, or a searchable value"
+        title="A task's id or its first 8 digits, its idempotency key, a tag such as vip or customer=acme, or a value"
         value={text}
         onInput={(event) => {
           setText(event.currentTarget.value);

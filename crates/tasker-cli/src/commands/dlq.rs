@@ -15,6 +15,12 @@ use crate::output;
 pub(crate) enum Command {
     /// List investigations, newest first.
     List(List),
+    /// Show an investigation.
+    Get {
+        /// The investigation's id.
+        #[arg(long)]
+        id: Uuid,
+    },
     /// Open an investigation of a task.
     Open {
         /// The task's id.
@@ -82,6 +88,10 @@ impl Command {
                 }
                 Ok(())
             }
+            Self::Get { id } => {
+                let entry = client.get_dead_letter(id).await?;
+                if context.json { output::print_json(&entry) } else { show_one(entry) }
+            }
             Self::Open { task, notes } => {
                 let request = OpenDeadLetter { task_uuid: task, resolution_notes: notes };
                 changed(context, client.open_dead_letter(&request).await?)
@@ -101,6 +111,25 @@ impl Command {
 
 fn changed(context: &Context, entry: DeadLetter) -> Result<(), Failure> {
     if context.json { output::print_json(&entry) } else { show(vec![entry]) }
+}
+
+fn show_one(entry: DeadLetter) -> Result<(), Failure> {
+    let reason = serde_json::to_value(entry.dlq_reason).unwrap_or_default();
+    let metadata = entry.metadata.map(|metadata| output::short(&metadata.into()));
+    output::print(output::facts([
+        ("investigation", Some(entry.dlq_entry_uuid.to_string())),
+        ("task", Some(entry.task_uuid.to_string())),
+        ("template", Some(format!("{}/{} {}", entry.namespace, entry.name, entry.version))),
+        ("reason", Some(output::short(&reason))),
+        ("task was", Some(entry.original_state.to_string())),
+        ("task is", Some(entry.current_state.to_string())),
+        ("status", Some(entry.resolution_status.as_str().to_owned())),
+        ("notes", entry.resolution_notes),
+        ("metadata", metadata),
+        ("opened (UTC)", Some(output::time(entry.created_at))),
+        ("closed by", entry.resolved_by),
+        ("closed (UTC)", entry.resolved_at.map(output::time)),
+    ]))
 }
 
 fn show(entries: Vec<DeadLetter>) -> Result<(), Failure> {

@@ -1,7 +1,7 @@
 //! `tasker-cli gate`
 
 use clap::{Args, Subcommand};
-use tasker_api::{Gate, GateDetail, GateRate, PatchGate};
+use tasker_api::{Gate, GateDetail, GateRate, PatchGate, PatchGateRate};
 use tasker_client::OrchestrationApiClient;
 
 use crate::context::Context;
@@ -34,7 +34,7 @@ pub(crate) struct Named {
 
 #[derive(Debug, Args)]
 #[group(id = "change", required = true, multiple = true,
-    args = ["limit", "template_limit", "rate_limit", "template_rate"])]
+    args = ["limit", "template_limit", "rate_limit", "per_seconds", "burst", "template_rate"])]
 pub(crate) struct Set {
     #[command(flatten)]
     named: Named,
@@ -44,17 +44,17 @@ pub(crate) struct Set {
     /// Let the templates decide again how many steps run at once.
     #[arg(long, conflicts_with = "limit")]
     template_limit: bool,
-    /// How many steps of a key start in a time.
-    #[arg(long, requires = "per_seconds")]
+    /// How many steps of a key start in a time [default: as before].
+    #[arg(long)]
     rate_limit: Option<u32>,
-    /// That time, in seconds.
-    #[arg(long, requires = "rate_limit")]
+    /// That time, in seconds [default: as before].
+    #[arg(long)]
     per_seconds: Option<u32>,
-    /// How many steps start at once [default: as many as in the time].
-    #[arg(long, requires = "rate_limit")]
+    /// How many steps start at once [default: as before, but not more than in the time].
+    #[arg(long)]
     burst: Option<u32>,
     /// Let the templates decide again how many steps start in a time.
-    #[arg(long, conflicts_with = "rate_limit")]
+    #[arg(long, conflicts_with_all = ["rate_limit", "per_seconds", "burst"])]
     template_rate: bool,
 }
 
@@ -84,11 +84,8 @@ impl Command {
 
 impl Set {
     fn change(&self) -> PatchGate {
-        let rate = self.rate_limit.zip(self.per_seconds).map(|(limit, per_seconds)| GateRate {
-            limit,
-            per_seconds,
-            burst: self.burst.unwrap_or(limit),
-        });
+        let rate = PatchGateRate { limit: self.rate_limit, per_seconds: self.per_seconds, burst: self.burst };
+        let rate = (rate != PatchGateRate::default()).then_some(rate);
         PatchGate {
             limit: (self.template_limit || self.limit.is_some()).then_some(self.limit),
             rate: (self.template_rate || rate.is_some()).then_some(rate),

@@ -3,11 +3,11 @@
 use clap::{Args, Subcommand};
 use tasker_api::{OperatorAction, ResolveStep};
 use tasker_client::OrchestrationApiClient;
-use uuid::Uuid;
 
 use super::{Operator, task};
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::task_id::TaskId;
 use crate::{input, output};
 
 #[derive(Debug, Subcommand)]
@@ -38,9 +38,9 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct Which {
-    /// The task's id.
+    /// The task's id, or its first 8 or more digits.
     #[arg(long)]
-    id: Uuid,
+    id: TaskId,
     /// The step's name.
     #[arg(long)]
     step: String,
@@ -51,7 +51,7 @@ impl Command {
         let client = context.orchestration()?;
         let task = match self {
             Self::Why { which } => {
-                let found = client.inspect_step(which.id, &which.step).await?;
+                let found = client.inspect_step(which.id.find(&client).await?, &which.step).await?;
                 if context.json {
                     return output::print_json(&found);
                 }
@@ -64,11 +64,13 @@ impl Command {
                 }
                 return output::print(text);
             }
-            Self::Retry { which, operator } => client.retry_step(which.id, &which.step, &operator.action()).await?,
+            Self::Retry { which, operator } => {
+                client.retry_step(which.id.find(&client).await?, &which.step, &operator.action()).await?
+            }
             Self::Resolve { which, result, operator } => {
                 let OperatorAction { actor, reason } = operator.action();
                 let resolution = ResolveStep { result: input::json("--result", &result)?, actor, reason };
-                client.resolve_step(which.id, &which.step, &resolution).await?
+                client.resolve_step(which.id.find(&client).await?, &which.step, &resolution).await?
             }
         };
         task::acted(context, &task)

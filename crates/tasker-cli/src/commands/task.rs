@@ -18,6 +18,7 @@ use super::Operator;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::progress::{Progress, watch};
+use crate::task_id::TaskId;
 use crate::{input, output};
 
 #[derive(Debug, Subcommand)]
@@ -26,15 +27,15 @@ pub(crate) enum Command {
     Create(Create),
     /// Show a task with its steps.
     Get {
-        /// The task's id.
+        /// The task's id, or its first 8 or more digits.
         #[arg(long)]
-        id: Uuid,
+        id: TaskId,
     },
     /// List tasks, newest first.
     List {
         #[command(flatten)]
         conditions: Conditions,
-        /// Only the tasks with this id, idempotency key, tag or searchable value.
+        /// Only the tasks with this id, or its first 8 or more digits, this idempotency key, tag or searchable value.
         #[arg(long)]
         search: Option<String>,
         /// How many tasks at most, 1 to 500.
@@ -46,32 +47,32 @@ pub(crate) enum Command {
     },
     /// Watch a task until it is at rest; exit code 0 if it completed, otherwise 1.
     Watch {
-        /// The task's id.
+        /// The task's id, or its first 8 or more digits.
         #[arg(long)]
-        id: Uuid,
+        id: TaskId,
         #[command(flatten)]
         limit: Limit,
     },
     /// Show the history of a task and its steps.
     History {
-        /// The task's id.
+        /// The task's id, or its first 8 or more digits.
         #[arg(long)]
-        id: Uuid,
+        id: TaskId,
     },
     /// Show every attempt of a task's steps.
     Attempts {
-        /// The task's id.
+        /// The task's id, or its first 8 or more digits.
         #[arg(long)]
-        id: Uuid,
+        id: TaskId,
         /// Only the attempts of this step.
         #[arg(long)]
         step: Option<String>,
     },
     /// Create a new task from the input of another one.
     Rerun {
-        /// The task's id.
+        /// The task's id, or its first 8 or more digits.
         #[arg(long)]
-        id: Uuid,
+        id: TaskId,
         /// Another input: a JSON object, or @FILE, or - for standard input.
         #[arg(long)]
         input: Option<String>,
@@ -83,33 +84,33 @@ pub(crate) enum Command {
     },
     /// Cancel a task: no more of its steps start.
     Cancel {
-        /// The task's id.
+        /// The task's id, or its first 8 or more digits.
         #[arg(long)]
-        id: Uuid,
+        id: TaskId,
         #[command(flatten)]
         operator: Operator,
     },
     /// Fail a task that is blocked by failures.
     Fail {
-        /// The task's id.
+        /// The task's id, or its first 8 or more digits.
         #[arg(long)]
-        id: Uuid,
+        id: TaskId,
         #[command(flatten)]
         operator: Operator,
     },
     /// Retry all failed steps of a task.
     Retry {
-        /// The task's id.
+        /// The task's id, or its first 8 or more digits.
         #[arg(long)]
-        id: Uuid,
+        id: TaskId,
         #[command(flatten)]
         operator: Operator,
     },
     /// Send a signal to a task. Steps that wait for it continue.
     Signal {
-        /// The task's id.
+        /// The task's id, or its first 8 or more digits.
         #[arg(long)]
-        id: Uuid,
+        id: TaskId,
         /// The name of the signal.
         #[arg(long)]
         name: String,
@@ -122,9 +123,9 @@ pub(crate) enum Command {
     },
     /// Run a task again from a step, as a new task with the results of the steps that do not depend on it.
     Fork {
-        /// The task's id.
+        /// The task's id, or its first 8 or more digits.
         #[arg(long)]
-        id: Uuid,
+        id: TaskId,
         /// The step from which the task runs again.
         #[arg(long)]
         step: String,
@@ -204,7 +205,7 @@ impl Command {
         let client = context.orchestration()?;
         match self {
             Self::Create(create) => return create.run(context).await,
-            Self::Get { id } => show(context, &client.get_task(id).await?),
+            Self::Get { id } => show(context, &client.get_task(id.find(&client).await?).await?),
             Self::List { conditions, search, limit, cursor } => {
                 let Conditions { namespace, status, template, tag, created_after, created_before } = conditions;
                 let filter = ListTasks {
@@ -229,9 +230,9 @@ impl Command {
                     None => Ok(()),
                 }
             }
-            Self::Watch { id, limit } => watch_one(context, &client, id, &limit).await,
+            Self::Watch { id, limit } => watch_one(context, &client, id.find(&client).await?, &limit).await,
             Self::History { id } => {
-                let history = client.list_transitions(id).await?;
+                let history = client.list_transitions(id.find(&client).await?).await?;
                 if context.json {
                     return output::print_json(&history);
                 }
@@ -249,6 +250,7 @@ impl Command {
                 output::print(output::table(["at (UTC)", "step", "attempt", "from", "to", "by", "why"], rows))
             }
             Self::Attempts { id, step } => {
+                let id = id.find(&client).await?;
                 let list = client.list_attempts(id, &ListOfTask { step, ..ListOfTask::default() }).await?;
                 if context.json {
                     return output::print_json(&list);
@@ -273,17 +275,25 @@ impl Command {
                 let input = input.map(|text| input::object("--input", &text)).transpose()?;
                 let OperatorAction { actor, reason } = operator.action();
                 let rerun = RerunTask { context: input, version, actor, reason, ..RerunTask::default() };
-                acted(context, &client.rerun_task(id, &rerun).await?)
+                acted(context, &client.rerun_task(id.find(&client).await?, &rerun).await?)
             }
-            Self::Cancel { id, operator } => acted(context, &client.cancel_task(id, &operator.action()).await?),
-            Self::Fail { id, operator } => acted(context, &client.fail_task(id, &operator.action()).await?),
-            Self::Retry { id, operator } => acted(context, &client.retry_task(id, &operator.action()).await?),
+            Self::Cancel { id, operator } => {
+                acted(context, &client.cancel_task(id.find(&client).await?, &operator.action()).await?)
+            }
+            Self::Fail { id, operator } => {
+                acted(context, &client.fail_task(id.find(&client).await?, &operator.action()).await?)
+            }
+            Self::Retry { id, operator } => {
+                acted(context, &client.retry_task(id.find(&client).await?, &operator.action()).await?)
+            }
             Self::Signal { id, name, payload, actor } => {
                 let payload = input::json("--payload", &payload)?;
+                let id = id.find(&client).await?;
                 acted(context, &client.send_signal(id, &name, &SendSignal { payload, actor }).await?)
             }
             Self::Fork { id, step, operator } => {
                 let OperatorAction { actor, reason } = operator.action();
+                let id = id.find(&client).await?;
                 acted(context, &client.fork_task(id, &ForkTask { step, actor, reason }).await?)
             }
         }

@@ -222,6 +222,8 @@ async fn an_operator_can_do_everything_on_the_command_line() -> Result<()> {
     let rate = ["gate", "set", "--name", "desk", "--template-limit", "--rate-limit", "9", "--per-seconds", "60"];
     let set = call(&in_namespace(&rate))?;
     assert_eq!((&set["limit"], &set["rate"]["burst"]), (&json!(2), &json!(9)));
+    let set = call(&in_namespace(&["gate", "set", "--name", "desk", "--burst", "4"]))?;
+    assert_eq!(set["rate"], json!({ "limit": 9, "per_seconds": 60, "burst": 4 }));
     assert_eq!(call(&in_namespace(&["gate", "show", "--name", "desk"]))?["holders"], json!([]));
     assert_eq!(cli.refusal(&["gate", "set", "--namespace", name, "--name", "desk"])?.0, 2, "nothing to set");
     assert_eq!(cli.refusal(&["gate", "show", "--namespace", name, "--name", "no"])?.0, 1);
@@ -249,6 +251,9 @@ async fn an_operator_can_do_everything_on_the_command_line() -> Result<()> {
     let opened = cli.json(&["dlq", "open", "--task", id, "--notes", "looks strange"])?;
     let entry = opened["dlq_entry_uuid"].as_str().context("no entry")?;
     assert_eq!(call(&in_namespace(&["dlq", "list"]))?["entries"].as_array().map(Vec::len), Some(1));
+    let shown = both(&["dlq", "get", "--id", entry])?;
+    assert_eq!((&shown["task_uuid"], &shown["resolution_notes"]), (&json!(id), &json!("looks strange")));
+    assert_eq!(cli.refusal(&["dlq", "get", "--id", id])?.0, 1, "the id of a task");
     cli.text(&["dlq", "resolve", "--id", entry, "--status", "permanently_failed", "--notes", "given up"])?;
 
     // All of them at once.
@@ -269,5 +274,25 @@ async fn an_operator_can_do_everything_on_the_command_line() -> Result<()> {
     for command in ["stats", "whoami", "info"] {
         both(&["system", command])?;
     }
+
+    // The start of an id is enough if it is the only one.
+    assert_eq!(both(&["task", "get", "--id", &id[..35]])?["task_uuid"], json!(id));
+    assert!(both(&["step", "why", "--id", &id[..30].replace('-', ""), "--step", "a"])?.to_string().contains("waiting"));
+    let (code, refused) = cli.refusal(&["task", "get", "--id", "00000000"])?;
+    assert!(code == 1 && refused.contains("no task whose id starts with 00000000"), "{refused}");
+    assert_eq!(cli.refusal(&["task", "get", "--id", "0000000"])?.0, 2, "too short");
+    // Ids begin with the time. Those of tasks that are created one after the other begin alike, unless a minute ends.
+    let started_alike = loop {
+        let mut ids = Vec::new();
+        for _ in 0..2 {
+            let task = cli.json(&["task", "rerun", "--id", id])?;
+            ids.push(task["task_uuid"].as_str().context("no id")?.to_owned());
+        }
+        if ids[0][..8] == ids[1][..8] {
+            break ids[0][..8].to_owned();
+        }
+    };
+    let (code, refused) = cli.refusal(&["task", "cancel", "--id", &started_alike])?;
+    assert!(code == 2 && refused.contains("several tasks"), "{refused}");
     Ok(())
 }

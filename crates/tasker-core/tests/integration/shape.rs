@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use serde_json::json;
-use tasker_api::{GateDetail, GateRate, OperatorAction, PatchGate, SendSignal, StepState, TaskState, WaitReason};
+use tasker_api::{GateDetail, OperatorAction, PatchGate, PatchGateRate, SendSignal, StepState, TaskState, WaitReason};
 use tasker_client::{ClientError, OrchestrationApiClient};
 use uuid::Uuid;
 
@@ -113,12 +113,35 @@ async fn a_gate_shows_who_waits_and_a_higher_limit_lets_them_run() -> Result<()>
     let changed = api.patch_gate("faults", &gate, &change).await?.gate;
     assert_eq!((changed.limit, changed.template_limit, changed.waiting), (Some(2), Some(1), 0));
     holding(3).await?;
+    let rate = |limit, per_seconds, burst| Some(Some(PatchGateRate { limit, per_seconds, burst }));
     for wrong in [
         PatchGate { limit: Some(Some(100_001)), rate: None },
-        PatchGate { limit: None, rate: Some(Some(GateRate { limit: 1, per_seconds: 1, burst: 2 })) },
+        PatchGate { limit: None, rate: rate(Some(1), Some(1), Some(2)) },
+        // The gate has no rate yet.
+        PatchGate { limit: None, rate: rate(Some(1), None, None) },
+        PatchGate { limit: None, rate: rate(None, None, Some(1)) },
     ] {
         let refused = api.patch_gate("faults", &gate, &wrong).await;
         assert!(matches!(&refused, Err(ClientError::Problem(problem)) if problem.status == 400), "{refused:?}");
+    }
+    // What a change does not contain stays, and the burst follows the limit.
+    for (change, expected) in [
+        (rate(Some(10), Some(60), None), Some((10, 60, 10))),
+        (rate(None, None, Some(4)), Some((10, 60, 4))),
+        (rate(None, Some(30), None), Some((10, 30, 4))),
+        (rate(Some(2), None, None), Some((2, 30, 2))),
+        (rate(Some(20), None, None), Some((20, 30, 2))),
+        (rate(None, None, None), Some((20, 30, 2))),
+        (Some(None), None),
+    ] {
+        let changed = api.patch_gate("faults", &gate, &PatchGate { limit: None, rate: change }).await?.gate;
+        let found = changed.rate.map(|rate| (rate.limit, rate.per_seconds, rate.burst));
+        assert_eq!((found, changed.limit), (expected, Some(2)), "{change:?}");
+        if expected == Some((10, 60, 10)) {
+            let above = PatchGate { limit: None, rate: rate(None, None, Some(11)) };
+            let refused = api.patch_gate("faults", &gate, &above).await;
+            assert!(matches!(&refused, Err(ClientError::Problem(problem)) if problem.status == 400), "{refused:?}");
+        }
     }
     let missing = api.get_gate("faults", "no such gate").await;
     assert!(matches!(&missing, Err(ClientError::Problem(problem)) if problem.status == 404), "{missing:?}");

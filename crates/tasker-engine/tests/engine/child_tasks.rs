@@ -21,18 +21,8 @@ async fn store(fixture: &Fixture, name: &str, steps: Value) -> Result<i64> {
 async fn parent(fixture: &Fixture, context: Value) -> Result<Uuid> {
     let invoice = json!({ "name": "invoice", "task": { "template": "invoice", "context_from": "/order" } });
     let template_id = store(fixture, "parent", json!([invoice, step("after", &["invoice"])])).await?;
-    let task_id = Uuid::now_v7();
-    let task = NewTask {
-        task_id,
-        template_id,
-        latest: true,
-        context,
-        priority: 4,
-        tags: None,
-        idempotency: None,
-        values: Vec::new(),
-        traceparent: None,
-    };
+    let task = NewTask { priority: 4, ..NewTask::new(template_id, context) };
+    let task_id = task.task_id;
     let outcome = fixture.engine.create_tasks(&[task]).await?;
     ensure!(matches!(outcome[..], [CreateOutcome::Created(_)]), "{outcome:?}");
     Ok(task_id)

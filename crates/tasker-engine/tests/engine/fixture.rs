@@ -82,18 +82,8 @@ impl Fixture {
 
     /// Creates a task with a priority. Returns its id.
     pub(crate) async fn create_task_with_priority(&self, template_id: i64, priority: i16) -> Result<Uuid> {
-        let task_id = Uuid::now_v7();
-        let task = NewTask {
-            task_id,
-            template_id,
-            latest: true,
-            context: json!({ "n": 1 }),
-            priority,
-            tags: None,
-            idempotency: None,
-            values: Vec::new(),
-            traceparent: None,
-        };
+        let task = NewTask { priority, ..NewTask::new(template_id, json!({ "n": 1 })) };
+        let task_id = task.task_id;
         let outcome = self.engine.create_tasks(&[task]).await?;
         anyhow::ensure!(matches!(outcome[..], [CreateOutcome::Created(_)]), "{outcome:?}");
         Ok(task_id)

@@ -3,7 +3,9 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tasker_api::{Gate, PatchGate, StepState, TaskState};
-use tasker_engine::{ClaimedStep, CreateOutcome, NewTask, Operation, OperationOutcome, StepOutcome, StepResult, Wait};
+use tasker_engine::{
+    ClaimedStep, CreateOutcome, GateOutcome, NewTask, Operation, OperationOutcome, StepOutcome, StepResult, Wait,
+};
 use uuid::Uuid;
 
 use crate::fixture::{Fixture, LEASE, NAMESPACE, completed, failed, step, with};
@@ -15,18 +17,8 @@ fn gated(name: &str, dependencies: &[&str], limit: u32) -> Value {
 
 /// Creates a task. Returns its id.
 async fn create(fixture: &Fixture, template_id: i64, context: Value) -> Result<Uuid> {
-    let task_id = Uuid::now_v7();
-    let task = NewTask {
-        task_id,
-        template_id,
-        latest: true,
-        context,
-        priority: 0,
-        tags: None,
-        idempotency: None,
-        values: Vec::new(),
-        traceparent: None,
-    };
+    let task = NewTask::new(template_id, context);
+    let task_id = task.task_id;
     let outcome = fixture.engine.create_tasks(&[task]).await?;
     ensure!(matches!(outcome[..], [CreateOutcome::Created(_)]), "{outcome:?}");
     Ok(task_id)
@@ -512,6 +504,88 @@ async fn a_child_task_that_cannot_be_created_gives_back_its_slot_at_once() -> Re
     Ok(())
 }
 
+/// A step that needs a slot of the only one and a rate of its key, and whose child task cannot be created.
+fn run_nobody(spacing_seconds: u32) -> Value {
+    json!({
+        "name": "run",
+        "task": { "template": "nobody", "context_from": "/order" },
+        "concurrency": { "gate": "children", "limit": 1 },
+        "rate": { "gate": "fast", "key": "/key", "limit": 1, "per_seconds": spacing_seconds },
+    })
+}
+
+#[tokio::test]
+async fn a_waiter_behind_a_failed_child_task_keeps_its_rate() -> Result<()> {
+    let fixture = Fixture::new().await?;
+    let template = fixture.store_template(NAMESPACE, json!([run_nobody(10)])).await?;
+    let first = create(&fixture, template, json!({ "key": "a", "order": {} })).await?;
+    fixture.advance_clock(1).await?;
+    let second = create(&fixture, template, json!({ "key": "a", "order": {} })).await?;
+    // The first fails and passes its slot on. The second waits for its time.
+    for _ in 0..2 {
+        assert!(fixture.claim("w", 10).await?.is_empty());
+        check(&fixture, 1).await?;
+    }
+    assert_eq!(state(&fixture, first).await?, TaskState::BlockedByFailures);
+    let waits = fixture.engine.explain_gate(second, "run", 100).await?.context("waits for nothing")?;
+    assert!(waits.gate == "fast" && waits.starts_at.is_some(), "{waits:?}");
+    fixture.advance_clock(9_999).await?;
+    assert!(fixture.claim("w", 10).await?.is_empty());
+    assert_eq!(state(&fixture, second).await?, TaskState::Pending);
+    fixture.advance_clock(1).await?;
+    assert!(fixture.claim("w", 10).await?.is_empty());
+    assert_eq!(state(&fixture, second).await?, TaskState::BlockedByFailures);
+    assert_eq!(fixture.value::<i64>("select count(*) from tasker.gate_holds").await?, 0);
+    check(&fixture, 1).await
+}
+
+#[tokio::test]
+async fn a_failed_child_task_that_passes_its_slot_on_cannot_deadlock() -> Result<()> {
+    let fixture = Fixture::new().await?;
+    let runs = fixture.store_template(NAMESPACE, json!([run_nobody(1)])).await?;
+    let rate = json!({ "rate": { "gate": "fast", "key": "/key", "limit": 1, "per_seconds": 1 } });
+    let calls = json!({
+        "name": "calls", "namespace_name": NAMESPACE, "version": "1.0.0", "steps": [with("call", &[], rate)],
+    });
+    fixture.engine.apply_template(&tasker_template::parse(&calls.to_string(), None)?.template, "test").await?;
+    let calls = fixture.engine.find_template(NAMESPACE, "calls", None).await?.context("not stored")?.template_id;
+
+    let sessions = fixture.sessions(4).await?;
+    for (template, key) in [(runs, "b"), (runs, "a"), (calls, "a"), (calls, "b")] {
+        create(&sessions, template, json!({ "key": key, "order": {} })).await?;
+    }
+    let claim = |limit| {
+        let engine = sessions.engine.clone();
+        tokio::spawn(async move { engine.start_steps("w", &[NAMESPACE.to_owned()], limit, LEASE, &[]).await })
+    };
+    // The first call reserves the rate of `b`, and stops where it writes history. It will pass its slot to `a`.
+    let mut writer = sessions.pool.begin().await?;
+    sqlx::query("lock table tasker.transitions in exclusive mode").execute(&mut *writer).await?;
+    let first = claim(2);
+    wait_for_blocked(&sessions, 1).await?;
+    // The second call reserves the rate of `a`, and waits for that of `b`.
+    let second = claim(2);
+    wait_for_blocked(&sessions, 2).await?;
+    writer.commit().await?;
+    assert!(first.await??.is_empty());
+    assert_eq!(second.await??.len(), 1);
+    check(&sessions, 1).await
+}
+
+/// Waits until this many sessions wait for a lock.
+async fn wait_for_blocked(fixture: &Fixture, sessions: i64) -> Result<()> {
+    let began = std::time::Instant::now();
+    while fixture
+        .value::<i64>("select count(*) from pg_stat_activity where cardinality(pg_blocking_pids(pid)) > 0")
+        .await?
+        != sessions
+    {
+        ensure!(began.elapsed().as_secs() < 60, "no {sessions} sessions wait for a lock");
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn the_last_template_decides_about_the_limit_unless_an_operator_does() -> Result<()> {
     let fixture = Fixture::new().await?;
@@ -532,7 +606,7 @@ async fn the_last_template_decides_about_the_limit_unless_an_operator_does() -> 
     check(&fixture, 3).await?;
     let set = async |limit| -> Result<()> {
         let change = PatchGate { limit: Some(limit), rate: None };
-        ensure!(fixture.engine.set_gate(NAMESPACE, "account", &change).await?, "no gate");
+        ensure!(fixture.engine.change_gate(NAMESPACE, "account", &change).await? == GateOutcome::Done);
         Ok(())
     };
     set(Some(5)).await?;
@@ -553,7 +627,8 @@ async fn the_last_template_decides_about_the_limit_unless_an_operator_does() -> 
     set(None).await?;
     assert_eq!(fixture.claim("w", 10).await?.len(), 4);
     assert_eq!(gate().await?.limit, Some(9));
-    assert!(!fixture.engine.set_gate(NAMESPACE, "no gate", &PatchGate::default()).await?);
+    let outcome = fixture.engine.change_gate(NAMESPACE, "no gate", &PatchGate::default()).await?;
+    assert_eq!(outcome, GateOutcome::NotFound);
     check(&fixture, 9).await
 }
 

@@ -226,3 +226,59 @@ async fn rows_read_by_children_do_not_grow_with_their_number() -> Result<()> {
     assert!(completed.1 - started.1 < 50 * 60, "complete_steps fetched {} rows for 50", completed.1 - started.1);
     Ok(())
 }
+
+#[tokio::test]
+async fn blocked_tasks_with_open_investigations_are_not_looked_up_one_by_one() -> Result<()> {
+    let fixture = Fixture::new().await?;
+    let template = fixture.store_template(NAMESPACE, json!([step("a", &[])])).await?;
+    // PostgreSQL makes the plan and keeps it while the tables are empty. This is the worst case.
+    assert_eq!(fixture.engine.open_blocked_dead_letters(100).await?, 0);
+    for statement in [
+        "alter table tasker.tasks set (autovacuum_enabled = off)",
+        "alter table tasker.dead_letters set (autovacuum_enabled = off)",
+        "insert into tasker.namespaces (namespace, queue, created_at) values ('other', 'other', tasker.now())",
+    ] {
+        sqlx::query(statement).execute(&fixture.pool).await?;
+    }
+    sqlx::query(
+        "insert into tasker.tasks (task_id, template_id, created_at, completed_at, state, priority, total_steps,
+                                   completed_steps, failed_steps, active_steps, namespace, context)
+         select gen_random_uuid(), $1, tasker.now(), case when n % 2 = 0 then tasker.now() end,
+                (case when n % 2 = 0 then 'completed' else 'blocked_by_failures' end)::tasker.state, 0, 1,
+                (n + 1) % 2, n % 2, 0, case when n % 4 > 1 then 'other' else 'test' end, '{}'
+         from generate_series(1, 40000) n",
+    )
+    .bind(template)
+    .execute(&fixture.pool)
+    .await?;
+    while fixture.engine.open_blocked_dead_letters(10_000).await? > 0 {}
+    for statement in [
+        "delete from tasker.dead_letters where task_id in (select task_id from tasker.dead_letters limit 3)",
+        "vacuum tasker.tasks, tasker.dead_letters",
+    ] {
+        sqlx::query(statement).execute(&fixture.pool).await?;
+    }
+
+    let mut transaction = fixture.pool.begin().await?;
+    let before = scans_and_rows(&mut transaction).await?;
+    let opened: i32 =
+        sqlx::query_scalar("select tasker.open_blocked_dead_letters(100)").fetch_one(&mut *transaction).await?;
+    assert_eq!(opened, 3);
+    // The index of the lists once for each namespace, that of open investigations once, and some for the three tasks.
+    let after = scans_and_rows(&mut transaction).await?;
+    let (scans, rows) = (after.0 - before.0, after.1 - before.1);
+    assert!(scans <= 50, "{scans} index scans");
+    assert!(rows <= 100, "{rows} rows read");
+    Ok(())
+}
+
+/// The scans of indexes that this session has made, and the rows that it has read. As for [`rows_read`], only
+/// differences are meaningful.
+async fn scans_and_rows(connection: &mut sqlx::PgConnection) -> Result<(i64, i64)> {
+    Ok(sqlx::query_as(
+        "select sum(idx_scan)::bigint, sum(seq_tup_read + idx_tup_fetch)::bigint from pg_stat_xact_user_tables
+         where schemaname = 'tasker' and relname in ('tasks', 'dead_letters', 'transitions')",
+    )
+    .fetch_one(connection)
+    .await?)
+}

@@ -105,17 +105,8 @@ async fn old_final_tasks_are_deleted_and_all_others_are_retained() -> Result<()>
 async fn a_deleted_task_frees_its_idempotency_key() -> Result<()> {
     let fixture = Fixture::new().await?;
     let template = fixture.store_template(NAMESPACE, json!([step("a", &[])])).await?;
-    let task = |hash: u8| NewTask {
-        task_id: Uuid::now_v7(),
-        template_id: template,
-        latest: true,
-        context: json!({}),
-        priority: 0,
-        tags: None,
-        idempotency: Some(("key".to_owned(), vec![hash])),
-        values: Vec::new(),
-        traceparent: None,
-    };
+    let task =
+        |hash: u8| NewTask { idempotency: Some(("key".to_owned(), vec![hash])), ..NewTask::new(template, json!({})) };
     let outcome = fixture.engine.create_tasks(&[task(1)]).await?;
     assert!(matches!(outcome[..], [CreateOutcome::Created(_)]), "{outcome:?}");
     run_available_steps(&fixture).await?;
@@ -246,19 +237,7 @@ async fn tables_do_not_grow_while_deletion_keeps_up() -> Result<()> {
     let template = fixture.store_template(NAMESPACE, json!([step("a", &[]), step("b", &["a"])])).await?;
     let mut sizes = Vec::new();
     for _ in 0..6 {
-        let tasks: Vec<_> = (0..TASKS)
-            .map(|_| NewTask {
-                task_id: Uuid::now_v7(),
-                template_id: template,
-                latest: true,
-                context: json!({ "text": "x".repeat(300) }),
-                priority: 0,
-                tags: None,
-                idempotency: None,
-                values: Vec::new(),
-                traceparent: None,
-            })
-            .collect();
+        let tasks: Vec<_> = (0..TASKS).map(|_| NewTask::new(template, json!({ "text": "x".repeat(300) }))).collect();
         fixture.engine.create_tasks(&tasks).await?;
         run_available_steps(&fixture).await?;
         fixture.advance_clock(11 * DAY_MS).await?;

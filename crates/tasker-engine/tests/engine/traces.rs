@@ -16,15 +16,9 @@ async fn a_claimed_or_handed_step_has_the_traceparent_of_its_task() -> Result<()
     let fixture = Fixture::new().await?;
     let template_id = fixture.store_template(NAMESPACE, json!([step("a", &[]), step("b", &["a"])])).await?;
     let new = |number: u8, key: Option<&str>| NewTask {
-        task_id: Uuid::now_v7(),
-        template_id,
-        latest: true,
-        context: json!({}),
-        priority: 0,
-        tags: None,
         idempotency: key.map(|key| (key.to_owned(), vec![number])),
-        values: Vec::new(),
         traceparent: traceparent(number),
+        ..NewTask::new(template_id, json!({}))
     };
     // The short way, a set, and tasks with values.
     fixture.engine.create_tasks(&[new(1, None)]).await?;

@@ -140,15 +140,9 @@ async fn create(shared: Arc<Shared>, mut rng: TestRng) -> Result<()> {
             .map(|key| {
                 let template = key.unwrap_or_else(|| rng.random_range(0..KEYS)) % shared.template_ids.len();
                 NewTask {
-                    task_id: Uuid::now_v7(),
-                    template_id: shared.template_ids[template],
-                    latest: true,
-                    context: json!({}),
                     priority: rng.random_range(0..=100),
-                    tags: None,
                     idempotency: key.map(|key| (format!("key {key}"), vec![0])),
-                    values: Vec::new(),
-                    traceparent: None,
+                    ..NewTask::new(shared.template_ids[template], json!({}))
                 }
             })
             .collect();

@@ -124,15 +124,9 @@ impl Replay {
         let tasks: Vec<NewTask> = requests
             .iter()
             .map(|request| NewTask {
-                task_id: Uuid::now_v7(),
-                template_id: self.template_ids[request.namespace],
-                latest: true,
-                context: json!({}),
                 priority: request.priority,
-                tags: None,
                 idempotency: request.key.map(|(key, hash)| (format!("{} {key}", self.template), vec![hash])),
-                values: Vec::new(),
-                traceparent: None,
+                ..NewTask::new(self.template_ids[request.namespace], json!({}))
             })
             .collect();
         if self.both_ways {

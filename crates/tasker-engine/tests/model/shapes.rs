@@ -294,17 +294,7 @@ impl<'a> Replay<'a> {
             sqlx::query(AssertSqlSafe(format!("delete from {left}"))).execute(pool).await?;
         }
         sqlx::query("select set_config('tasker.now', '2030-01-01 00:00:00+00', false)").execute(pool).await?;
-        let task = NewTask {
-            task_id: Uuid::now_v7(),
-            template_id: template.template_id,
-            latest: true,
-            context: json!({}),
-            priority: 0,
-            tags: None,
-            idempotency: None,
-            values: Vec::new(),
-            traceparent: None,
-        };
+        let task = NewTask::new(template.template_id, json!({}));
         let outcome = engine.create_tasks(std::slice::from_ref(&task)).await?;
         ensure!(matches!(outcome[..], [CreateOutcome::Created(_)]), "{outcome:?}");
         Ok(Self { engine, case, task: task.task_id, held: Vec::new() })

@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::{Extension, Json};
 use serde::Deserialize;
 use tasker_api::{Gate, GateDetail, GateList, PatchGate, Problem};
+use tasker_engine::GateOutcome;
 
 use super::access::Principal;
 use super::error::ApiError;
@@ -59,8 +60,21 @@ pub(super) async fn patch(
 ) -> Result<Json<GateDetail>, ApiError> {
     change.check()?;
     principal.require_namespace(&path.namespace)?;
-    if !state.engine.set_gate(&path.namespace, &path.name, &change).await? {
-        return Err(not_found(&path));
+    match state.engine.change_gate(&path.namespace, &path.name, &change).await? {
+        GateOutcome::Done => {}
+        GateOutcome::NotFound => return Err(not_found(&path)),
+        GateOutcome::NoRate => {
+            return Err(ApiError::malformed(format!(
+                "gate '{}' has no rate, so rate.limit and rate.per_seconds are required",
+                path.name
+            )));
+        }
+        GateOutcome::Burst => {
+            return Err(ApiError::malformed(format!(
+                "rate.burst is above the limit of the rate of gate '{}'; send a lower one, or a higher rate.limit too",
+                path.name
+            )));
+        }
     }
     state.writability.written();
     tracing::info!(

@@ -30,7 +30,10 @@ pub(super) async fn step(
     let found = steps.ok_or_else(|| no_such_task(task_id))?.pop().ok_or_else(|| no_such_step(task_id))?;
     let facts = state.engine.explain_step(task_id, &step.name, COUNT_LIMIT).await?;
     let gate = state.engine.explain_gate(task_id, &step.name, COUNT_LIMIT).await?;
-    let wait = state.engine.explain_wait(task_id, &step.name).await?;
+    let wait = match &facts {
+        Some(facts) if facts.state == StepState::Waiting => state.engine.explain_wait(task_id, &step.name).await?,
+        _ => None,
+    };
     let waiting = facts.map(|facts| explain(&facts, gate.as_ref(), wait.as_ref())).unwrap_or_default();
     Ok(Json(StepInspection { step: found, waiting }))
 }

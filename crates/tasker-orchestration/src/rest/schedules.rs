@@ -45,8 +45,8 @@ pub(super) async fn put(
     let cron = Cron::parse(&schedule.cron, &schedule.timezone).map_err(|error| wrong_cron(&error))?;
     let next_at = cron.next_after(state.engine.now().await?).map_err(|error| wrong_cron(&error))?;
     let (namespace, template) = (&schedule.namespace, &schedule.template);
-    let template = tasks::find_template(&state, namespace, template, schedule.version.as_deref()).await?;
-    tasks::check_context(&template, &context)?;
+    let template = tasks::create::find_template(&state, namespace, template, schedule.version.as_deref()).await?;
+    tasks::create::check_context(&template, &context)?;
     let namespaces = principal.namespaces_to_list(None)?;
     let stored = state.engine.put_schedule(&name, &schedule, next_at, namespaces.as_deref()).await?;
     state.writability.written();
@@ -132,7 +132,7 @@ pub(super) async fn trigger(
         priority: Some(schedule.priority),
         tags: schedule.tags,
     };
-    tasks::create_from(&state, &principal, &request, None, None).await
+    tasks::create::create_from(&state, &principal, &request, None, None).await
 }
 
 /// The schedule, unless it belongs to a namespace that the caller may not use.

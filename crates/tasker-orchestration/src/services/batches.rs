@@ -165,22 +165,11 @@ impl From<sqlx::Error> for WriteError {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use uuid::Uuid;
 
     use super::*;
 
     fn request(bytes: usize) -> Request<NewTask> {
-        let task = NewTask {
-            task_id: Uuid::now_v7(),
-            template_id: 1,
-            latest: true,
-            context: json!({}),
-            priority: 0,
-            tags: None,
-            idempotency: None,
-            values: Vec::new(),
-            traceparent: None,
-        };
+        let task = NewTask::new(1, json!({}));
         Request { item: task, bytes, reply: oneshot::channel().0 }
     }
 

@@ -11,7 +11,7 @@ use crate::http::{Answer, database, send};
 use crate::server::{Running, key};
 use crate::signer::{Signer, hmac_token, unsigned};
 
-const ROUTES: [(&str, &str, &[Scope]); 46] = [
+const ROUTES: [(&str, &str, &[Scope]); 47] = [
     ("GET", "/health", &[]),
     ("GET", "/health/live", &[]),
     ("GET", "/health/ready", &[]),
@@ -23,6 +23,7 @@ const ROUTES: [(&str, &str, &[Scope]); 46] = [
     ("GET", "/v1/tasks/ID/steps", &[Scope::Read]),
     ("GET", "/v1/templates", &[Scope::Read]),
     ("GET", "/v1/dlq", &[Scope::Read]),
+    ("GET", "/v1/dlq/ID", &[Scope::Read]),
     ("GET", "/v1/schedules", &[Scope::Read]),
     ("GET", "/v1/gates", &[Scope::Read]),
     ("GET", "/v1/gates/n/a", &[Scope::Read]),

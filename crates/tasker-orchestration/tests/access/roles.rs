@@ -13,7 +13,6 @@ use tasker_engine::database;
 use tasker_engine::{
     ApplyOutcome, ClaimedStep, CreateOutcome, Engine, NewTask, Operation, OperationOutcome, StepOutcome, StepResult,
 };
-use uuid::Uuid;
 
 const LEASE: Duration = Duration::from_secs(30);
 
@@ -47,18 +46,8 @@ async fn use_engine(engine: &Engine, namespace: &str) -> Result<()> {
     let parsed = tasker_template::parse(&source.to_string(), None).map_err(|errors| anyhow::anyhow!("{errors}"))?;
     ensure!(engine.apply_template(&parsed.template, "test").await? == ApplyOutcome::Created);
     let stored = engine.find_template(namespace, "t", None).await?.context("not stored")?;
-    let task_id = Uuid::now_v7();
-    let task = NewTask {
-        task_id,
-        template_id: stored.template_id,
-        latest: true,
-        context: json!({}),
-        priority: 0,
-        tags: None,
-        idempotency: None,
-        values: Vec::new(),
-        traceparent: None,
-    };
+    let task = NewTask::new(stored.template_id, json!({}));
+    let task_id = task.task_id;
     let outcome = engine.create_tasks(&[task]).await?;
     ensure!(matches!(outcome[..], [CreateOutcome::Created(_)]), "{outcome:?}");
 
@@ -110,17 +99,7 @@ async fn the_runtime_role_works_without_the_right_to_change_the_schema() -> Resu
 
     // A namespace that exists, a new one, and one whose queue has another name.
     let existing = engine.find_template("before", "t", None).await?.context("the owner's template")?;
-    let task = NewTask {
-        task_id: Uuid::now_v7(),
-        template_id: existing.template_id,
-        latest: true,
-        context: json!({}),
-        priority: 0,
-        tags: None,
-        idempotency: None,
-        values: Vec::new(),
-        traceparent: None,
-    };
+    let task = NewTask::new(existing.template_id, json!({}));
     engine.create_tasks(&[task]).await?;
     ensure!(engine.start_steps("w", &["before".to_owned()], 1, LEASE, &[]).await?.len() == 1);
     use_engine(&engine, "after").await?;

@@ -124,17 +124,7 @@ async fn the_count_of_new_tasks_ends_and_the_newest_one_still_comes() -> Result<
     let mut events = Events::open(&stack, "every-key", "new:shop").await?;
     ensure!(events.next("new").await?["count"] == 0);
     let template = stack.engine.find_template("shop", "t", None).await?.context("no template")?;
-    let task = |_| NewTask {
-        task_id: Uuid::now_v7(),
-        template_id: template.template_id,
-        latest: true,
-        context: json!({}),
-        priority: 0,
-        tags: None,
-        idempotency: None,
-        values: Vec::new(),
-        traceparent: None,
-    };
+    let task = |_| NewTask::new(template.template_id, json!({}));
     stack.engine.create_tasks(&(0..1_001).map(task).collect::<Vec<_>>()).await?;
     ensure!(events.next("new").await?["count"] == 1_000);
     let created = stack.create("shop", json!({})).await?;

@@ -36,6 +36,13 @@ async fn tasks_are_found_by_every_condition() -> Result<()> {
         ("q=acme", vec![&acme]),
         ("q=k/1", vec![&acme]),
         (&format!("q={other}"), vec![&other]),
+        // The start of an id, with and without hyphens.
+        (&format!("q={}", &other[..35]), vec![&other]),
+        (&format!("q={}", other[..30].replace('-', "").to_uppercase()), vec![&other]),
+        (&format!("q={}&namespace=shop", &other[..35]), vec![]),
+        (&format!("q={}", &other[..7]), vec![]),
+        ("q=00000000", vec![]),
+        ("q=ffffffff-ffff", vec![]),
         ("q=nothing", vec![]),
         ("template=t", vec![&other, &acme, &vip]),
         ("template=t&version=1.0.0&namespace=stock", vec![&other]),
@@ -53,8 +60,10 @@ async fn tasks_are_found_by_every_condition() -> Result<()> {
     assert_eq!(page["tasks"][0]["searchable"], json!({ "/order/id": "42" }));
 
     // A key that is bound to a namespace finds nothing of another one.
-    let bound = stack.get_as("shop-key", "/v1/tasks?q=o=7").await?.json()?;
-    assert_eq!(ids(&bound)?, Vec::<String>::new());
+    for text in ["o=7", &other[..35]] {
+        let bound = stack.get_as("shop-key", &format!("/v1/tasks?q={text}")).await?.json()?;
+        assert_eq!(ids(&bound)?, Vec::<String>::new(), "{text}");
+    }
     for (query, word) in [
         ("status=failed,x", "not a state"),
         ("version=1.0.0", "template"),

@@ -82,17 +82,7 @@ pub(crate) async fn create_task(pool: &PgPool, steps: &str) -> Uuid {
     let parsed = tasker_template::parse(&yaml, None).unwrap();
     engine.apply_template(&parsed.template, "test").await.unwrap();
     let stored = engine.find_template("test", &name, None).await.unwrap().unwrap();
-    let task = NewTask {
-        task_id: Uuid::now_v7(),
-        template_id: stored.template_id,
-        latest: false,
-        context: json!({"number": 7}),
-        priority: 0,
-        tags: None,
-        idempotency: None,
-        values: Vec::new(),
-        traceparent: None,
-    };
+    let task = NewTask { latest: false, ..NewTask::new(stored.template_id, json!({"number": 7})) };
     let outcomes = engine.create_tasks(std::slice::from_ref(&task)).await.unwrap();
     assert!(matches!(outcomes[..], [CreateOutcome::Created(_)]), "{outcomes:?}");
     task.task_id
