@@ -91,6 +91,9 @@ async function addresses() {
     "#/schedules",
     "#/bulk",
     "#/no/such/page",
+    // Names that every object of JavaScript has.
+    "#/constructor",
+    "#/__proto__",
   ];
 }
 
@@ -107,6 +110,81 @@ test("every page is accessible, light and dark, and keeps to the policy", async 
     }
     await page.context().close();
   }
+});
+
+test("an address of no page says so, whatever its name", async () => {
+  const page = await open(browser, stack.url);
+  for (const address of ["#/constructor", "#/__proto__", "#/toString", "#//evil.example/x"]) {
+    await page.goto("about:blank");
+    await page.goto(`${stack.url}/${address}`);
+    await page.getByRole("heading", { name: "Page not found" }).waitFor();
+  }
+  page.verify();
+  await page.context().close();
+});
+
+test("a task says why it waits, whatever it waits for, and the dashboard says what an operator must do", async () => {
+  const { api } = stack;
+  const once = { limit: 1, backoff: "fixed", backoff_base_ms: 50, max_backoff_ms: 50 };
+  const elsewhere = { namespace_name: "elsewhere" };
+  await api.template("why_leaf", [{ ...step("leaf", "permanent"), retry: once }]);
+  await api.template("why_middle", [{ name: "middle", task: { template: "why_leaf" } }]);
+  await api.template("why_top", [{ name: "top", task: { template: "why_middle" } }]);
+  await api.template("why_sleeps", [{ ...step("sleep", "echo"), wait: { delay_seconds: 86_400 } }]);
+  const gate = { concurrency: { gate: "why_gate", limit: 1 } };
+  await api.template("why_closed", [{ ...step("closed", "echo"), ...gate }]);
+  await api.request("PATCH", "/v1/gates/faults/why_gate", { limit: 0 });
+  const many = Array.from({ length: 4 }, (_, index) => step(`busy_${index}`, "sleep", { ms: 60_000 }));
+  await api.template("why_many", [...many, { ...step("asks", "echo"), wait: { signal: "go" } }]);
+  await api.template("why_paused", [step("paused", "echo")], elsewhere);
+  await api.request("PATCH", "/v1/namespaces/elsewhere", { paused: true });
+  const bad = { namespace: "faults", template: "why_sleeps", cron: "0 2 * * *" };
+  await api.request("PUT", "/v1/schedules/why_schedule", bad);
+  const id = async (name, namespace = "faults") =>
+    (await api.post("/v1/tasks", { namespace, name, context: {} })).task_uuid;
+  const top = await id("why_top");
+  const { leaf } = await until("the task far below is blocked", async () => {
+    const { tasks } = await api.get("/v1/tasks?template=why_leaf");
+    return tasks[0]?.status === "blocked_by_failures" && { leaf: tasks[0].task_uuid };
+  });
+  const many_id = await id("why_many");
+  await until("the others run", async () =>
+    (await api.get(`/v1/tasks/${many_id}`)).steps.every(({ status }) => ["in_progress", "waiting"].includes(status)),
+  );
+  const cases = [
+    [top, /That waits for task .*, which is blocked_by_failures\. An operator must/],
+    [await id("why_sleeps"), /It waits for a time\. \((23 h 59 min|1 d) left\)/],
+    [await id("why_closed"), /It waits for gate why_gate, which an operator has closed\. A limit above 0 opens it\./],
+    // Many running steps do not hide the one that needs somebody.
+    [many_id, /It waits for the signal go\./],
+    [await id("why_paused", "elsewhere"), /Namespace elsewhere is paused since/],
+  ];
+  const page = await open(browser, stack.url);
+  for (const [task, words] of cases) {
+    await page.show(`#/tasks/${task}`);
+    await page.getByRole("region", { name: "Why is it waiting?" }).getByText(words).waitFor();
+  }
+  await page.show(`#/tasks/${top}`);
+  await page.getByRole("link", { name: `See the task ${leaf.slice(-8)}` }).click();
+  await page.waitForURL((url) => url.hash === `#/tasks/${leaf}`);
+
+  // The schedule has a failure that the test makes up: a real one takes a minute.
+  await page.route("**/v1/schedules", async (route) => {
+    const response = await route.fetch();
+    const { schedules } = await response.json();
+    const failed = { last_outcome: "failed", last_error: "there is no such template" };
+    await route.fulfill({ response, json: { schedules: schedules.map((each) => ({ ...each, ...failed })) } });
+  });
+  await page.show("#/");
+  const attention = page.locator(".attention");
+  await attention.getByText("Namespace elsewhere is paused: none of its steps start.").waitFor();
+  await attention.getByText("Gate why_gate of faults is closed, and 1 step waits for it.").waitFor();
+  await attention
+    .getByText("Schedule why_schedule could not create its last task: there is no such template.")
+    .waitFor();
+  await page.axe();
+  page.verify();
+  await page.context().close();
 });
 
 test("dialogs and a narrow window are accessible too", async () => {

@@ -248,6 +248,22 @@ export async function settled(page) {
   await page.waitForFunction(() => !document.querySelector(".loading"), null, { timeout: DEADLINE });
 }
 
+/**
+ * Calls `act` in the page. As soon as the change that makes `isThere` true is in the document, before the page does anything
+ * else, calls `look`, and returns what that returns. All three run in the page.
+ */
+export function whenDrawn(page, act, isThere, look) {
+  return page.evaluate(`new Promise((resolve) => {
+    const observer = new MutationObserver(() => {
+      if (!(${isThere})()) return;
+      observer.disconnect();
+      resolve((${look})());
+    });
+    observer.observe(document.body, { childList: true, subtree: true, characterData: true });
+    (${act})();
+  })`);
+}
+
 /** Presses Tab until the element with this role and name has the focus. */
 export async function tabTo(page, role, name) {
   for (let presses = 0; presses < 200; presses++) {
