@@ -6,7 +6,7 @@ import type { FieldError, Problem } from "./api-types";
 
 const STORED = "tasker-key";
 
-/** Whether a text can be a key or a token. A header cannot hold other signs, such as invisible ones that were copied. */
+/** Whether a text can be a key or a token. A header cannot hold other signs, such as invisible ones. */
 export const isKey = (text: string): boolean => /^[\x21-\x7e]+$/.test(text);
 
 function storedKey(): string | null {

@@ -51,7 +51,7 @@ export function useResource<T>(key: string, load: (signal: AbortSignal) => Promi
       control.abort();
     };
   }, [key, round, refresh]);
-  // After an outage of the server or its database the page goes on by itself. What the server refuses, it refuses again.
+  // After an outage of the server or its database, the page goes on by itself. A refusal would be the same again.
   const passing = state.key === key && !state.loading && state.error !== undefined && isPassing(state.error);
   useEffect(() => {
     if (!passing) return;

@@ -249,7 +249,7 @@ export async function settled(page) {
 }
 
 /**
- * Calls `act` in the page. As soon as the change that makes `isThere` true is in the document, before the page does anything
+ * Calls `act` in the page. As soon as a change of the document makes `isThere` true, before the page does anything
  * else, calls `look`, and returns what that returns. All three run in the page.
  */
 export function whenDrawn(page, act, isThere, look) {

@@ -231,7 +231,8 @@ begin
     is_lost := false;
     if v_needs then
         execute format(
-            'select count(*), coalesce(bool_or(own), false), max(greatest(m.vt, m.enqueued_at)) filter (where own and m.vt <= $1)
+            'select count(*), coalesce(bool_or(own), false),
+                    max(greatest(m.vt, m.enqueued_at)) filter (where own and m.vt <= $1)
              from (
                  select q.vt, q.enqueued_at, q.message ->> ''task_id'' = $2 and q.message ->> ''step_no'' = $3 as own
                  from pgmq.%I q order by q.vt limit $4

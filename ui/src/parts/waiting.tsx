@@ -13,7 +13,7 @@ const HOLDING_UP = ["failed", "waiting", "waiting_for_retry", "enqueued", "in_pr
 /** How many steps of each state are explained. */
 const EXPLAINED = 2;
 
-/** The steps that hold a task up: the first of each state, so that many of one kind hide no other; and how many more. */
+/** The steps that hold a task up, and how many more. The first of each state: many of one kind hide no other. */
 function holdingUp(task: TaskDetail): { shown: StepDetail[]; more: number } {
   const groups = HOLDING_UP.map((state) => task.steps.filter((step) => step.status === state));
   const shown = groups.flatMap((steps) => steps.slice(0, EXPLAINED));
