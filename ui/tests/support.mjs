@@ -117,7 +117,8 @@ export class Stack {
     const stack = new Stack();
     stack.folder = await mkdtemp(join(tmpdir(), "tasker-console-"));
     stack.servers = [];
-    const args = ["--json", "dev", "--port", "0", "--worker-port", "0", "--data-dir", join(stack.folder, "postgresql")];
+    // Temporary: its data are gone when it ends, wherever they are.
+    const args = ["--json", "dev", "--temporary", "--port", "0", "--worker-port", "0"];
     stack.dev = start("tasker-cli", args, { DATABASE_URL: "" });
     const started = () => {
       assert.equal(stack.dev.exitCode, null, stack.dev.errors);
