@@ -602,6 +602,8 @@ export type Stats = {
   count_limit: number;
   /** The gates, and how many steps hold slots or wait. */
   gates?: Gate[];
+  /** The namespaces that are paused: none of their steps start. */
+  paused?: string[];
   /** The queue of each namespace. */
   queues: QueueDepth[];
   /** How many tasks each namespace has in each state. Combinations without tasks are left out. */
@@ -876,7 +878,7 @@ export type UnservedHandler = {
 };
 
 /** The kinds of reasons why a step waits. */
-export type WaitReason = "dependencies" | "blocked_dependency" | "backoff" | "running" | "worker_lost" | "no_worker" | "no_handler" | "workers_full" | "queue" | "needs_operator" | "children" | "waiting" | "gate";
+export type WaitReason = "dependencies" | "blocked_dependency" | "backoff" | "running" | "worker_lost" | "no_worker" | "no_handler" | "workers_full" | "queue" | "needs_operator" | "children" | "waiting" | "paused" | "stalled" | "message_lost" | "gate";
 
 /** A reason why a step waits. */
 export type Waiting = {
@@ -886,8 +888,12 @@ export type Waiting = {
   message: string;
   /** The kind of the reason. */
   reason: WaitReason;
+  /** The signal for which it waits. */
+  signal?: string | null;
   /** The steps that it waits for. */
   steps: string[];
+  /** The task to look at: the child task for which it waits, or the one further down that is blocked by failures. */
+  task?: string | null;
   /** Until when it waits, if that is known. */
   until?: string | null;
   /** The workers that the reason is about. */

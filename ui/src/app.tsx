@@ -33,6 +33,18 @@ const PAGES: [string, string][] = [
   ["bulk", "Bulk jobs"],
 ];
 
+/** A map, because an object also has names such as `constructor`, and an address can have any name. */
+const LISTS = new Map<string, ComponentType>([
+  ["", Dashboard],
+  ["tasks", Tasks],
+  ["templates", Templates],
+  ["workers", Workers],
+  ["queues", Queues],
+  ["gates", Gates],
+  ["schedules", Schedules],
+  ["bulk", Bulk],
+]);
+
 export function App() {
   const current = session.value;
   switch (current.state) {
@@ -128,17 +140,7 @@ function Page({ route: { path } }: { route: Route }) {
   const [page = "", first, second] = path;
   if (page === "tasks" && first) return <TaskPage id={first} />;
   if (page === "templates" && first && second) return <TemplatePage namespace={first} name={second} />;
-  const lists: Record<string, ComponentType> = {
-    "": Dashboard,
-    tasks: Tasks,
-    templates: Templates,
-    workers: Workers,
-    queues: Queues,
-    gates: Gates,
-    schedules: Schedules,
-    bulk: Bulk,
-  };
-  const List = path.length <= 1 ? lists[page] : undefined;
+  const List = path.length <= 1 ? LISTS.get(page) : undefined;
   if (List) return <List />;
   return (
     <>

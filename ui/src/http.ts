@@ -6,8 +6,16 @@ import type { FieldError, Problem } from "./api-types";
 
 const STORED = "tasker-key";
 
+/** Whether a text can be a key or a token. A header cannot hold other signs, such as invisible ones. */
+export const isKey = (text: string): boolean => /^[\x21-\x7e]+$/.test(text);
+
+function storedKey(): string | null {
+  const stored = sessionStorage.getItem(STORED);
+  return stored !== null && isKey(stored) ? stored : null;
+}
+
 /** The key or token of this tab. It is never in an address, and the browser forgets it with the tab. */
-export const key = signal<string | null>(sessionStorage.getItem(STORED));
+export const key = signal<string | null>(storedKey());
 
 export function setKey(value: string | null): void {
   if (value === null) sessionStorage.removeItem(STORED);
@@ -39,6 +47,9 @@ export class ApiError extends Error {
 /** An error of any kind as an error that a page can show. */
 export const asApiError = (error: unknown): ApiError =>
   error instanceof ApiError ? error : new ApiError(error instanceof Error ? error.message : String(error));
+
+/** Whether the same request may succeed later: the server, its database or a proxy does not respond. */
+export const isPassing = ({ status }: ApiError): boolean => status === 0 || status === 429 || status >= 500;
 
 export type Query = Record<string, string | number | boolean | null | undefined>;
 export type Options = { query?: Query; body?: unknown; signal?: AbortSignal };

@@ -1,7 +1,7 @@
 // Data of the server in a component: loaded, reloaded, and kept while a reload runs or fails.
 
 import { useEffect, useRef, useState } from "preact/hooks";
-import { type ApiError, asApiError } from "./http";
+import { type ApiError, asApiError, isPassing } from "./http";
 import { type LiveEvent, subscribe } from "./live";
 
 export type Resource<T> = {
@@ -13,6 +13,9 @@ export type Resource<T> = {
   /** Changes the data without a request. */
   update: (change: (data: T) => T) => void;
 };
+
+/** How long to wait before data that could not be loaded are asked for again, in milliseconds. */
+export const AGAIN_MS = 3_000;
 
 type State<T> = { key: string; data?: T | undefined; error?: ApiError | undefined; loading: boolean };
 
@@ -48,6 +51,17 @@ export function useResource<T>(key: string, load: (signal: AbortSignal) => Promi
       control.abort();
     };
   }, [key, round, refresh]);
+  // After an outage of the server or its database, the page goes on by itself. A refusal would be the same again.
+  const passing = state.key === key && !state.loading && state.error !== undefined && isPassing(state.error);
+  useEffect(() => {
+    if (!passing) return;
+    const timer = setInterval(() => {
+      if (!document.hidden) setRound((count) => count + 1);
+    }, AGAIN_MS);
+    return () => {
+      clearInterval(timer);
+    };
+  }, [passing]);
   const current = state.key === key ? state : { key, loading: true };
   return {
     data: current.data,
@@ -100,7 +114,7 @@ export function useThrottle(act: () => void, ms: number): () => void {
   const latest = useRef(act);
   latest.current = act;
   const timer = useRef(0);
-  const last = useRef(0);
+  const last = useRef(-Infinity);
   useEffect(
     () => () => {
       clearTimeout(timer.current);
@@ -109,10 +123,11 @@ export function useThrottle(act: () => void, ms: number): () => void {
   );
   return () => {
     if (timer.current) return;
-    const delay = Math.max(0, last.current + ms - Date.now());
+    // Not the clock of the day: somebody may set it back.
+    const delay = Math.max(0, last.current + ms - performance.now());
     timer.current = setTimeout(() => {
       timer.current = 0;
-      last.current = Date.now();
+      last.current = performance.now();
       latest.current();
     }, delay);
   };

@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { after, before, test } from "node:test";
-import { launch, open, settled, Stack, step, tabTo, until } from "./support.mjs";
+import { launch, open, settled, Stack, step, tabTo, until, whenDrawn } from "./support.mjs";
 
 const SCOPES = {
   reader: ["read"],
@@ -134,19 +134,12 @@ test("a dialog is open as soon as it is drawn, so a fast Tab cannot leave it", a
   const page = await open(browser, server.url, { key: keyOf("all") });
   await page.show(`#/tasks/${id}`);
   await page.getByRole("button", { name: "Cancel" }).focus();
-  const isOpen = await page.evaluate(() => {
-    const drawn = new Promise((resolve) => {
-      const observer = new MutationObserver(() => {
-        const dialog = document.querySelector("dialog");
-        if (!dialog) return;
-        observer.disconnect();
-        resolve(dialog.open);
-      });
-      observer.observe(document.body, { childList: true, subtree: true });
-    });
-    document.activeElement.click();
-    return drawn;
-  });
+  const isOpen = await whenDrawn(
+    page,
+    () => document.activeElement.click(),
+    () => document.querySelector("dialog") !== null,
+    () => document.querySelector("dialog").open,
+  );
   assert.equal(isOpen, true);
   await page.keyboard.press("Escape");
   await page.getByRole("dialog").waitFor({ state: "detached" });
@@ -158,19 +151,12 @@ test("a dialog is open as soon as it is drawn, so a fast Tab cannot leave it", a
 test("a new page has the focus as soon as it is drawn, so it takes it from no field", async () => {
   const page = await open(browser, server.url, { key: keyOf("all") });
   await page.show("#/");
-  const focused = await page.evaluate(() => {
-    const drawn = new Promise((resolve) => {
-      const observer = new MutationObserver(() => {
-        const heading = document.querySelector("main h1");
-        if (heading?.textContent !== "Workers") return;
-        observer.disconnect();
-        resolve(document.activeElement === heading);
-      });
-      observer.observe(document.body, { childList: true, subtree: true, characterData: true });
-    });
-    location.hash = "#/workers";
-    return drawn;
-  });
+  const focused = await whenDrawn(
+    page,
+    () => (location.hash = "#/workers"),
+    () => document.querySelector("main h1")?.textContent === "Workers",
+    () => document.activeElement === document.querySelector("main h1"),
+  );
   assert.equal(focused, true);
   page.verify();
   await page.context().close();
@@ -285,7 +271,15 @@ test("a list that loads slowly is not asked for again before it is there", async
 
 test("each scope sees its actions, and no other", async () => {
   const id = await blocked("scopes");
-  const operate = ["Retry the failed step", "Mark as failed", "Cancel", "Run again…", "Retry", "Resolve…"];
+  const operate = [
+    "Retry the failed step",
+    "Mark as failed",
+    "Cancel",
+    "Run again…",
+    "Retry",
+    "Resolve…",
+    "Run again from here…",
+  ];
   const seen = { reader: [], submitter: [], operator: operate, all: operate };
   for (const [name, expected] of Object.entries(seen)) {
     const page = await open(browser, server.url, { key: keyOf(name) });
@@ -320,6 +314,24 @@ test("a key that the server no longer accepts leads to the login, and the page s
   await page.getByLabel("API key or token").fill(keyOf("reader"));
   await page.getByRole("button", { name: "Log in" }).click();
   await page.getByRole("heading", { name: "Workers" }).waitFor();
+  page.verify();
+  await page.context().close();
+});
+
+test("a text that is no key says so, and the page can be used again", async () => {
+  const page = await open(browser, server.url, { expected: REFUSED });
+  await page.goto(server.url);
+  // A sign that nobody sees, as it comes with a copied text.
+  const invisible = `${keyOf("all").slice(0, 8)}\u200b${keyOf("all").slice(8)}`;
+  await page.getByLabel("API key or token").fill(invisible);
+  await page.getByRole("button", { name: "Log in" }).click();
+  await page.getByText("A key has only letters from a to z").waitFor();
+  // Nor does such a text in the storage keep the page from starting.
+  await page.evaluate((text) => sessionStorage.setItem("tasker-key", text), invisible);
+  await page.reload();
+  await page.getByLabel("API key or token").fill(keyOf("all"));
+  await page.getByRole("button", { name: "Log in" }).click();
+  await page.getByRole("heading", { name: "Dashboard" }).waitFor();
   page.verify();
   await page.context().close();
 });
@@ -423,6 +435,109 @@ test("a form made from the schema starts a task, and shows what is wrong", async
     gift: true,
   });
   assert.deepEqual(task.tags, { customer: "acme" });
+  page.verify();
+  await page.context().close();
+});
+
+test("a task that waits for a signal says so, and gets it, by keyboard alone", async () => {
+  const wait = { signal: "approved", timeout_seconds: 172_800 };
+  await stack.api.template("approval", [{ ...step("approve", "echo"), wait }, step("pay", "echo", {}, ["approve"])]);
+  const { task_uuid: id } = await stack.api.task("approval");
+  const page = await open(browser, server.url, { key: keyOf("submitter"), expected: REFUSED });
+  const { keyboard } = page;
+  await page.show(`#/tasks/${id}`);
+  const why = page.getByRole("region", { name: "Why is it waiting?" });
+  await why.getByText("It waits for the signal approved.").waitFor();
+  assert.match(await why.innerText(), /\(1 d 23 h left\)|\(2 d left\)/);
+  await tabTo(page, "link", "approve");
+  await keyboard.press("Enter");
+  await page.getByRole("button", { name: "Send the signal…" }).waitFor();
+  await tabTo(page, "button", "Send the signal…");
+  await keyboard.press("Enter");
+  const dialog = page.getByRole("dialog", { name: "Send the signal" });
+  await dialog.waitFor();
+  await page.axe();
+  await tabTo(page, "textbox", /Payload/);
+  await keyboard.press("ControlOrMeta+a");
+  await keyboard.type('{"by": ada}');
+  await tabTo(page, "button", "Send the signal");
+  await keyboard.press("Enter");
+  await dialog.getByText("This is not JSON").waitFor();
+  await tabTo(page, "textbox", /Payload/);
+  await keyboard.press("ControlOrMeta+a");
+  await keyboard.type('{"by": "ada"}');
+  await tabTo(page, "button", "Send the signal");
+  await keyboard.press("Enter");
+  await page.locator(".facts").getByText("Completed").waitFor();
+  assert.equal((await stack.api.rest(id)).status, "completed");
+  // The same signal with the same payload is no change, so the payload has arrived as it was typed.
+  await stack.api.post(`/v1/tasks/${id}/signals/approved`, { payload: { by: "ada" } });
+  page.verify();
+  await page.context().close();
+});
+
+test("a task runs again from a step, with the results of the others", async () => {
+  const id = await blocked("forked");
+  const page = await open(browser, stack.url);
+  await page.show(`#/tasks/${id}?step=decline`);
+  await page.getByRole("button", { name: "Run again from here…" }).click();
+  const dialog = page.getByRole("dialog", { name: "Run again from this step" });
+  await dialog.getByLabel(/Reason/).fill("the bank is back");
+  await page.axe();
+  await dialog.getByRole("button", { name: "Start the new task" }).click();
+  await page.waitForURL((url) => url.hash.startsWith("#/tasks/") && !url.hash.includes(id));
+  await settled(page);
+  const fork = new URL(page.url()).hash.split("/").pop();
+  assert.equal((await stack.api.get(`/v1/tasks/${fork}`)).forked_from, id);
+  await page.getByRole("link", { name: id.slice(-8) }).click();
+  await page.waitForURL((url) => url.hash === `#/tasks/${id}`);
+  await page.getByRole("link", { name: fork.slice(-8) }).waitFor();
+  page.verify();
+  await page.context().close();
+});
+
+test("a step that was skipped offers no result", async () => {
+  await stack.api.template("skipping", [
+    step("check", "echo"),
+    { ...step("never", "echo", {}, ["check"]), when: [{ step: "check", pointer: "/amount", at_least: 10 }] },
+    step("decline", "permanent", {}, ["check"]),
+  ]);
+  const { task_uuid: id } = await stack.api.task("skipping", { amount: 1 });
+  await stack.api.rest(id);
+  const page = await open(browser, stack.url);
+  await page.show(`#/tasks/${id}?step=never`);
+  const panel = page.getByRole("complementary", { name: "Step never" });
+  await panel.getByText("Skipped").first().waitFor();
+  assert.equal(await panel.getByRole("button", { name: "Resolve…" }).count(), 0);
+  await page.show(`#/tasks/${id}?step=decline`);
+  await page.getByRole("button", { name: "Resolve…" }).waitFor();
+  page.verify();
+  await page.context().close();
+});
+
+test("a count that the server stopped says so, and does not stop the job", async () => {
+  await stack.api.template("stopped_count", [step("decline", "permanent")]);
+  for (let index = 0; index < 2; index++) await stack.api.rest((await stack.api.task("stopped_count")).task_uuid);
+  const page = await open(browser, stack.url);
+  const counts = [
+    [2, /At least 2 tasks match: the server stopped counting\. The job acts on all that match\./],
+    [0, /The server found no task in the time that it counts\. The job looks at all tasks\./],
+  ];
+  for (const [matched, words] of counts) {
+    await page.route("**/v1/bulk", async (route) => {
+      // As for a filter that matches few of many tasks.
+      const response = await route.fetch();
+      await route.fulfill({ response, json: { ...(await response.json()), matched, complete: false } });
+    });
+    await page.show("#/tasks?template=stopped_count");
+    await page.getByLabel("Select all tasks of this page").check();
+    await page.getByRole("button", { name: "Select all that match" }).click();
+    await page.getByRole("button", { name: "Retry", exact: true }).click();
+    const dialog = page.getByRole("dialog");
+    await dialog.getByText(words).waitFor();
+    await page.unroute("**/v1/bulk");
+    assert.ok(await dialog.getByRole("button", { name: "Retry" }).isEnabled());
+  }
   page.verify();
   await page.context().close();
 });

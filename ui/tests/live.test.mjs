@@ -71,6 +71,83 @@ test("a killed server: the page says so, and shows everything when the server is
   await page.context().close();
 });
 
+test("a page that opens while the database is down shows its data when it is back", async () => {
+  const page = await open(browser, stack.url, { expected: /status of 503/ });
+  // A response of the server to each request while its database does not respond.
+  const down = { type: "/problems/no-database", title: "No database", status: 503, detail: "the database is away" };
+  await page.route("**/v1/**", (route) => {
+    if (route.request().url().includes("/v1/whoami")) return route.continue();
+    return route.fulfill({ status: 503, contentType: "application/problem+json", body: JSON.stringify(down) });
+  });
+  for (const [address, row] of [
+    ["#/", "Needs attention|Nothing needs your attention"],
+    ["#/templates", "faults/outage|order_fulfillment"],
+  ]) {
+    await page.goto("about:blank");
+    await page.goto(`${stack.url}/${address}`);
+    await page.getByRole("alert").first().getByText("the database is away").waitFor();
+    assert.equal(await page.getByText(new RegExp(row)).count(), 0);
+  }
+  await page.unroute("**/v1/**");
+  // Nobody presses "Try again".
+  await page
+    .getByText(/order_fulfillment/)
+    .first()
+    .waitFor();
+  await page.getByRole("alert").waitFor({ state: "detached" });
+  await page.evaluate(() => (location.hash = "#/"));
+  await page.getByRole("heading", { name: "Namespaces" }).waitFor();
+  page.verify();
+  await page.context().close();
+});
+
+test("the console starts by itself when the server responds again", async () => {
+  const page = await open(browser, stack.url, { expected: /status of 503/ });
+  await page.route("**/v1/whoami", (route) => route.fulfill({ status: 503, body: "away" }));
+  await page.goto(stack.url);
+  await page.getByText("The server responded with status 503.").waitFor();
+  await page.unroute("**/v1/whoami");
+  await page.getByRole("heading", { name: "Dashboard" }).waitFor();
+  page.verify();
+  await page.context().close();
+});
+
+test("a page goes on when the clock of its machine is set back", async () => {
+  await stack.api.template("clock", [step("say", "echo")]);
+  await stack.api.task("clock");
+  const page = await open(browser, stack.url);
+  await page.show("#/tasks?template=clock");
+  await stack.api.task("clock");
+  await page.getByRole("button", { name: "1 new" }).waitFor();
+  await page.evaluate(() => {
+    // Back at each look, so that no look is the first one after the change.
+    let time = Date.now();
+    Date.now = () => (time -= 3_600_000);
+  });
+  await stack.api.task("clock");
+  await page.getByRole("button", { name: "2 new" }).waitFor();
+  page.verify();
+  await page.context().close();
+});
+
+test("children of a group appear while the page is open", async () => {
+  await stack.api.template("growing", [
+    { ...step("list", "echo"), wait: { signal: "go" } },
+    { ...step("each", "echo", {}, ["list"]), map: { step: "list", pointer: "/items" } },
+  ]);
+  const { task_uuid: id } = await stack.api.task("growing", { items: [1, 2, 3] });
+  const page = await open(browser, stack.url);
+  await page.show(`#/tasks/${id}`);
+  await page.getByText("Live", { exact: true }).waitFor();
+  assert.equal(await page.locator("tbody tr").count(), 2);
+  await stack.api.post(`/v1/tasks/${id}/signals/go`);
+  for (const name of ["each_0", "each_1", "each_2"]) {
+    await page.getByRole("row", { name: new RegExp(`${name}.*Completed`) }).waitFor();
+  }
+  page.verify();
+  await page.context().close();
+});
+
 test("new tasks are announced, and no row jumps", async () => {
   await stack.api.template("news", [step("say", "echo")]);
   await stack.api.task("news");

@@ -2,7 +2,9 @@
 // with hostile texts and large values.
 
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { readFile } from "node:fs/promises";
+import { createServer } from "node:http";
 import { after, before, test } from "node:test";
 import { TYPES, typesOf } from "../scripts/types.mjs";
 import { DEADLINE, launch, open, settled, Stack, step, until } from "./support.mjs";
@@ -91,6 +93,9 @@ async function addresses() {
     "#/schedules",
     "#/bulk",
     "#/no/such/page",
+    // Names that every object of JavaScript has.
+    "#/constructor",
+    "#/__proto__",
   ];
 }
 
@@ -107,6 +112,198 @@ test("every page is accessible, light and dark, and keeps to the policy", async 
     }
     await page.context().close();
   }
+});
+
+test("every page fits a window of 360 pixels, with the longest names", async () => {
+  const { api } = stack;
+  const name = "n".repeat(60);
+  const long = "s".repeat(128);
+  const limits = { concurrency: { gate: "g".repeat(60), limit: 1 }, rate: { gate: name, limit: 9, per_seconds: 60 } };
+  await api.template(name, [{ ...step(long, "permanent"), ...limits }, step("after", "echo", {}, [long])]);
+  const { task_uuid: id } = await api.task(name, {}, { tags: { [name]: "v".repeat(100) } });
+  await api.rest(id);
+  const timezone = "America/Argentina/ComodRivadavia";
+  await api.request("PUT", `/v1/schedules/${name}`, {
+    namespace: "faults",
+    template: name,
+    cron: "0 2 * * *",
+    timezone,
+  });
+  const page = await open(browser, stack.url, { width: 360 });
+  for (const address of [
+    "#/",
+    "#/tasks",
+    `#/tasks/${id}`,
+    `#/tasks/${id}?step=${long}`,
+    `#/tasks/${id}?tab=timeline`,
+    `#/tasks/${id}?tab=history`,
+    "#/templates",
+    `#/templates/faults/${name}`,
+    "#/workers",
+    "#/queues",
+    "#/gates",
+    "#/schedules",
+    "#/bulk",
+  ]) {
+    await page.show(address);
+    await page.axe();
+    const out = await page.evaluate(() => {
+      // Without what scrolls by itself, everything ends before the margin of the page.
+      const parts = [...document.querySelectorAll("main .card, main .scroll, main h1")];
+      const end = Math.max(...parts.map((part) => part.getBoundingClientRect().right));
+      return [document.documentElement.scrollWidth - innerWidth, Math.ceil(end) + 8 - innerWidth];
+    });
+    assert.ok(out[0] <= 0 && out[1] <= 0, `${address}: by how many pixels it is too wide: ${out}`);
+  }
+  page.verify();
+  await page.context().close();
+});
+
+test("a page on another port learns nothing, changes nothing, and cannot embed or hold the console", async () => {
+  await stack.api.template("coveted", [step("say", "echo")]);
+  const attacker = createServer((_, response) => {
+    response.setHeader("content-type", "text/html");
+    response.end("<!doctype html><title>another program</title>");
+  });
+  attacker.listen(0, "127.0.0.1");
+  await once(attacker, "listening");
+  const context = await browser.newContext();
+  try {
+    const page = await context.newPage();
+    // What the server said, also of responses that the browser keeps from the page.
+    const [ways, statuses] = [new Map(), new Map()];
+    const network = await context.newCDPSession(page);
+    await network.send("Network.enable");
+    network.on("Network.requestWillBeSent", ({ requestId, request }) => {
+      ways.set(requestId, new URL(request.url).searchParams.get("as"));
+    });
+    network.on("Network.responseReceivedExtraInfo", ({ requestId, statusCode }) => {
+      statuses.set(ways.get(requestId), statusCode);
+    });
+    await page.goto(`http://127.0.0.1:${attacker.address().port}/`);
+    const learned = await page.evaluate(async (server) => {
+      const outcome = (element, address) =>
+        new Promise((resolve) => {
+          element.addEventListener("load", () => resolve("loaded"));
+          element.addEventListener("error", () => resolve("refused"));
+          element.src = server + address;
+          document.body.append(element);
+        });
+      const text = async (address, init) =>
+        fetch(server + address, init).then(
+          (response) => response.text(),
+          () => "",
+        );
+      const task = '{"namespace":"faults","name":"coveted","context":{}}';
+      const plain = { method: "POST", mode: "no-cors", headers: { "content-type": "text/plain" }, body: task };
+      const found = {
+        cors: await text("/v1/tasks?as=cors"),
+        opaque: await text("/v1/tasks?as=opaque", { mode: "no-cors" }),
+        post: await text("/v1/tasks?as=post", plain),
+        script: await outcome(document.createElement("script"), "/v1/tasks?as=script"),
+        image: await outcome(document.createElement("img"), "/icon.svg"),
+        code: await outcome(document.createElement("script"), "/app.js"),
+      };
+      const frame = document.createElement("iframe");
+      await outcome(frame, "/");
+      // A page that was refused is an error page of the browser, which has another origin and no frames.
+      found.frame = frame.contentDocument === null ? "foreign" : frame.contentDocument.body.innerText;
+      return found;
+    }, stack.url);
+    const nothing = { cors: "", opaque: "", post: "", script: "refused", image: "refused", code: "refused" };
+    assert.deepEqual(learned, { ...nothing, frame: "foreign" });
+    // The server itself refuses, so that such pages cost it nothing.
+    for (const way of ["cors", "opaque", "post"]) {
+      assert.equal(await until(`the status of ${way}`, () => statuses.get(way)), 403, way);
+    }
+    assert.deepEqual((await stack.api.get("/v1/tasks?template=coveted")).tasks, []);
+    // A window that the page opens does not stay in its hands.
+    const [popup] = await Promise.all([
+      context.waitForEvent("page"),
+      page.evaluate((server) => void (globalThis.opened = open(`${server}/`)), stack.url),
+    ]);
+    await popup.getByRole("heading", { name: "Dashboard" }).waitFor();
+    assert.equal(await popup.evaluate(() => opener), null);
+    await until("the page has lost the window", () => page.evaluate(() => globalThis.opened.closed));
+  } finally {
+    await context.close();
+    attacker.close();
+  }
+});
+
+test("an address of no page says so, whatever its name", async () => {
+  const page = await open(browser, stack.url);
+  for (const address of ["#/constructor", "#/__proto__", "#/toString", "#//evil.example/x"]) {
+    await page.goto("about:blank");
+    await page.goto(`${stack.url}/${address}`);
+    await page.getByRole("heading", { name: "Page not found" }).waitFor();
+  }
+  page.verify();
+  await page.context().close();
+});
+
+test("a task says why it waits, whatever it waits for, and the dashboard says what an operator must do", async () => {
+  const { api } = stack;
+  const once = { limit: 1, backoff: "fixed", backoff_base_ms: 50, max_backoff_ms: 50 };
+  const elsewhere = { namespace_name: "elsewhere" };
+  await api.template("why_leaf", [{ ...step("leaf", "permanent"), retry: once }]);
+  await api.template("why_middle", [{ name: "middle", task: { template: "why_leaf" } }]);
+  await api.template("why_top", [{ name: "top", task: { template: "why_middle" } }]);
+  await api.template("why_sleeps", [{ ...step("sleep", "echo"), wait: { delay_seconds: 86_400 } }]);
+  const gate = { concurrency: { gate: "why_gate", limit: 1 } };
+  await api.template("why_closed", [{ ...step("closed", "echo"), ...gate }]);
+  await api.request("PATCH", "/v1/gates/faults/why_gate", { limit: 0 });
+  const many = Array.from({ length: 4 }, (_, index) => step(`busy_${index}`, "sleep", { ms: 60_000 }));
+  await api.template("why_many", [...many, { ...step("asks", "echo"), wait: { signal: "go" } }]);
+  await api.template("why_paused", [step("paused", "echo")], elsewhere);
+  await api.request("PATCH", "/v1/namespaces/elsewhere", { paused: true });
+  const bad = { namespace: "faults", template: "why_sleeps", cron: "0 2 * * *" };
+  await api.request("PUT", "/v1/schedules/why_schedule", bad);
+  const id = async (name, namespace = "faults") =>
+    (await api.post("/v1/tasks", { namespace, name, context: {} })).task_uuid;
+  const top = await id("why_top");
+  const { leaf } = await until("the task far below is blocked", async () => {
+    const { tasks } = await api.get("/v1/tasks?template=why_leaf");
+    return tasks[0]?.status === "blocked_by_failures" && { leaf: tasks[0].task_uuid };
+  });
+  const many_id = await id("why_many");
+  await until("the others run", async () =>
+    (await api.get(`/v1/tasks/${many_id}`)).steps.every(({ status }) => ["in_progress", "waiting"].includes(status)),
+  );
+  const cases = [
+    [top, /That waits for task .*, which is blocked_by_failures\. An operator must/],
+    [await id("why_sleeps"), /It waits for a time\. \((23 h 59 min|1 d) left\)/],
+    [await id("why_closed"), /It waits for gate why_gate, which an operator has closed\. A limit above 0 opens it\./],
+    // Many running steps do not hide the one that needs somebody.
+    [many_id, /It waits for the signal go\./],
+    [await id("why_paused", "elsewhere"), /Namespace elsewhere is paused since/],
+  ];
+  const page = await open(browser, stack.url);
+  for (const [task, words] of cases) {
+    await page.show(`#/tasks/${task}`);
+    await page.getByRole("region", { name: "Why is it waiting?" }).getByText(words).waitFor();
+  }
+  await page.show(`#/tasks/${top}`);
+  await page.getByRole("link", { name: `See the task ${leaf.slice(-8)}` }).click();
+  await page.waitForURL((url) => url.hash === `#/tasks/${leaf}`);
+
+  // The schedule has a failure that the test makes up: a real one takes a minute.
+  await page.route("**/v1/schedules", async (route) => {
+    const response = await route.fetch();
+    const { schedules } = await response.json();
+    const failed = { last_outcome: "failed", last_error: "there is no such template" };
+    await route.fulfill({ response, json: { schedules: schedules.map((each) => ({ ...each, ...failed })) } });
+  });
+  await page.show("#/");
+  const attention = page.locator(".attention");
+  await attention.getByText("Namespace elsewhere is paused: none of its steps start.").waitFor();
+  await attention.getByText("Gate why_gate of faults is closed, and 1 step waits for it.").waitFor();
+  await attention
+    .getByText("Schedule why_schedule could not create its last task: there is no such template.")
+    .waitFor();
+  await page.axe();
+  page.verify();
+  await page.context().close();
 });
 
 test("dialogs and a narrow window are accessible too", async () => {

@@ -117,7 +117,8 @@ export class Stack {
     const stack = new Stack();
     stack.folder = await mkdtemp(join(tmpdir(), "tasker-console-"));
     stack.servers = [];
-    const args = ["--json", "dev", "--port", "0", "--worker-port", "0", "--data-dir", join(stack.folder, "postgresql")];
+    // Temporary: its data are gone when it ends, wherever they are.
+    const args = ["--json", "dev", "--temporary", "--port", "0", "--worker-port", "0"];
     stack.dev = start("tasker-cli", args, { DATABASE_URL: "" });
     const started = () => {
       assert.equal(stack.dev.exitCode, null, stack.dev.errors);
@@ -246,6 +247,22 @@ export async function open(browser, url, { scheme = "light", key, expected, widt
 export async function settled(page) {
   await page.waitForSelector("h1", { timeout: DEADLINE });
   await page.waitForFunction(() => !document.querySelector(".loading"), null, { timeout: DEADLINE });
+}
+
+/**
+ * Calls `act` in the page. As soon as a change of the document makes `isThere` true, before the page does anything
+ * else, calls `look`, and returns what that returns. All three run in the page.
+ */
+export function whenDrawn(page, act, isThere, look) {
+  return page.evaluate(`new Promise((resolve) => {
+    const observer = new MutationObserver(() => {
+      if (!(${isThere})()) return;
+      observer.disconnect();
+      resolve((${look})());
+    });
+    observer.observe(document.body, { childList: true, subtree: true, characterData: true });
+    (${act})();
+  })`);
 }
 
 /** Presses Tab until the element with this role and name has the focus. */

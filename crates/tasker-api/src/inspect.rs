@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
 
 use crate::{StepDetail, StepState};
 
@@ -31,6 +32,12 @@ pub struct Waiting {
     pub workers: Vec<String>,
     /// How many steps it waits for, or how many are before it in the queue or at the gate.
     pub count: Option<i64>,
+    /// The task to look at: the child task for which it waits, or the one further down that is blocked by failures.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<Uuid>,
+    /// The signal for which it waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<String>,
 }
 
 /// The kinds of reasons why a step waits.
@@ -61,6 +68,12 @@ pub enum WaitReason {
     Children,
     /// It waits for a time, a signal or another task.
     Waiting,
+    /// Its namespace is paused.
+    Paused,
+    /// No worker has taken it for a long time, although it is ready and a worker has a free slot.
+    Stalled,
+    /// Its message is not in the queue any more, so no worker finds it.
+    MessageLost,
     /// It waits for a slot of a gate, behind `count` others, or for the rate of a gate, until `until`.
     Gate,
 }

@@ -22,6 +22,9 @@ pub struct Stats {
     /// The gates, and how many steps hold slots or wait.
     #[serde(default)]
     pub gates: Vec<Gate>,
+    /// The namespaces that are paused: none of their steps start.
+    #[serde(default)]
+    pub paused: Vec<String>,
     /// Counts stop at this number. A count that reaches it means "at least".
     pub count_limit: i64,
 }

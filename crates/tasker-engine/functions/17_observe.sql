@@ -197,3 +197,106 @@ language sql stable as $$
     left join tasker.tasks c on c.task_id = (s.input ->> 'child')::uuid
     where t.task_id = p_task_id and coalesce(s.name, ts.name) = p_step
 $$;
+
+-- What holds up a step that workers could take. No row if there is no such task or step.
+--   paused_at    since when its namespace is paused
+--   ready_since  since when a worker could have read its message; null while the message is hidden
+--   is_lost      whether the step needs a message and has none; null if the queue has `p_limit` messages or more
+create or replace function tasker.explain_queue(p_task_id uuid, p_step text, p_limit integer)
+returns table (paused_at timestamptz, ready_since timestamptz, is_lost boolean)
+language plpgsql stable
+set enable_seqscan = off set enable_bitmapscan = off set jit = off
+as $$
+#variable_conflict use_column
+declare
+    v_now timestamptz := tasker.now();
+    v_step_no smallint;
+    v_queue text;
+    v_needs boolean;
+    v_found boolean;
+    v_read bigint;
+begin
+    select s.step_no, n.queue, n.paused_at,
+           s.state in ('enqueued', 'in_progress', 'waiting_for_retry') and not exists (
+               select from tasker.gate_waiters w where w.task_id = s.task_id and w.step_no = s.step_no)
+    into v_step_no, v_queue, paused_at, v_needs
+    from tasker.tasks t
+    join tasker.namespaces n on n.namespace = t.namespace
+    join tasker.steps s on s.task_id = t.task_id
+    join tasker.template_steps ts on ts.template_id = t.template_id and ts.step_no = coalesce(s.definition, s.step_no)
+    where t.task_id = p_task_id and coalesce(s.name, ts.name) = p_step;
+    if v_step_no is null then
+        return;
+    end if;
+    is_lost := false;
+    if v_needs then
+        execute format(
+            'select count(*), coalesce(bool_or(own), false),
+                    max(greatest(m.vt, m.enqueued_at)) filter (where own and m.vt <= $1)
+             from (
+                 select q.vt, q.enqueued_at, q.message ->> ''task_id'' = $2 and q.message ->> ''step_no'' = $3 as own
+                 from pgmq.%I q order by q.vt limit $4
+             ) m', 'q_' || v_queue)
+        into v_read, v_found, ready_since using v_now, p_task_id::text, v_step_no::text, p_limit;
+        is_lost := case when v_found then false when v_read < p_limit then true end;
+    end if;
+    return next;
+end
+$$;
+
+-- The task below a task that an operator must look at: itself, or one of the tasks for which its steps wait, and so on.
+-- Null if none of them is blocked by failures.
+create or replace function tasker.blocked_below(p_task_id uuid) returns uuid
+language sql stable
+begin atomic
+    with recursive line(task_id) as (
+        select p_task_id
+        union all
+        select (s.input ->> 'child')::uuid
+        from line l join tasker.steps s on s.task_id = l.task_id and s.state = 'waiting' and s.input ? 'child'
+    )
+    select t.task_id
+    from (select l.task_id from line l limit 1000) l
+    join tasker.tasks t on t.task_id = l.task_id and t.state = 'blocked_by_failures'
+    limit 1;
+end;
+
+-- For what a pending step of a group waits. No row if the step is neither a group with children nor a child.
+--   group_name   the group of a child; null for a group
+--   parallelism  how many children of the group run at once
+--   children     the children that have not ended: how many, up to `p_limit`
+--   failed       the names of children that an operator must look at: the first `p_names`
+--   is_held      whether no child starts until an operator has looked at them
+create or replace function tasker.explain_group(p_task_id uuid, p_step text, p_limit integer, p_names integer)
+returns table (group_name text, parallelism integer, children bigint, failed text[], is_held boolean)
+language sql stable as $$
+    select case when g.is_child then ts.name end, (ts.admission #>> '{expand,parallelism}')::integer, c.open,
+           coalesce(f.names, '{}'),
+           ts.admission #>> '{expand,failure_strategy}' = 'fail_fast' and f.names is not null
+    from (
+        select s.task_id, coalesce(s.definition, s.step_no) as step_no, s.definition is not null as is_child,
+               t.template_id
+        from tasker.tasks t
+        join tasker.steps s on s.task_id = t.task_id and s.state = 'pending'
+        join tasker.template_steps ds
+            on ds.template_id = t.template_id and ds.step_no = coalesce(s.definition, s.step_no)
+        where t.task_id = p_task_id and coalesce(s.name, ds.name) = p_step
+    ) g
+    join tasker.template_steps ts on ts.template_id = g.template_id and ts.step_no = g.step_no
+    join tasker.steps gs on gs.task_id = g.task_id and gs.step_no = g.step_no and gs.children > 0
+    cross join lateral (
+        select count(*) as open from (
+            select from tasker.steps o
+            where o.task_id = g.task_id and o.definition = g.step_no
+              and o.state not in ('completed', 'resolved_manually', 'skipped', 'failed')
+            limit p_limit) o
+    ) c
+    cross join lateral (
+        select array_agg(o.name order by o.step_no) as names
+        from (
+            select o.name, o.step_no from tasker.steps o
+            where o.task_id = g.task_id and o.definition = g.step_no and o.state = 'failed'
+              and ts.admission #>> '{expand,failure_strategy}' is distinct from 'continue_on_failure'
+            order by o.step_no limit p_names) o
+    ) f
+$$;

@@ -38,7 +38,7 @@ pub use cron::{Cron, CronError};
 pub use failure::Failure;
 pub use gates::{GateOutcome, GateWait};
 pub use message::message;
-pub use observe::{StepFacts, StepWait, WatchedStep, WatchedTask};
+pub use observe::{GroupFacts, QueueFacts, StepFacts, StepWait, WatchedStep, WatchedTask};
 pub use operate::{Operation, OperationOutcome};
 pub use retention::DeletedTasks;
 pub use schedules::{FiredOutcome, FiredSchedule, PutOutcome};

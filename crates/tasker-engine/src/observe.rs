@@ -21,6 +21,9 @@ statements! {
             holder_lives, ahead
         from tasker.explain_step($1, $2, $3)";
     EXPLAIN_WAIT = "select signal, child, child_state::text from tasker.explain_wait($1, $2)";
+    EXPLAIN_QUEUE = "select paused_at, ready_since, is_lost from tasker.explain_queue($1, $2, $3)";
+    EXPLAIN_GROUP = "select group_name, parallelism, children, failed, is_held from tasker.explain_group($1, $2, $3, $4)";
+    BLOCKED_BELOW = "select tasker.blocked_below($1)";
     // The number of changes and the last one tell whether a task changed. The last one alone does not: transactions
     // commit in another order than their numbers.
     WATCH_TASKS = "select t.task_id, t.namespace, t.state::text as state, t.completed_steps, t.failed_steps, t.active_steps,
@@ -79,6 +82,32 @@ pub struct StepWait {
     pub signal: Option<String>,
     /// A child task, and its state.
     pub child: Option<(Uuid, TaskState)>,
+}
+
+/// What holds up a step that workers could take.
+#[derive(Debug, Clone, Default, PartialEq, Eq, FromRow)]
+pub struct QueueFacts {
+    /// Since when its namespace is paused.
+    pub paused_at: Option<DateTime<Utc>>,
+    /// Since when a worker could have read its message. None while the message is hidden.
+    pub ready_since: Option<DateTime<Utc>>,
+    /// Whether the step needs a message and has none. None if the queue is too long to know.
+    pub is_lost: Option<bool>,
+}
+
+/// For what a pending step of a group waits.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct GroupFacts {
+    /// The group, if the step is a child. None if it is the group.
+    pub group_name: Option<String>,
+    /// How many children of the group run at once.
+    pub parallelism: Option<i32>,
+    /// How many children have not ended.
+    pub children: i64,
+    /// The first names of children that an operator must look at.
+    pub failed: Vec<String>,
+    /// Whether no child starts until an operator has looked at them.
+    pub is_held: bool,
 }
 
 #[derive(FromRow)]
@@ -281,6 +310,43 @@ impl Engine {
             Ok(StepWait { signal, child: child.zip(state.as_deref().map(decode).transpose()?) })
         })
         .transpose()
+    }
+
+    /// Returns what holds up a step that workers could take. Looks at `limit` messages. None if there is no such step.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn explain_queue(&self, task_id: Uuid, step: &str, limit: u32) -> sqlx::Result<Option<QueueFacts>> {
+        sqlx::query_as(EXPLAIN_QUEUE).bind(task_id).bind(step).bind(count(limit)).fetch_optional(&self.pool).await
+    }
+
+    /// Returns for what a pending step of a group waits, with at most `names` failed children. Counts children up to
+    /// `limit`. None if the step is not a part of a group.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn explain_group(
+        &self,
+        task_id: Uuid,
+        step: &str,
+        limit: u32,
+        names: u32,
+    ) -> sqlx::Result<Option<GroupFacts>> {
+        sqlx::query_as(EXPLAIN_GROUP)
+            .bind(task_id)
+            .bind(step)
+            .bind(count(limit))
+            .bind(count(names))
+            .fetch_optional(&self.pool)
+            .await
+    }
+
+    /// Returns the task that is blocked by failures: this one, or one for which its steps wait, however deep.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn blocked_below(&self, task_id: Uuid) -> sqlx::Result<Option<Uuid>> {
+        sqlx::query_scalar(BLOCKED_BELOW).bind(task_id).fetch_one(&self.pool).await
     }
 
     /// Returns what shows whether tasks have changed, for those that exist. With `true`, the steps of the task count too.

@@ -2,12 +2,12 @@
 
 import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
-import type { Stats, TaskList, TaskState } from "../api-types";
+import type { Schedule, ScheduleList, Stats, TaskList, TaskState } from "../api-types";
 import { count, countUpTo, duration, plural, rate, stateName } from "../format";
-import { get } from "../http";
+import { get, v1 } from "../http";
 import { Card, Empty, Loaded, Meter, PageHead, Text, Time, useTitle } from "../parts/basic";
 import { look, Sign, type Tone } from "../parts/state";
-import { type Resource, useLive, useResource } from "../resource";
+import { type Resource, useLive, usePolled, useResource } from "../resource";
 import { link, taskLink, templateLink } from "../route";
 
 export const STATES: TaskState[] = [
@@ -30,6 +30,9 @@ export function useStats(): Resource<Stats> {
 
 /** How long a ready step may wait before it is worth a look, in seconds. */
 export const LONG_WAIT_S = 60;
+
+/** How often the schedules are looked at, in milliseconds. */
+const SCHEDULES_MS = 15_000;
 
 export function Dashboard() {
   useTitle("Dashboard");
@@ -67,7 +70,7 @@ function shownTotal(stats: Stats, status: TaskState): string {
 
 type Problem = { tone: Tone; key: string; text: ComponentChildren; href: string; action: string };
 
-function problems(stats: Stats): Problem[] {
+function problems(stats: Stats, schedules: Schedule[]): Problem[] {
   const found: Problem[] = [];
   for (const { namespace, status, count: blocked } of stats.tasks) {
     if (status !== "blocked_by_failures") continue;
@@ -122,6 +125,69 @@ function problems(stats: Stats): Problem[] {
       action: "See the workers",
     });
   }
+  for (const namespace of stats.paused ?? []) {
+    found.push({
+      tone: "warn",
+      key: `paused ${namespace}`,
+      text: (
+        <>
+          Namespace{" "}
+          <b>
+            <Text>{namespace}</Text>
+          </b>{" "}
+          is paused: none of its steps start. <code>tasker-cli namespace resume</code> ends the pause.
+        </>
+      ),
+      href: link(["tasks"], { namespace, status: "pending,in_progress" }),
+      action: "See the tasks",
+    });
+  }
+  for (const { namespace, name, limit, waiting } of stats.gates ?? []) {
+    if (limit !== 0 || waiting === 0) continue;
+    found.push({
+      tone: "warn",
+      key: `gate ${namespace} ${name}`,
+      text: (
+        <>
+          Gate{" "}
+          <b>
+            <Text>{name}</Text>
+          </b>{" "}
+          of{" "}
+          <b>
+            <Text>{namespace}</Text>
+          </b>{" "}
+          is closed, and {countUpTo(waiting, stats.count_limit)} {waiting === 1 ? "step waits" : "steps wait"} for it.
+        </>
+      ),
+      href: link(["gates"]),
+      action: "See the gates",
+    });
+  }
+  for (const { name, last_outcome: outcome, last_error: error } of schedules) {
+    if (outcome !== "failed" && outcome !== "missed") continue;
+    found.push({
+      tone: outcome === "failed" ? "bad" : "warn",
+      key: `schedule ${name}`,
+      text: (
+        <>
+          Schedule{" "}
+          <b>
+            <Text>{name}</Text>
+          </b>{" "}
+          {outcome === "failed" ? "could not create its last task" : "missed its last time"}
+          {error && (
+            <>
+              : <Text>{error}</Text>
+            </>
+          )}
+          .
+        </>
+      ),
+      href: link(["schedules"]),
+      action: "See the schedules",
+    });
+  }
   for (const { namespace, ready, oldest_ready_seconds: oldest } of stats.queues) {
     if (!oldest || oldest < LONG_WAIT_S) continue;
     found.push({
@@ -145,7 +211,8 @@ function problems(stats: Stats): Problem[] {
 }
 
 function Attention({ stats }: { stats: Stats }) {
-  const found = problems(stats);
+  const schedules = usePolled("schedules", (signal) => get<ScheduleList>(v1("schedules"), { signal }), SCHEDULES_MS);
+  const found = problems(stats, schedules.data?.schedules ?? []);
   if (found.length === 0) {
     return (
       <div class="notice good calm" role="status">

@@ -1,17 +1,25 @@
 // The page for users without a valid key, and the page without a server.
 
-import { useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import { Failure, useTitle } from "../parts/basic";
-import { type ApiError, setKey } from "../http";
+import { type ApiError, isKey, isPassing, setKey } from "../http";
+import { AGAIN_MS } from "../resource";
 import { identify } from "../session";
 
 export function Login({ reason }: { reason: string }) {
   const [key, setInput] = useState("");
   const [busy, setBusy] = useState(false);
   useTitle("Log in");
+  const [wrong, setWrong] = useState("");
   const login = async (): Promise<void> => {
+    const given = key.trim();
+    if (!isKey(given)) {
+      setWrong("A key has only letters from a to z, digits and signs, and no spaces. Copy it again.");
+      return;
+    }
+    setWrong("");
     setBusy(true);
-    setKey(key.trim());
+    setKey(given);
     await identify();
     setBusy(false);
   };
@@ -26,9 +34,9 @@ export function Login({ reason }: { reason: string }) {
       >
         <img src="icon.svg" alt="" width="40" height="40" />
         <h1>Log in to Tasker</h1>
-        {reason && (
+        {(wrong || reason) && (
           <p class="notice bad" role="alert">
-            The server refused the key: {reason}.
+            {wrong || `The server refused the key: ${reason}.`}
           </p>
         )}
         <label>
@@ -57,6 +65,15 @@ export function Login({ reason }: { reason: string }) {
 
 export function Unreachable({ error }: { error: ApiError }) {
   useTitle("No server");
+  useEffect(() => {
+    if (!isPassing(error)) return;
+    const timer = setInterval(() => {
+      if (!document.hidden) void identify();
+    }, AGAIN_MS);
+    return () => {
+      clearInterval(timer);
+    };
+  }, [error]);
   return (
     <main class="alone">
       <div class="card">

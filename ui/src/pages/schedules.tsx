@@ -23,7 +23,7 @@ export function Schedules() {
         {({ schedules: list }) =>
           list.length === 0 ? (
             <Empty title="There is no schedule.">
-              Create one with <code>tasker-cli schedule put</code>.
+              Create one with <code>tasker-cli schedule set</code>.
             </Empty>
           ) : (
             <div class="scroll">

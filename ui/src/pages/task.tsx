@@ -1,7 +1,7 @@
 // One task: its graph, timeline, steps, history and input, live; and what an operator may do about it.
 
 import type { ComponentChildren } from "preact";
-import { useState } from "preact/hooks";
+import { useMemo, useState } from "preact/hooks";
 import { between } from "../format";
 import { type ApiError, get, v1 } from "../http";
 import { Copy, Empty, Failure, Loaded, Meter, PageHead, Text, Time, useTitle } from "../parts/basic";
@@ -13,7 +13,7 @@ import { TaskActions } from "../parts/task-actions";
 import { TaskHistory } from "../parts/task-history";
 import { TaskSteps } from "../parts/task-steps";
 import { TaskTimeline } from "../parts/task-timeline";
-import { Waiting } from "../parts/waiting";
+import { WhyWaiting } from "../parts/waiting";
 import type { TaskDetail, TaskEvent } from "../api-types";
 import { type Resource, useLive, useResource, useThrottle } from "../resource";
 import { linkHere, route, taskLink, templateLink } from "../route";
@@ -46,12 +46,13 @@ export function TaskPage({ id }: { id: string }) {
     setRound((count) => count + 1);
   }, REFRESH_MS);
   const refresh = useThrottle(detail.reload, REFRESH_MS);
+  const known = useMemo(() => new Set(detail.data?.steps.map((step) => step.name)), [detail.data?.steps]);
   useLive([`task:${id}`], ({ name, data }) => {
     if (name === "gone") setGone(true);
     if (name !== "task") return;
     const event = data as TaskEvent;
-    // The stream does not carry messages of errors.
-    if (event.steps.some((step) => step.kind)) refresh();
+    // The stream does not carry messages of errors, nor all of a step that did not exist when the page was loaded.
+    if (event.steps.some((step) => Boolean(step.kind) || !known.has(step.name))) refresh();
     detail.update((old) => merge(old, event));
     changed();
   });
@@ -124,7 +125,7 @@ function Task({ task, round, gone, reload, error }: TaskProps) {
           </div>
         )}
         <Facts task={task} />
-        <Waiting task={task} round={round} />
+        <WhyWaiting task={task} round={round} />
         <nav class="tabs" aria-label="Parts of the task">
           {TABS.map(([name, title]) => (
             <a
@@ -145,6 +146,15 @@ function Task({ task, round, gone, reload, error }: TaskProps) {
     </div>
   );
 }
+
+/** How many forks are shown, the newest. */
+const FORKS = 5;
+
+const TaskLink = ({ id }: { id: string }) => (
+  <a class="mono" href={taskLink(id)}>
+    {id.slice(-8)}
+  </a>
+);
 
 function Facts({ task }: { task: TaskDetail }) {
   const fact = (title: string, value: ComponentChildren) => (
@@ -184,12 +194,17 @@ function Facts({ task }: { task: TaskDetail }) {
             <Text>{task.idempotency_key}</Text>
           </span>,
         )}
-      {task.rerun_of &&
+      {task.rerun_of && fact("Rerun of", <TaskLink id={task.rerun_of} />)}
+      {task.forked_from && fact("Forked from", <TaskLink id={task.forked_from} />)}
+      {task.forks &&
+        task.forks.length > 0 &&
         fact(
-          "Rerun of",
-          <a class="mono" href={taskLink(task.rerun_of)}>
-            {task.rerun_of.slice(-8)}
-          </a>,
+          "Forks",
+          task.forks.slice(-FORKS).map((id) => (
+            <span key={id}>
+              <TaskLink id={id} />{" "}
+            </span>
+          )),
         )}
       {fact("Tags", <Tags task={task} />)}
     </dl>

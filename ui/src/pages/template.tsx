@@ -140,7 +140,8 @@ function GraphTab({
           />
         )}
       </Loaded>
-      <div class="scroll">
+      {/* The table has no link, so the keyboard must reach it to scroll it. */}
+      <div class="scroll" tabIndex={0} role="region" aria-label="Steps of the template">
         <table>
           <thead>
             <tr>

@@ -4,7 +4,7 @@ import { useState } from "preact/hooks";
 import type { TemplateList, TemplateSummary } from "../api-types";
 import { count } from "../format";
 import { get } from "../http";
-import { Empty, Loaded, PageHead, Text, Time, useTitle } from "../parts/basic";
+import { Empty, Loaded, PageHead, Text, Time, useSome, useTitle } from "../parts/basic";
 import { useResource } from "../resource";
 import { link, templateLink } from "../route";
 
@@ -37,6 +37,7 @@ function Table({ templates }: { templates: TemplateSummary[] }) {
   const shown = groups.filter(([name, [newest]]) =>
     `${name} ${newest?.description ?? ""}`.toLowerCase().includes(wanted),
   );
+  const { some, more } = useSome(shown, "template");
   return (
     <>
       <div class="filters">
@@ -74,7 +75,7 @@ function Table({ templates }: { templates: TemplateSummary[] }) {
               </tr>
             </thead>
             <tbody>
-              {shown.map(([key, versions]) => {
+              {some.map(([key, versions]) => {
                 const [newest] = versions;
                 if (!newest) return null;
                 const { namespace, name } = newest;
@@ -106,6 +107,7 @@ function Table({ templates }: { templates: TemplateSummary[] }) {
           </table>
         </div>
       )}
+      {more}
     </>
   );
 }

@@ -1,7 +1,7 @@
 // Actions on the selected tasks of a page, or on all tasks that match the filter.
 
 import { useEffect, useState } from "preact/hooks";
-import { countUpTo, plural } from "../format";
+import { plural } from "../format";
 import { type ApiError, asApiError, request, v1 } from "../http";
 import type { Filter } from "../pages/tasks";
 import type { BulkJob, BulkPreview, TaskSummary } from "../api-types";
@@ -159,11 +159,7 @@ function JobDialog({ verb, filter, close }: { verb: Verb; filter: Filter; close:
         {preview && (
           <>
             <p class="preview" role="status">
-              <b>
-                {preview.complete ? "" : "At least "}
-                {preview.complete ? plural(preview.matched, "task") : `${countUpTo(preview.matched, 10_001)} tasks`}
-              </b>{" "}
-              match. Tasks whose state does not allow this are skipped.
+              <Matched preview={preview} /> Tasks whose state does not allow this are skipped.
             </p>
             {preview.examples.length > 0 && (
               <ul class="lines">
@@ -188,13 +184,30 @@ function JobDialog({ verb, filter, close }: { verb: Verb; filter: Filter; close:
           <button
             type="submit"
             class={danger ? "danger" : "primary"}
-            disabled={busy || !preview || preview.matched === 0}
+            disabled={busy || !preview || (preview.complete && preview.matched === 0)}
           >
             {label}
           </button>
         </div>
       </form>
     </Dialog>
+  );
+}
+
+/** How many tasks match. The server counts for a moment only; a job does not stop there. */
+function Matched({ preview: { matched, complete } }: { preview: BulkPreview }) {
+  if (complete) {
+    return (
+      <>
+        <b>{plural(matched, "task")}</b> {matched === 1 ? "matches" : "match"}.
+      </>
+    );
+  }
+  if (matched === 0) return <>The server found no task in the time that it counts. The job looks at all tasks.</>;
+  return (
+    <>
+      <b>At least {plural(matched, "task")}</b> match: the server stopped counting. The job acts on all that match.
+    </>
   );
 }
 

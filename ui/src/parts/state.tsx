@@ -48,6 +48,9 @@ export const isFinal = (status: string): boolean => ["completed", "failed", "can
 /** Whether a step in this state has a result. */
 export const hasResult = (status: string): boolean => ["completed", "resolved_manually"].includes(status);
 
+/** Whether a step in this state runs no more, and nobody can give it a result. */
+export const isSettled = (status: string): boolean => hasResult(status) || ["skipped", "cancelled"].includes(status);
+
 /** The sign of a state. */
 export function Sign({ state }: { state: string }) {
   return (

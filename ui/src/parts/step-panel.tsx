@@ -4,15 +4,16 @@ import { useState } from "preact/hooks";
 import { between } from "../format";
 import { get, v1 } from "../http";
 import { parseInput } from "../json";
-import type { AttemptList, StepDetail, StepInspection, TaskDetail } from "../api-types";
+import type { AttemptList, StepDetail, StepInspection, TaskDetail, TaskSummary } from "../api-types";
 import { useResource } from "../resource";
-import { linkHere } from "../route";
+import { go, linkHere, taskLink } from "../route";
 import { may } from "../session";
 import { ErrorLine, Failure, Text, Time } from "./basic";
 import { ActionDialog } from "./dialog";
 import { Json } from "./json";
-import { hasResult, isFinal, Sign, State } from "./state";
+import { hasResult, isFinal, isSettled, Sign, State } from "./state";
 import { outcomeOf } from "./timeline";
+import { Reason } from "./waiting";
 
 type Props = { task: TaskDetail; step: StepDetail; round: number; changed: () => void };
 
@@ -45,7 +46,7 @@ export function StepPanel({ task, step, round, changed }: Props) {
           </code>
         )}
       </p>
-      <StepActions task={task} step={step} changed={changed} />
+      <StepActions task={task} step={step} signal={signalOf(data)} changed={changed} />
       {view.error && <Failure error={view.error} retry={view.reload} />}
       {data && data.waiting.length > 0 && (
         <section>
@@ -53,7 +54,7 @@ export function StepPanel({ task, step, round, changed }: Props) {
           <ul class="plain">
             {data.waiting.map((why) => (
               <li key={why.reason}>
-                <Text>{why.message}</Text>
+                <Reason why={why} />
                 {why.steps.length > 0 && <Links steps={why.steps} total={why.count ?? why.steps.length} />}
               </li>
             ))}
@@ -138,35 +139,60 @@ function Links({ steps, total }: { steps: string[]; total: number }) {
   );
 }
 
-function StepActions({ task, step, changed }: { task: TaskDetail; step: StepDetail; changed: () => void }) {
-  const [open, setOpen] = useState<"retry" | "resolve">();
-  const [result, setResult] = useState("null");
-  if (!may("operate") || isFinal(task.status) || hasResult(step.status)) return null;
+/** The signal for which a step waits. */
+const signalOf = (step: StepInspection | undefined): string | undefined =>
+  step?.waiting.find(({ signal }) => signal)?.signal ?? undefined;
+
+type Act = "retry" | "resolve" | "signal" | "fork";
+type ActionsProps = { task: TaskDetail; step: StepDetail; signal: string | undefined; changed: () => void };
+
+function StepActions({ task, step, signal, changed }: ActionsProps) {
+  const [open, setOpen] = useState<Act>();
+  const [value, setValue] = useState("null");
+  const ended = isFinal(task.status);
+  const operates = may("operate");
   const path = v1("tasks", task.task_uuid, "steps", step.name, open ?? "");
   const close = (): void => {
     setOpen(undefined);
   };
+  const button = (act: Act, label: string, style = "") => (
+    <button
+      type="button"
+      class={style}
+      onClick={() => {
+        setOpen(act);
+      }}
+    >
+      {label}
+    </button>
+  );
+  const given = (name: string) => (): Record<string, unknown> | string => {
+    const parsed = parseInput(value);
+    return "error" in parsed ? parsed.error : { [name]: parsed.value };
+  };
+  const field = (label: string) => (
+    <label>
+      <span>
+        {label} <span class="faint">(any JSON)</span>
+      </span>
+      <textarea
+        name="value"
+        class="code"
+        rows={8}
+        spellcheck={false}
+        value={value}
+        onInput={(event) => {
+          setValue(event.currentTarget.value);
+        }}
+      />
+    </label>
+  );
   return (
     <div class="row">
-      {step.status === "failed" && (
-        <button
-          type="button"
-          class="primary"
-          onClick={() => {
-            setOpen("retry");
-          }}
-        >
-          Retry
-        </button>
-      )}
-      <button
-        type="button"
-        onClick={() => {
-          setOpen("resolve");
-        }}
-      >
-        Resolve…
-      </button>
+      {operates && !ended && step.status === "failed" && button("retry", "Retry", "primary")}
+      {may("submit") && !ended && signal !== undefined && button("signal", "Send the signal…", "primary")}
+      {operates && !ended && !isSettled(step.status) && button("resolve", "Resolve…")}
+      {operates && button("fork", "Run again from here…")}
       {open === "retry" && (
         <ActionDialog
           action={{
@@ -186,30 +212,54 @@ function StepActions({ task, step, changed }: { task: TaskDetail; step: StepDeta
             explain: "The step gets this result and does not run again. The steps that depend on it continue.",
             verb: "Resolve",
             path,
-            body: () => {
-              const given = parseInput(result);
-              return "error" in given ? given.error : { result: given.value };
-            },
+            body: given("result"),
           }}
           close={close}
           done={changed}
         >
-          <label>
-            <span>
-              Result <span class="faint">(any JSON)</span>
-            </span>
-            <textarea
-              name="result"
-              class="code"
-              rows={8}
-              spellcheck={false}
-              value={result}
-              onInput={(event) => {
-                setResult(event.currentTarget.value);
-              }}
-            />
-          </label>
+          {field("Result")}
         </ActionDialog>
+      )}
+      {open === "signal" && signal !== undefined && (
+        <ActionDialog
+          action={{
+            title: "Send the signal",
+            explain: (
+              <>
+                All steps of this task that wait for the signal{" "}
+                <b>
+                  <Text>{signal}</Text>
+                </b>{" "}
+                continue, and receive the payload. A signal cannot be taken back or changed.
+              </>
+            ),
+            verb: "Send the signal",
+            path: v1("tasks", task.task_uuid, "signals", signal),
+            reason: false,
+            body: given("payload"),
+          }}
+          close={close}
+          done={changed}
+        >
+          {field("Payload")}
+        </ActionDialog>
+      )}
+      {open === "fork" && (
+        <ActionDialog
+          action={{
+            title: "Run again from this step",
+            explain:
+              "A new task starts with the same input. This step and the steps that depend on it run again. The new " +
+              "task takes the results of the other steps from this task, which does not change.",
+            verb: "Start the new task",
+            path: v1("tasks", task.task_uuid, "fork"),
+            body: () => ({ step: step.name }),
+          }}
+          close={close}
+          done={(response) => {
+            go(taskLink((response as TaskSummary).task_uuid));
+          }}
+        />
       )}
     </div>
   );

@@ -2,24 +2,28 @@
 
 import { duration, now, plural } from "../format";
 import { get, v1 } from "../http";
-import type { StepDetail, StepInspection, TaskDetail } from "../api-types";
+import type { StepDetail, StepInspection, TaskDetail, Waiting } from "../api-types";
 import { useResource } from "../resource";
-import { linkHere } from "../route";
+import { linkHere, taskLink } from "../route";
 import { ErrorLine, Text } from "./basic";
 import { isFinal, look, Sign } from "./state";
 
-/** The steps that hold a task up, the most urgent first. */
-function holdingUp(task: TaskDetail): StepDetail[] {
-  const order = ["failed", "waiting_for_retry", "in_progress", "enqueued"];
-  return order.flatMap((state) => task.steps.filter((step) => step.status === state));
+/** The states of steps that hold a task up, the most urgent first. */
+const HOLDING_UP = ["failed", "waiting", "waiting_for_retry", "enqueued", "in_progress"];
+/** How many steps of each state are explained. */
+const EXPLAINED = 2;
+
+/** The steps that hold a task up, and how many more. The first of each state: many of one kind hide no other. */
+function holdingUp(task: TaskDetail): { shown: StepDetail[]; more: number } {
+  const groups = HOLDING_UP.map((state) => task.steps.filter((step) => step.status === state));
+  const shown = groups.flatMap((steps) => steps.slice(0, EXPLAINED));
+  const all = groups.reduce((sum, steps) => sum + steps.length, 0);
+  return { shown, more: all - shown.length };
 }
 
-const EXPLAINED = 3;
-
 /** `round` changes when a step of the task has changed. */
-export function Waiting({ task, round }: { task: TaskDetail; round: number }) {
-  const steps = isFinal(task.status) ? [] : holdingUp(task);
-  const shown = steps.slice(0, EXPLAINED);
+export function WhyWaiting({ task, round }: { task: TaskDetail; round: number }) {
+  const { shown, more } = isFinal(task.status) ? { shown: [], more: 0 } : holdingUp(task);
   // An answer such as "no worker has the handler" can change while no step does, so it is asked for again.
   const beat = Math.floor(now.value / 5000);
   const key = shown.map((step) => `${step.name} ${step.status} ${step.attempts}`).join();
@@ -48,19 +52,37 @@ export function Waiting({ task, round }: { task: TaskDetail; round: number }) {
               </a>{" "}
               {step.waiting.length === 0
                 ? "does not wait."
-                : step.waiting.map(({ reason, message, until }) => (
-                    <span key={reason}>
-                      <Text>{message}</Text>
-                      {until && reason === "backoff" && <Until at={until} />}{" "}
+                : step.waiting.map((why) => (
+                    <span key={why.reason}>
+                      <Reason why={why} />{" "}
                     </span>
                   ))}
               <ErrorLine error={step.error} />
             </div>
           </li>
         ))}
-        {steps.length > EXPLAINED && <li class="faint">and {plural(steps.length - EXPLAINED, "more step")}</li>}
+        {more > 0 && <li class="faint">and {plural(more, "more step")}</li>}
       </ul>
     </section>
+  );
+}
+
+/** A reason in a sentence, with the time that is left, and a link to the task that it is about. */
+export function Reason({ why: { reason, message, until, task } }: { why: Waiting }) {
+  return (
+    <>
+      <Text>{message}</Text>
+      {/* The end of a lease is no end of a wait. */}
+      {until && reason !== "running" && <Until at={until} />}
+      {task && (
+        <>
+          {" "}
+          <a href={taskLink(task)}>
+            See the task <span class="mono">{task.slice(-8)}</span>
+          </a>
+        </>
+      )}
+    </>
   );
 }
 

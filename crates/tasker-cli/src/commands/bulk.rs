@@ -85,8 +85,19 @@ impl Job {
         if context.json {
             return output::print_json(&preview);
         }
-        let or_more = if preview.complete { "" } else { " or more" };
-        output::print(format!("{}{or_more} tasks match.", preview.matched))
+        output::print(counted(preview.matched, preview.complete))
+    }
+}
+
+/// How many tasks match. The server counts for a moment only; a job does not stop there.
+fn counted(matched: i64, complete: bool) -> String {
+    match (matched, complete) {
+        (1, true) => "1 task matches.".to_owned(),
+        (matched, true) => format!("{matched} tasks match."),
+        (0, false) => "The server found no task in the time that it counts. The job looks at all tasks.".to_owned(),
+        (matched, false) => {
+            format!("At least {matched} tasks match: the server stopped counting. The job acts on all that match.")
+        }
     }
 }
 
@@ -107,4 +118,16 @@ fn table(jobs: &[BulkJob]) -> String {
         ]
     });
     output::table(["job", "action", "status", "done", "skipped", "created (UTC)", "why"], rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::counted;
+
+    #[test]
+    fn a_count_that_stopped_says_so() {
+        assert_eq!([counted(0, true), counted(1, true)], ["0 tasks match.", "1 task matches."]);
+        assert!(counted(37, false).starts_with("At least 37 tasks match: the server stopped counting."));
+        assert!(!counted(0, false).contains("0 tasks"));
+    }
 }

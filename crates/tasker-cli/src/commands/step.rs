@@ -57,7 +57,8 @@ impl Command {
                 }
                 let mut text = format!("Step {} is {}.", found.step.name, found.step.status);
                 for reason in found.waiting {
-                    text.push_str(&format!("\n{}", reason.message));
+                    // A signal or the key of a gate is a text of others.
+                    text.push_str(&format!("\n{}", output::clean(&reason.message)));
                     if let Some(until) = reason.until {
                         text.push_str(&format!(" Until {} UTC.", output::time(until)));
                     }

@@ -105,6 +105,9 @@ fn stats_text(stats: Stats) -> String {
         ),
     ]
     .join("\n\n");
+    for namespace in stats.paused {
+        text.push_str(&format!("\nNamespace {} is paused: none of its steps start.", output::clean(&namespace)));
+    }
     for missing in stats.unserved {
         text.push_str(&format!(
             "\nNo live worker of namespace {} has a handler for {}.",

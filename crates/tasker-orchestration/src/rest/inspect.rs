@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::{Extension, Json};
+use chrono::{DateTime, Utc};
 use tasker_api::{AttemptList, ListOfTask, Problem, StepInspection, StepState, WaitReason, Waiting};
-use tasker_engine::{GateWait, StepFacts, StepWait};
+use tasker_engine::{GateWait, GroupFacts, QueueFacts, StepFacts, StepWait};
+use uuid::Uuid;
 
 use super::access::Principal;
 use super::conditions::{cursor, optional_page_size};
@@ -14,6 +16,23 @@ use super::extract::{InPath, QueryString, TaskId};
 use super::tasks::{StepInPath, no_such_step, no_such_task, require_visible};
 use super::{state, tasks};
 use crate::services::stats::COUNT_LIMIT;
+
+/// How many seconds a step may be ready while a worker has a free slot. Workers take steps within milliseconds.
+const STALLED_AFTER: i64 = 15;
+/// How many names a sentence lists.
+const NAMES: u8 = 5;
+
+/// What is known about a step that waits.
+struct Known {
+    step: StepFacts,
+    queue: QueueFacts,
+    gate: Option<GateWait>,
+    wait: Option<StepWait>,
+    group: Option<GroupFacts>,
+    /// The task that is blocked by failures, of those for which the step waits.
+    blocked: Option<Uuid>,
+    now: DateTime<Utc>,
+}
 
 /// Shows a step, and why it waits.
 #[utoipa::path(get, path = "/v1/tasks/{task_uuid}/steps/{name}",
@@ -28,13 +47,7 @@ pub(super) async fn step(
     require_visible(&state, &principal, task_id).await?;
     let steps = state.engine.list_steps(task_id, true, Some(&step.name)).await?;
     let found = steps.ok_or_else(|| no_such_task(task_id))?.pop().ok_or_else(|| no_such_step(task_id))?;
-    let facts = state.engine.explain_step(task_id, &step.name, COUNT_LIMIT).await?;
-    let gate = state.engine.explain_gate(task_id, &step.name, COUNT_LIMIT).await?;
-    let wait = match &facts {
-        Some(facts) if facts.state == StepState::Waiting => state.engine.explain_wait(task_id, &step.name).await?,
-        _ => None,
-    };
-    let waiting = facts.map(|facts| explain(&facts, gate.as_ref(), wait.as_ref())).unwrap_or_default();
+    let waiting = known(&state, task_id, &step.name).await?.map(|known| explain(&known)).unwrap_or_default();
     Ok(Json(StepInspection { step: found, waiting }))
 }
 
@@ -56,20 +69,40 @@ pub(super) async fn attempts(
     Ok(Json(AttemptList { attempts: found.into_iter().map(|(_, attempt)| attempt).collect(), next_cursor }))
 }
 
+/// Reads what is known about a step. None if there is no such step.
+async fn known(state: &state::State, task_id: Uuid, name: &str) -> sqlx::Result<Option<Known>> {
+    let engine = &state.engine;
+    let Some(step) = engine.explain_step(task_id, name, COUNT_LIMIT).await? else { return Ok(None) };
+    let group = match step.state {
+        StepState::Pending => engine.explain_group(task_id, name, COUNT_LIMIT, u32::from(NAMES)).await?,
+        _ => None,
+    };
+    let wait = match step.state {
+        StepState::Waiting => engine.explain_wait(task_id, name).await?,
+        _ => None,
+    };
+    let blocked = match &wait {
+        Some(StepWait { child: Some((child, _)), .. }) => engine.blocked_below(*child).await?,
+        _ => None,
+    };
+    let queue = engine.explain_queue(task_id, name, COUNT_LIMIT).await?.unwrap_or_default();
+    let gate = engine.explain_gate(task_id, name, COUNT_LIMIT).await?;
+    Ok(Some(Known { step, queue, gate, wait, group, blocked, now: Utc::now() }))
+}
+
 /// The reasons why a step waits. None for a step that has a result or whose task has ended.
-fn explain(facts: &StepFacts, gate: Option<&GateWait>, wait: Option<&StepWait>) -> Vec<Waiting> {
+fn explain(known: &Known) -> Vec<Waiting> {
+    let facts = &known.step;
     if facts.task_state.is_final() {
         return Vec::new();
     }
-    if let Some(gate) = gate {
+    let mut reasons = match (&known.gate, facts.state) {
         // Without workers, a free slot changes nothing.
-        return [at_gate(gate)].into_iter().chain(missing_workers(facts)).collect();
-    }
-    match facts.state {
-        StepState::Pending => of_pending(facts),
-        StepState::Enqueued => of_enqueued(facts),
-        StepState::InProgress => vec![of_running(facts)],
-        StepState::WaitingForRetry => {
+        (Some(gate), _) => [at_gate(gate)].into_iter().chain(missing_workers(facts)).collect(),
+        (None, StepState::Pending) => of_pending(facts, known.group.as_ref()),
+        (None, StepState::Enqueued) => of_enqueued(known),
+        (None, StepState::InProgress) => vec![of_running(facts)],
+        (None, StepState::WaitingForRetry) => {
             let mut reasons = vec![Waiting {
                 until: facts.due_at,
                 ..reason(WaitReason::Backoff, "An attempt failed. The next one starts after the backoff delay.")
@@ -78,20 +111,55 @@ fn explain(facts: &StepFacts, gate: Option<&GateWait>, wait: Option<&StepWait>) 
             reasons.extend(missing_workers(facts));
             reasons
         }
-        StepState::Failed => vec![reason(
+        (None, StepState::Failed) => vec![reason(
             WaitReason::NeedsOperator,
             "The step has failed. An operator can retry it, resolve it with a result, or end the task.",
         )],
-        StepState::Waiting => vec![of_waiting(facts, wait)],
-        StepState::Completed | StepState::Cancelled | StepState::ResolvedManually | StepState::Skipped => Vec::new(),
+        (None, StepState::Waiting) => vec![of_waiting(facts, known.wait.as_ref(), known.blocked)],
+        (None, StepState::Completed | StepState::Cancelled | StepState::ResolvedManually | StepState::Skipped) => {
+            Vec::new()
+        }
+    };
+    if known.queue.is_lost == Some(true) && facts.state != StepState::InProgress {
+        reasons = vec![reason(
+            WaitReason::MessageLost,
+            "Its message is not in the queue any more, so no worker finds the step. Somebody has deleted it. \
+             Resolve the step with a result, or run the task again from this step (`tasker-cli task fork`).",
+        )];
     }
+    if matches!(facts.state, StepState::Enqueued | StepState::WaitingForRetry | StepState::Waiting)
+        && let Some(paused_at) = known.queue.paused_at
+    {
+        reasons.retain(|other| other.reason != WaitReason::Queue);
+        reasons.insert(0, paused(&facts.namespace, paused_at));
+    }
+    reasons
+}
+
+/// The namespace of the step is paused.
+fn paused(namespace: &str, since: DateTime<Utc>) -> Waiting {
+    let since = since.format("%Y-%m-%d %H:%M:%S");
+    let message = format!(
+        "Namespace {namespace} is paused since {since} UTC, and none of its steps start. Resume it \
+         (`tasker-cli namespace resume`)."
+    );
+    reason(WaitReason::Paused, message)
 }
 
 fn reason(reason: WaitReason, message: impl Into<String>) -> Waiting {
-    Waiting { reason, message: message.into(), steps: Vec::new(), until: None, workers: Vec::new(), count: None }
+    Waiting {
+        reason,
+        message: message.into(),
+        steps: Vec::new(),
+        until: None,
+        workers: Vec::new(),
+        count: None,
+        task: None,
+        signal: None,
+    }
 }
 
-fn of_pending(facts: &StepFacts) -> Vec<Waiting> {
+fn of_pending(facts: &StepFacts, group: Option<&GroupFacts>) -> Vec<Waiting> {
     let names = |failed: bool| {
         let steps = facts.missing.iter().filter(|(_, state)| (*state == StepState::Failed) == failed);
         steps.map(|(name, _)| name.clone()).collect::<Vec<_>>()
@@ -107,15 +175,53 @@ fn of_pending(facts: &StepFacts) -> Vec<Waiting> {
         let message = format!("It waits for the results of {}.", listed(&open));
         reasons.push(Waiting { steps: open, count, ..reason(WaitReason::Dependencies, message) });
     }
-    if reasons.is_empty() {
-        let message = "It waits for its children or, if it is a child, for another child of its group to end.";
-        reasons.push(reason(WaitReason::Children, message));
+    if let (true, Some(group)) = (reasons.is_empty(), group) {
+        reasons.push(in_group(group));
     }
     reasons
 }
 
-fn of_enqueued(facts: &StepFacts) -> Vec<Waiting> {
+/// The step waits for its children, or for other children of its group.
+fn in_group(group: &GroupFacts) -> Waiting {
+    let failed = listed(&group.failed);
+    let message = match (&group.group_name, group.failed.is_empty()) {
+        (None, true) => format!("It waits for {} to end.", children(group.children)),
+        (None, false) => {
+            let others =
+                if group.children > 0 { format!(", and {} to end", children(group.children)) } else { String::new() };
+            format!("It waits for an operator to retry or resolve its failed children ({failed}){others}.")
+        }
+        (Some(name), _) if group.is_held => {
+            format!("No child of {name} starts until an operator has retried or resolved those that failed ({failed}).")
+        }
+        (Some(name), _) => match group.parallelism {
+            Some(most) => format!("It waits for another child of {name} to end. At most {most} of them run at once."),
+            None => format!("It waits for another child of {name} to end."),
+        },
+    };
+    Waiting { steps: group.failed.clone(), ..reason(WaitReason::Children, message) }
+}
+
+fn children(count: i64) -> String {
+    match count {
+        1 => "one child".to_owned(),
+        count if count >= i64::from(COUNT_LIMIT) => format!("{} or more children", COUNT_LIMIT - 1),
+        count => format!("{count} children"),
+    }
+}
+
+fn of_enqueued(known: &Known) -> Vec<Waiting> {
+    let facts = &known.step;
     let mut reasons: Vec<_> = missing_workers(facts).into_iter().collect();
+    let stalled = known.queue.ready_since.map(|since| (known.now - since).num_seconds());
+    if let Some(seconds) = stalled.filter(|seconds| *seconds >= STALLED_AFTER && !facts.free.is_empty()) {
+        let message = format!(
+            "No worker has taken it for {seconds} s, although {} has a free slot. Read the log of the worker, and look \
+             in PostgreSQL for sessions that hold locks (pg_stat_activity).",
+            listed(&facts.free)
+        );
+        reasons.push(Waiting { workers: facts.free.clone(), ..reason(WaitReason::Stalled, message) });
+    }
     if reasons.is_empty() && facts.free.is_empty() {
         reasons.push(Waiting {
             workers: facts.able.clone(),
@@ -141,7 +247,9 @@ fn at_gate(wait: &GateWait) -> Waiting {
     let name = &wait.gate;
     let message = match (wait.place, wait.capacity) {
         (None, _) => format!("It waits for the rate of gate {name}{key}."),
-        (Some(_), Some(0)) => format!("It waits for gate {name}{key}, which an operator has closed."),
+        (Some(_), Some(0)) => {
+            format!("It waits for gate {name}{key}, which an operator has closed. A limit above 0 opens it.")
+        }
         (Some(place), capacity) => format!(
             "It waits for gate {name}{key}, position {place}. {} of {} slots are in use.",
             wait.holds.unwrap_or(0),
@@ -155,28 +263,45 @@ fn at_gate(wait: &GateWait) -> Waiting {
 fn missing_workers(facts: &StepFacts) -> Option<Waiting> {
     let StepFacts { namespace, callable, workers, .. } = facts;
     if workers.is_empty() {
-        let message = format!("No live worker serves namespace {namespace}.");
+        let message = format!("No live worker serves namespace {namespace}. Start one.");
         return Some(reason(WaitReason::NoWorker, message));
     }
     facts.able.is_empty().then(|| Waiting {
         workers: workers.clone(),
         ..reason(
             WaitReason::NoHandler,
-            format!("No live worker of namespace {namespace} has a handler for {callable}."),
+            format!(
+                "No live worker of namespace {namespace} has a handler for {callable}. Start a worker that has it."
+            ),
         )
     })
 }
 
 /// The step waits for a time, a signal or another task.
-fn of_waiting(facts: &StepFacts, wait: Option<&StepWait>) -> Waiting {
-    let message = match wait {
+fn of_waiting(facts: &StepFacts, wait: Option<&StepWait>, blocked: Option<Uuid>) -> Waiting {
+    let mut waiting = Waiting { until: facts.due_at, ..reason(WaitReason::Waiting, "It waits for a time.") };
+    match wait {
         Some(StepWait { child: Some((child, state)), .. }) => {
-            format!("It waits for the end of the child task {child}, which is {state}.")
+            waiting.message = format!("It waits for the end of the child task {child}, which is {state}.");
+            waiting.task = Some(blocked.unwrap_or(*child));
+            match blocked {
+                Some(blocked) if blocked == *child => {
+                    waiting.message.push_str(" An operator must retry or resolve its failed steps, or end it.");
+                }
+                Some(blocked) => waiting.message.push_str(&format!(
+                    " That waits for task {blocked}, which is blocked_by_failures. An operator must retry or resolve \
+                     its failed steps, or end it."
+                )),
+                None => {}
+            }
         }
-        Some(StepWait { signal: Some(signal), .. }) => format!("It waits for the signal {signal}."),
-        _ => "It waits for a time.".to_owned(),
-    };
-    Waiting { until: facts.due_at, ..reason(WaitReason::Waiting, message) }
+        Some(StepWait { signal: Some(signal), .. }) => {
+            waiting.message = format!("It waits for the signal {signal}.");
+            waiting.signal = Some(signal.clone());
+        }
+        _ => {}
+    }
+    waiting
 }
 
 fn of_running(facts: &StepFacts) -> Waiting {
@@ -194,9 +319,9 @@ fn of_running(facts: &StepFacts) -> Waiting {
 
 /// The first names of a list.
 fn listed(names: &[String]) -> String {
-    const SHOWN: usize = 5;
-    match names.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+    let shown = usize::from(NAMES);
+    match names.len().checked_sub(shown).filter(|more| *more > 0) {
         None => names.join(", "),
-        Some(more) => format!("{} and {more} more", names[..SHOWN].join(", ")),
+        Some(more) => format!("{} and {more} more", names[..shown].join(", ")),
     }
 }

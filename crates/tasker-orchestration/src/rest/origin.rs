@@ -2,12 +2,14 @@
 //! server, and it runs the scripts of any site. `docs/security.md` is the page for users.
 //!
 //! - A browser says when a page of another site makes a request (`Sec-Fetch-Site`, `Origin`). Such a request is
-//!   always refused.
+//!   always refused. For a browser, another port of the same host is the same site, but any program may listen there.
+//!   So a request of the same site needs an `Origin` that is the server's own or is allowed by the settings.
+//! - Responses tell the browser to give them to no other page, to keep no copy, and to guess no other media type.
 //! - With DNS rebinding, a site lets its own name point to this server, and its pages look as if they came from
 //!   here. So if the server has no keys, it responds only to its own names.
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, Method, header, uri::Authority};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header, uri::Authority};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tasker_runtime::http::is_local_name;
@@ -15,6 +17,17 @@ use tasker_runtime::http::is_local_name;
 use super::error::ApiError;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// Headers of every response that does not set them itself.
+fn protection() -> [(HeaderName, &'static str); 5] {
+    [
+        (header::CACHE_CONTROL, "no-store"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    ]
+}
 
 /// Which hosts and origins are the server's own.
 #[derive(Debug, Clone)]
@@ -27,10 +40,14 @@ pub(crate) struct Origins {
 
 /// Refuses requests from pages of other web sites.
 pub(super) async fn guard(State(origins): State<std::sync::Arc<Origins>>, request: Request, next: Next) -> Response {
-    match origins.check(&request) {
+    let mut response = match origins.check(&request) {
         Ok(()) => next.run(request).await,
         Err(error) => error.into_response(),
+    };
+    for (name, value) in protection() {
+        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
     }
+    response
 }
 
 impl Origins {
@@ -54,13 +71,12 @@ impl Origins {
         }
         // A link on another site may open the console. The page itself holds no data.
         let opens_console = request.method() == Method::GET && request.uri().path() == "/";
-        if text(headers, &SEC_FETCH_SITE)?
-            .filter(|_| !opens_console)
-            .is_some_and(|site| site.eq_ignore_ascii_case("cross-site"))
-        {
-            return Err(ApiError::cross_site("a browser sent this request for a page of another web site"));
+        let origin = text(headers, &header::ORIGIN)?;
+        let site = text(headers, &SEC_FETCH_SITE)?.filter(|_| !opens_console).unwrap_or_default();
+        if site.eq_ignore_ascii_case("cross-site") || (site.eq_ignore_ascii_case("same-site") && origin.is_none()) {
+            return Err(ApiError::cross_site("a browser sent this request for a page of another web site or port"));
         }
-        match text(headers, &header::ORIGIN)? {
+        match origin {
             Some(origin) if !self.is_same(origin, host.as_ref()) => Err(ApiError::cross_site(format!(
                 "a browser sent this request for a page of {origin}, not of this server"
             ))),
@@ -137,9 +153,14 @@ mod tests {
             }
             let site = |site: &str| status(keys, &[("host", "localhost"), ("sec-fetch-site", site)]);
             assert_eq!(site("cross-site"), 403);
-            for own in ["same-origin", "same-site", "none"] {
+            // A page on another port of the same host.
+            assert_eq!(site("same-site"), 403);
+            for own in ["same-origin", "none"] {
                 assert_eq!(site(own), 200, "{own}");
             }
+            // A page that the settings allow says its origin.
+            let allowed = ("origin", "https://tasker.internal");
+            assert_eq!(status(keys, &[("host", "localhost"), ("sec-fetch-site", "same-site"), allowed]), 200);
         }
     }
 }

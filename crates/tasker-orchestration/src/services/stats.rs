@@ -44,6 +44,7 @@ impl Statistics {
         }
         let engine = &self.engine;
         let workers = engine.list_workers(None, None, None).await?;
+        let namespaces = engine.list_namespaces().await?;
         let stats = Stats {
             at: Utc::now(),
             tasks: engine.count_tasks(None, COUNT_LIMIT).await?,
@@ -51,6 +52,7 @@ impl Statistics {
             workers: totals(&workers),
             unserved: engine.unserved_handlers(None, OPEN_TASKS).await?,
             gates: engine.list_gates(None, None, COUNT_LIMIT).await?,
+            paused: namespaces.into_iter().filter(|n| n.paused_at.is_some()).map(|n| n.namespace).collect(),
             count_limit: i64::from(COUNT_LIMIT),
         };
         let everything = Arc::new(Everything { stats, workers });
@@ -69,6 +71,7 @@ impl Everything {
         stats.queues.retain(|queue| covered(&queue.namespace));
         stats.unserved.retain(|handler| covered(&handler.namespace));
         stats.gates.retain(|gate| covered(&gate.namespace));
+        stats.paused.retain(covered);
         // The counts of a worker are not divided by namespace.
         let workers = self.workers.iter().filter(|worker| worker.namespaces.iter().all(covered));
         stats.workers = totals(workers);

@@ -84,6 +84,127 @@ async fn a_step_says_for_which_signal_time_or_task_it_waits() -> Result<()> {
     stack.stop().await
 }
 
+/// The first reason why a step waits.
+async fn first(stack: &Stack, task: &str, step: &str) -> Result<Value> {
+    Ok(stack.get(&format!("/v1/tasks/{task}/steps/{step}")).await?["waiting"][0].take())
+}
+
+#[tokio::test]
+async fn a_step_of_a_paused_namespace_says_so() -> Result<()> {
+    let stack = Stack::start().await?;
+    stack.store_template("shop").await?;
+    let task = stack.create("shop", json!({})).await?;
+    stack.heartbeat("w1", &["shop"], &["c.a", "c.b"]).await?;
+    stack.pause("shop", true).await?;
+    assert_eq!(reasons(&stack, &task, "a").await?, ["paused"]);
+    assert_eq!(reasons(&stack, &task, "b").await?, ["dependencies"]);
+    let why = first(&stack, &task, "a").await?;
+    let message = why["message"].as_str().context("no message")?;
+    ensure!(message.starts_with("Namespace shop is paused since 20") && message.contains("namespace resume"), "{why}");
+    stack.pause("shop", false).await?;
+    assert_eq!(reasons(&stack, &task, "a").await?, ["queue"]);
+    stack.stop().await
+}
+
+#[tokio::test]
+async fn a_step_whose_message_was_deleted_says_so() -> Result<()> {
+    let stack = Stack::start().await?;
+    stack.store_template("shop").await?;
+    let (lost, kept) = (stack.create("shop", json!({})).await?, stack.create("shop", json!({})).await?);
+    stack.heartbeat("w1", &["shop"], &["c.a", "c.b"]).await?;
+    sqlx::query("delete from pgmq.q_shop where message ->> 'task_id' = $1")
+        .bind(&lost)
+        .execute(stack.engine.pool())
+        .await?;
+    assert_eq!(reasons(&stack, &lost, "a").await?, ["message_lost"]);
+    assert_eq!(reasons(&stack, &kept, "a").await?, ["queue"]);
+    stack.stop().await
+}
+
+#[tokio::test]
+async fn a_step_that_no_worker_takes_says_so() -> Result<()> {
+    let stack = Stack::start().await?;
+    stack.store_template("shop").await?;
+    let task = stack.create("shop", json!({})).await?;
+    stack.heartbeat("w1", &["shop"], &["c.a", "c.b"]).await?;
+    assert_eq!(reasons(&stack, &task, "a").await?, ["queue"]);
+    sqlx::query("update pgmq.q_shop set vt = vt - interval '90 s', enqueued_at = enqueued_at - interval '90 s'")
+        .execute(stack.engine.pool())
+        .await?;
+    let why = first(&stack, &task, "a").await?;
+    assert_eq!((&why["reason"], &why["workers"]), (&json!("stalled"), &json!(["w1"])), "{why}");
+    stack.stop().await
+}
+
+#[tokio::test]
+async fn a_step_names_the_task_far_below_that_needs_an_operator() -> Result<()> {
+    let stack = Stack::start().await?;
+    let store = |name: &'static str, step: Value| {
+        stack.store(json!({ "name": name, "namespace_name": "shop", "version": "1.0.0", "steps": [step] }))
+    };
+    store("t", json!({ "name": "a", "task": { "template": "middle" } })).await?;
+    store("middle", json!({ "name": "a", "task": { "template": "leaf" } })).await?;
+    let one = json!({ "name": "a", "handler": { "callable": "c.a" }, "retry": { "limit": 1 } });
+    store("leaf", one).await?;
+    let top = stack.create("shop", json!({})).await?;
+    let child = |why: &Value| why["task"].as_str().map(str::to_owned).context(why.to_string());
+    let middle = child(&first(&stack, &top, "a").await?)?;
+    let leaf = child(&first(&stack, &middle, "a").await?)?;
+
+    let error = json!({ "kind": "card_declined", "message": "the bank said no" });
+    stack.record("shop", &stack.claim("shop").await?, StepOutcome::PermanentError(error)).await?;
+    for (task, sentence) in [(&top, format!("That waits for task {leaf}")), (&middle, "An operator must".to_owned())] {
+        let why = first(&stack, task, "a").await?;
+        assert_eq!(why["task"], json!(leaf), "{why}");
+        ensure!(why["message"].as_str().is_some_and(|message| message.contains(&sentence)), "{why}");
+    }
+    stack.stop().await
+}
+
+#[tokio::test]
+async fn a_group_and_its_children_say_for_what_they_wait() -> Result<()> {
+    let stack = Stack::start().await?;
+    let map = |strategy: &str| {
+        json!({
+            "name": if strategy == "isolate" { "t" } else { "fast" }, "namespace_name": "shop", "version": "1.0.0",
+            "steps": [
+                { "name": "list", "handler": { "callable": "c.a" } },
+                { "name": "each", "dependencies": ["list"], "handler": { "callable": "c.b" }, "retry": { "limit": 1 },
+                  "map": { "step": "list", "pointer": "", "parallelism": 1, "failure_strategy": strategy } },
+            ],
+        })
+    };
+    stack.store(map("isolate")).await?;
+    stack.store(map("fail_fast")).await?;
+    let slow = stack.create("shop", json!({})).await?;
+    let list = StepOutcome::Completed(json!([1, 2, 3]));
+    let failure = || StepOutcome::PermanentError(json!({ "kind": "card_declined", "message": "the bank said no" }));
+    let message = async |task: &str, step: &str| -> Result<String> {
+        let why = first(&stack, task, step).await?;
+        ensure!(why["reason"] == "children", "{why}");
+        Ok(why["message"].as_str().context("no message")?.to_owned())
+    };
+    stack.record("shop", &stack.claim("shop").await?, list.clone()).await?;
+    assert_eq!(message(&slow, "each").await?, "It waits for 3 children to end.");
+    let one = "It waits for another child of each to end. At most 1 of them run at once.";
+    assert_eq!(message(&slow, "each_2").await?, one);
+    stack.record("shop", &stack.claim("shop").await?, failure()).await?;
+    assert_eq!(
+        message(&slow, "each").await?,
+        "It waits for an operator to retry or resolve its failed children (each_0), and 2 children to end."
+    );
+
+    stack.claim("shop").await?;
+    let fast = stack.create("shop", json!({ "name": "fast" })).await?;
+    stack.record("shop", &stack.claim("shop").await?, list).await?;
+    stack.record("shop", &stack.claim("shop").await?, failure()).await?;
+    assert_eq!(
+        message(&fast, "each_1").await?,
+        "No child of each starts until an operator has retried or resolved those that failed (each_0)."
+    );
+    stack.stop().await
+}
+
 #[tokio::test]
 async fn a_task_shows_its_attempts_and_its_history_in_pages() -> Result<()> {
     let stack = Stack::start().await?;

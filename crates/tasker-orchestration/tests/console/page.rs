@@ -33,6 +33,18 @@ async fn the_page_is_served_without_a_key_and_with_a_strict_policy() -> Result<(
         let answer = send(stack.server.address, "GET", path, &[("sec-fetch-site", "cross-site")], "").await?;
         ensure!(answer.status == status, "{path}: {answer:?}");
     }
+    // Another port of this machine is another page, too, and no browser keeps or embeds what the API returns.
+    let answer = send(stack.server.address, "GET", "/v1/whoami", &[("sec-fetch-site", "same-site")], "").await?;
+    ensure!(answer.status == 403, "{answer:?}");
+    let answer = stack.get_as("every-key", "/v1/tasks").await?;
+    for header in [
+        "cache-control: no-store",
+        "x-content-type-options: nosniff",
+        "content-security-policy: default-src 'none'; frame-ancestors 'none'",
+        "cross-origin-resource-policy: same-origin",
+    ] {
+        ensure!(answer.head.contains(header), "{header}: {}", answer.head);
+    }
     stack.stop().await
 }
 

@@ -31,6 +31,7 @@ async fn statistics_show_tasks_queues_workers_and_missing_handlers() -> Result<(
     assert_eq!((&stats["workers"]["running"], &stats["workers"]["running_steps"]), (&json!(2), &json!(2)));
     let missing = |namespace: &str, tasks: i64| json!({ "namespace": namespace, "callable": "c.b", "templates": ["t"], "open_tasks": tasks });
     assert_eq!(stats["unserved"], json!([missing("shop", 2), missing("stock", 1)]));
+    assert_eq!(stats["paused"], json!([]));
 
     // A bound key sees its namespaces, and the workers that serve no other.
     let bound = stack.get_as("shop-key", "/v1/stats").await?.json()?;
@@ -39,5 +40,18 @@ async fn statistics_show_tasks_queues_workers_and_missing_handlers() -> Result<(
     let workers = stack.get_as("shop-key", "/v1/workers").await?.json()?;
     ensure!(workers["workers"][0]["handlers"] == json!(["c.a"]) && workers["workers"][1]["handlers"].is_null());
     ensure!(stack.get_as("shop-key", "/v1/stats?namespace=stock").await?.status == 403);
+    stack.stop().await
+}
+
+#[tokio::test]
+async fn statistics_show_paused_namespaces_to_those_who_may_see_them() -> Result<()> {
+    let stack = Stack::start().await?;
+    stack.store_template("shop").await?;
+    stack.store_template("stock").await?;
+    for namespace in ["shop", "stock"] {
+        stack.pause(namespace, true).await?;
+    }
+    assert_eq!(stack.get("/v1/stats").await?["paused"], json!(["shop", "stock"]));
+    assert_eq!(stack.get_as("shop-key", "/v1/stats").await?.json()?["paused"], json!(["shop"]));
     stack.stop().await
 }

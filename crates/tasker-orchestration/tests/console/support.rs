@@ -57,6 +57,14 @@ impl Stack {
         self.server.call("every-key", "POST", path, &body).await
     }
 
+    /// Pauses a namespace, or resumes it.
+    pub(crate) async fn pause(&self, namespace: &str, paused: bool) -> Result<()> {
+        let path = format!("/v1/namespaces/{namespace}");
+        let answer = self.server.call("every-key", "PATCH", &path, &json!({ "paused": paused })).await?;
+        ensure!(answer.status == 200, "{answer:?}");
+        Ok(())
+    }
+
     /// Stores template `t` of a namespace: step `a`, then step `b`, which has one attempt.
     pub(crate) async fn store_template(&self, namespace: &str) -> Result<()> {
         self.store(json!({

@@ -114,6 +114,7 @@ async fn pages_of_other_sites_can_do_nothing() -> Result<()> {
         ("localhost", "origin: https://evil.example\r\n", 403, "/problems/cross-site"),
         ("localhost", "origin: null\r\n", 403, "/problems/cross-site"),
         ("localhost", "sec-fetch-site: cross-site\r\n", 403, "/problems/cross-site"),
+        ("localhost", "sec-fetch-site: same-site\r\n", 403, "/problems/cross-site"),
         ("localhost", "sec-fetch-site: same-origin\r\norigin: http://localhost\r\n", 201, "pending"),
     ] {
         let response = raw(&server, &request(host, more)).await?;
