@@ -193,7 +193,7 @@ async fn every_span_is_sent_once_and_every_link_leads_to_a_span() -> Result<()> 
     let name = fault_template(&api, &json!([fails])).await?;
     let blocked = run(&api, &task("faults", &name, json!({}))).await?;
     let id = blocked.summary.task_uuid;
-    api.retry_task(id, &OperatorAction::default()).await?;
+    stack.api(1)?.retry_task(id, &OperatorAction::default()).await?;
     let again = api.wait_for_task(id, DEADLINE).await?;
     assert_eq!(again.summary.status, TaskState::BlockedByFailures);
     // The worker that stops has the same attempt as the next one.
