@@ -50,8 +50,8 @@ pub fn init(settings: &Logging) -> Result<(), String> {
     Ok(())
 }
 
-/// Lets each kind of line of OpenTelemetry through once in [`QUIET`]. The SDK writes two for each batch of spans that it
-/// cannot send, which can be many in a second.
+/// Lets each kind of line of OpenTelemetry through once in [`QUIET`]. The SDK writes two for each batch of spans that
+/// it cannot send, which can be many in a second.
 fn not_repeated<S: Subscriber>() -> impl Filter<S> {
     let is_limited = |metadata: &Metadata<'_>| metadata.is_event() && metadata.target().starts_with("opentelemetry");
     let last: Mutex<HashMap<Identifier, Instant>> = Mutex::default();

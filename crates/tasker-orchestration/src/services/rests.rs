@@ -1,7 +1,8 @@
 //! Records tasks that come to rest in their traces. It runs only while traces are sent, and reads once a second.
 //!
-//! The database tells every server, and one of them records. If it ends, another one follows. A notification can be lost, and that of a large batch names no task: such a task has
-//! no summary in its trace. Everything else of the trace is complete without it.
+//! The database tells every server, and one of them records. If it ends, another one follows. A notification can be
+//! lost, and that of a large batch names no task: such a task has no summary in its trace. Everything else of the trace
+//! is complete without it.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
