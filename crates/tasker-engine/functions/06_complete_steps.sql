@@ -195,7 +195,12 @@ begin
         set state = a.state, token = null, due_at = a.due_at,
             attempts = s.attempts - (a.state = 'enqueued' or a.state = 'waiting')::integer,
             signal = case when a.state = 'waiting' then a.payload ->> 'signal' end,
-            input = case when a.outcome = 'waiting' then tasker.resumed_input(s.input, a.payload, a.signal) else s.input end,
+            input = case
+                when a.state = 'enqueued' or a.state = 'waiting'
+                    then tasker.next_part(
+                        case when a.outcome = 'waiting' then tasker.resumed_input(s.input, a.payload, a.signal)
+                             else s.input end, s.attempts)
+                else s.input end,
             completed_at = case when a.state = 'completed' or a.state = 'failed' then v_now end,
             result = case when a.state = 'completed' then coalesce(a.payload, 'null') end,
             error = case when a.state = 'waiting_for_retry' or a.state = 'failed' then a.payload end
@@ -291,6 +296,13 @@ language sql immutable
 return (coalesce(p_input, '{}') - '{signal,timed_out}'::text[])
     || case when p_wait ? 'checkpoint' then jsonb_build_object('checkpoint', p_wait -> 'checkpoint') else '{}' end
     || case when p_signal is not null then jsonb_build_object('signal', p_signal) else '{}' end;
+
+-- The input of a step that begins again with the attempt `p_attempt`, because it waited or was released. `part` has how
+-- often that was, and the number of the attempt. In traces, it tells these attempts apart.
+create or replace function tasker.next_part(p_input jsonb, p_attempt smallint) returns jsonb
+language sql immutable
+return coalesce(p_input, '{}') || jsonb_build_object('part', jsonb_build_object(
+    'number', coalesce((p_input #>> '{part,number}')::integer, 0) + 1, 'attempt', p_attempt));
 
 -- Extends the leases of steps that a worker still runs. A lease ends ten seconds after the step's timeout at
 -- the latest, so a worker that hangs cannot keep a step forever.

@@ -47,7 +47,7 @@ pub use signals::{NewSignal, SignalOutcome};
 pub use steps::{ClaimedStep, Completion, StepOutcome, StepRef, StepResult, Wait};
 pub use tasks::{CreateOutcome, NewTask, Rerun, TaskFilter, TaskPage};
 pub use templates::{ApplyOutcome, StoredTemplate};
-pub use traces::TracedTask;
+pub use traces::{TraceRecorder, TracedTask};
 pub use workers::WorkerHeartbeat;
 
 use sqlx::PgPool;

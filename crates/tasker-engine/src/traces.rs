@@ -1,7 +1,7 @@
 //! Tasks that are part of a trace.
 
 use chrono::{DateTime, Utc};
-use sqlx::FromRow;
+use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
 use crate::Engine;
@@ -18,6 +18,9 @@ statements! {
             select h.at from tasker.transitions h
             where h.task_id = t.task_id and h.step_no is null order by h.transition_id desc limit 1) r
         where t.traceparent like '%-01' and t.state not in ('pending', 'in_progress')";
+
+    /// Ends with the session.
+    TAKE_TURN = "select pg_try_advisory_lock(hashtext('tasker.traces'))";
 }
 
 /// A task that is at rest and part of a sampled trace.
@@ -47,12 +50,28 @@ pub struct TracedTask {
     pub failed_steps: i16,
 }
 
+/// The right to record tasks at rest in their traces. One process has it at a time, as long as this value lives.
+#[derive(Debug)]
+pub struct TraceRecorder(PgConnection);
+
 impl Engine {
-    /// Returns those of the tasks that are at rest and part of a sampled trace.
+    /// Takes the right, if no other process has it. It needs a connection of its own, because the lock is the session's.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn traced_at_rest(&self, task_ids: &[Uuid]) -> sqlx::Result<Vec<TracedTask>> {
-        sqlx::query_as(TRACED_AT_REST).bind(task_ids).fetch_all(&self.pool).await
+    pub async fn trace_recorder(&self) -> sqlx::Result<Option<TraceRecorder>> {
+        let mut connection = self.pool.acquire().await?;
+        let taken = sqlx::query_scalar(TAKE_TURN).fetch_one(&mut *connection).await?;
+        Ok(if taken { Some(TraceRecorder(connection.detach())) } else { None })
+    }
+}
+
+impl TraceRecorder {
+    /// Returns those of the tasks that are at rest and part of a sampled trace.
+    ///
+    /// # Errors
+    /// When the database fails. The right may then be lost.
+    pub async fn at_rest(&mut self, task_ids: &[Uuid]) -> sqlx::Result<Vec<TracedTask>> {
+        sqlx::query_as(TRACED_AT_REST).bind(task_ids).fetch_all(&mut self.0).await
     }
 }

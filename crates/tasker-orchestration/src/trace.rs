@@ -7,18 +7,24 @@ use tasker_engine::TracedTask;
 use tasker_runtime::telemetry::{self, traceparent};
 use uuid::Uuid;
 
+use crate::services::metrics::known_method;
+
 /// Where a request is in a trace: in a span of its own, if it is sampled, and otherwise where its caller says. None if it
 /// is in no trace. Only requests for data have spans, no probes.
-pub(crate) fn of_request(method: &Method, route: Option<&str>, headers: &HeaderMap) -> Option<Context> {
+pub(crate) fn of_request(method: &Method, path: &str, route: Option<&str>, headers: &HeaderMap) -> Option<Context> {
     let caller = headers.get(traceparent::TRACEPARENT).and_then(|value| traceparent::parse(value.to_str().ok()?));
     let caller = caller.map(|place| Context::new().with_remote_span_context(place));
     let Some((tracer, route)) = telemetry::tracer().zip(route.filter(|route| route.starts_with("/v1/"))) else {
         return caller;
     };
+    // A client can send any word as a method, and receivers keep a list of the names of spans.
+    let method = known_method(method);
+    let name = format!("{} {route}", method.unwrap_or("HTTP"));
     let span = tracer.build_with_context(
-        tracer.span_builder(format!("{method} {route}")).with_kind(SpanKind::Server).with_attributes([
-            KeyValue::new("http.request.method", method.to_string()),
+        tracer.span_builder(name).with_kind(SpanKind::Server).with_attributes([
+            KeyValue::new("http.request.method", method.unwrap_or("_OTHER")),
             KeyValue::new("http.route", route.to_owned()),
+            KeyValue::new("url.path", path.to_owned()),
             KeyValue::new("url.scheme", "http"),
         ]),
         caller.as_ref().unwrap_or(&Context::new()),
@@ -69,8 +75,8 @@ impl Creation {
     }
 }
 
-/// Records that a task came to rest, as a span from its creation until then. Every server that records it makes the
-/// same span, with the same id.
+/// Records that a task came to rest, as a span from its creation until then. A server that records it again makes the same
+/// span, with the same id.
 pub(crate) fn at_rest(task: &TracedTask) {
     let (Some(tracer), Some(created)) = (telemetry::tracer(), traceparent::parse(&task.traceparent)) else { return };
     let id = telemetry::span_id(&[task.task_id.as_bytes(), &task.rested_at.timestamp_micros().to_be_bytes()]);

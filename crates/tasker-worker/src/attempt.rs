@@ -36,7 +36,8 @@ async fn run(shared: Arc<Shared>, mut claimed: ClaimedStep, mut slot: Slots, can
     let (context, in_use) = StepContext::of_attempt(claimed, cancelled.clone());
     let outcome = attempt(&shared, context, traced.clone(), &cancelled).await;
     if let Some(traced) = traced {
-        trace::end(&traced, outcome.as_ref());
+        // What a handler returns after that is refused.
+        trace::end(&traced, outcome.as_ref().filter(|_| !cancelled.is_cancelled()));
     }
     // Parts of the handler that still run, such as a blocking closure, can see that the attempt has ended.
     cancelled.cancel();

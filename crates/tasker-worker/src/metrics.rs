@@ -102,7 +102,8 @@ impl Metrics {
     fn registered(mut self) -> Self {
         let registry = &mut self.registry;
         let attempts = "Attempts by namespace and outcome: completed, retryable_error, permanent_error, \
-                        released (at shutdown), refused (the result was too late), lost (cancelled)";
+                        released (at shutdown), waiting (the step continues later), refused (the result was too late), \
+                        lost (cancelled)";
         registry.register("attempts", attempts, self.attempts.clone());
         registry.register("running_steps", "Steps that the worker holds", self.running.clone());
         registry.register("batch_size", "Results that one transaction recorded", self.batch_size.clone());

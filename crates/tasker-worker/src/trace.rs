@@ -11,7 +11,7 @@ use tasker_runtime::telemetry::{self, traceparent};
 pub(crate) fn start(step: &mut ClaimedStep, worker_id: &str) -> Option<Context> {
     let tracer = telemetry::tracer()?;
     let created = step.traceparent.as_deref().and_then(traceparent::parse).filter(SpanContext::is_sampled)?;
-    let before = (step.attempt > 1).then(|| {
+    let before = (step.attempt > 1.max(first_attempt(step))).then(|| {
         let id = span_id(step, step.attempt - 1);
         SpanContext::new(created.trace_id(), id, created.trace_flags(), true, created.trace_state().clone())
     });
@@ -62,14 +62,26 @@ pub(crate) fn end(attempt: &Context, outcome: Option<&StepOutcome>) {
     span.end();
 }
 
-/// The id of the span of an attempt, which the worker of the next attempt derives too. The input tells apart the parts of
-/// an attempt that waited.
+/// The id of the span of an attempt, which the worker of the next attempt derives too. The part tells apart attempts of the
+/// same number, of which the earlier ones waited or were released. The message is another one after an operator's retry.
 fn span_id(step: &ClaimedStep, attempt: i16) -> SpanId {
-    let input = step.input.as_ref().map(Value::to_string).unwrap_or_default();
+    let part = part(step).map(Value::to_string).unwrap_or_default();
     telemetry::span_id(&[
         step.task_id.as_bytes(),
         &step.step_no.to_be_bytes(),
+        &step.msg_id.to_be_bytes(),
         &attempt.to_be_bytes(),
-        input.as_bytes(),
+        part.as_bytes(),
     ])
+}
+
+/// The number of the first attempt of this part of the step.
+fn first_attempt(step: &ClaimedStep) -> i16 {
+    let first = part(step).and_then(|part| part.get("attempt")?.as_i64()).and_then(|first| first.try_into().ok());
+    first.unwrap_or(1)
+}
+
+/// The engine counts how often a step began again with the same number of attempts.
+fn part(step: &ClaimedStep) -> Option<&Value> {
+    step.input.as_ref()?.get("part")
 }

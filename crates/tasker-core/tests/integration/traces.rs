@@ -1,5 +1,6 @@
 //! Traces, in a real OTLP receiver: from the caller through the server and the worker to the spans of a handler.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result};
@@ -14,10 +15,12 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use prost::Message;
 use serde_json::json;
+use tasker_api::{OperatorAction, StepState, TaskState};
+use tasker_client::{ClientError, OrchestrationApiClient};
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::support::{OwnStack, complete, fault_step, fault_template, run, task};
+use crate::support::{DEADLINE, OwnStack, complete, eventually, fault_step, fault_template, run, step, task};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const CALLER: &str = "b7ad6b7169203331";
@@ -25,6 +28,8 @@ const CALLER: &str = "b7ad6b7169203331";
 /// An OTLP receiver that keeps what it receives: spans, each with the name of its service.
 struct Receiver {
     spans: Arc<Mutex<Vec<(String, Span)>>>,
+    /// The processes that sent them.
+    instances: Arc<Mutex<BTreeSet<String>>>,
     url: String,
     _serving: AbortOnDropHandle<()>,
 }
@@ -33,10 +38,13 @@ impl Receiver {
     async fn start() -> Result<Self> {
         let spans = Arc::new(Mutex::new(Vec::new()));
         let received = Arc::clone(&spans);
+        let instances = Arc::new(Mutex::new(BTreeSet::new()));
+        let senders = Arc::clone(&instances);
         let receive = async move |body: Bytes| {
             let request = ExportTraceServiceRequest::decode(body).expect("the body is a request of OTLP");
             for resource in request.resource_spans {
                 let attributes = resource.resource.unwrap_or_default().attributes;
+                senders.lock().unwrap().extend(attribute(&attributes, "service.instance.id"));
                 let service = attribute(&attributes, "service.name").expect("a service has a name");
                 let spans = resource.scope_spans.into_iter().flat_map(|scope| scope.spans);
                 received.lock().unwrap().extend(spans.map(|span| (service.clone(), span)));
@@ -46,7 +54,7 @@ impl Receiver {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}", listener.local_addr()?);
         let serving = tokio::spawn(async move { drop(axum::serve(listener, app).await) });
-        Ok(Self { spans, url, _serving: AbortOnDropHandle::new(serving) })
+        Ok(Self { spans, instances, url, _serving: AbortOnDropHandle::new(serving) })
     }
 
     /// A server and a worker that send their traces here.
@@ -165,5 +173,113 @@ async fn an_attempt_is_linked_to_the_one_before_and_shows_its_error() -> Result<
     let links: Vec<_> = second.links.iter().map(|link| (&link.trace_id, &link.span_id)).collect();
     assert_eq!(links, [(&first.trace_id, &first.span_id)]);
     assert_eq!(first.parent_span_id, second.parent_span_id);
+    Ok(())
+}
+
+// The receiver runs while this thread waits for a process.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_span_is_sent_once_and_every_link_leads_to_a_span() -> Result<()> {
+    let receiver = Receiver::start().await?;
+    // A worker that stops releases its steps at once.
+    let mut stack = OwnStack::start_with(json!({ "shutdown_timeout_ms": 1 })).await?;
+    stack.configure(&format!("[telemetry]\notlp_endpoint = {:?}\n", receiver.url))?;
+    // Both servers are told that a task is at rest.
+    stack.start_server()?;
+    stack.start_server()?;
+    stack.start_worker()?;
+    let api = stack.api(0)?;
+    // An operator's retry begins with the first attempt again.
+    let fails = fault_step("fails", "faults.permanent", json!({}));
+    let name = fault_template(&api, &json!([fails])).await?;
+    let blocked = run(&api, &task("faults", &name, json!({}))).await?;
+    let id = blocked.summary.task_uuid;
+    stack.api(1)?.retry_task(id, &OperatorAction::default()).await?;
+    let again = api.wait_for_task(id, DEADLINE).await?;
+    assert_eq!(again.summary.status, TaskState::BlockedByFailures);
+    // The worker that stops has the same attempt as the next one.
+    let sleeps = fault_step("sleeps", "faults.sleep", json!({ "ms": 2_000 }));
+    let name = fault_template(&api, &json!([sleeps])).await?;
+    let id = api.create_task(&task("faults", &name, json!({}))).await?.task_uuid;
+    eventually("the step runs", async || {
+        let task = api.get_task(id).await?;
+        Ok((step(&task, "sleeps")?.status == StepState::InProgress).then_some(()))
+    })
+    .await?;
+    let mut worker = stack.workers.pop().context("a worker")?;
+    anyhow::ensure!(worker.stop()?.success(), "the worker failed");
+    stack.start_worker()?;
+    let done = api.wait_for_task(id, DEADLINE).await?;
+    assert_eq!(done.summary.status, TaskState::Completed);
+
+    let spans = receiver.all(stack)?;
+    let ids: BTreeSet<_> = spans.iter().map(|(_, span)| (&span.trace_id, &span.span_id)).collect();
+    assert_eq!(ids.len(), spans.len(), "{spans:#?}");
+    let outcomes = |step: &str| {
+        let of_step = |span: &&Span| attribute(&span.attributes, "tasker.step.name").as_deref() == Some(step);
+        let outcome = |span: &Span| attribute(&span.attributes, "tasker.step.outcome");
+        spans.iter().map(|(_, span)| span).filter(of_step).filter_map(outcome).collect::<Vec<_>>()
+    };
+    assert_eq!(outcomes("fails"), ["permanent_error", "permanent_error"]);
+    assert_eq!(outcomes("sleeps"), ["released", "completed"]);
+    for link in spans.iter().flat_map(|(_, span)| &span.links) {
+        assert!(ids.contains(&(&link.trace_id, &link.span_id)), "{link:?}");
+    }
+    // Each process is an instance of its service.
+    let instances = receiver.instances.lock().unwrap().clone();
+    assert_eq!(instances.len(), 4, "{instances:?}");
+    Ok(())
+}
+
+// The receiver runs while this thread waits for a process.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_cannot_invent_names_of_spans() -> Result<()> {
+    let receiver = Receiver::start().await?;
+    let mut stack = OwnStack::start().await?;
+    stack.configure(&format!("[telemetry]\notlp_endpoint = {:?}\n", receiver.url))?;
+    let url = stack.start_server()?.url();
+    // Fails if another test has installed it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let http = reqwest::Client::builder().no_proxy().build()?;
+    let method = reqwest::Method::from_bytes(b"INVENTED")?;
+    assert_eq!(http.request(method, format!("{url}/v1/tasks")).send().await?.status(), 405);
+    let created = stack.api(0)?.create_task(&task("invented", "invented", json!({}))).await;
+    assert!(matches!(&created, Err(ClientError::Problem(problem)) if problem.status == 404), "{created:?}");
+
+    let spans = receiver.all(stack)?;
+    let names: Vec<_> = spans.iter().map(|(_, span)| span.name.as_str()).collect();
+    assert_eq!(names, ["HTTP /v1/tasks", "POST /v1/tasks"]);
+    let (_, invented) = named(&spans, "HTTP /v1/tasks")?;
+    assert_eq!(attribute(&invented.attributes, "http.request.method").as_deref(), Some("_OTHER"));
+    assert_eq!(attribute(&invented.attributes, "url.path").as_deref(), Some("/v1/tasks"));
+    Ok(())
+}
+
+// The receiver runs while this thread waits for a process.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_variables_of_opentelemetry_are_obeyed() -> Result<()> {
+    let receiver = Receiver::start().await?;
+    let mut stack = OwnStack::start().await?;
+    stack.configure(&format!("[telemetry]\notlp_endpoint = {:?}\nsampling_ratio = 0.0\n", receiver.url))?;
+    // The settings decide if a variable is empty.
+    for variable in [
+        ("OTEL_SDK_DISABLED", "true"),
+        ("OTEL_TRACES_EXPORTER", "none"),
+        ("OTEL_TRACES_SAMPLER", ""),
+        ("OTEL_TRACES_SAMPLER", "always_on"),
+    ] {
+        stack.variables = vec![variable];
+        stack.start_server()?;
+        let server = stack.servers.len() - 1;
+        let traceparent = format!("00-{TRACE}-{CALLER}-01");
+        let api = stack.api(server)?;
+        if variable.1.is_empty() { api } else { api.with_traceparent(&traceparent)? }.list_gates(None).await?;
+        let mut process = stack.servers.pop().context("a server")?;
+        anyhow::ensure!(process.stop()?.success(), "{variable:?}: the server failed");
+        let expected = usize::from(variable.1 == "always_on");
+        assert_eq!(receiver.spans.lock().unwrap().len(), expected, "{variable:?}");
+    }
+    stack.variables = vec![("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")];
+    let refused = format!("{:#}", stack.start_server().err().context("gRPC is refused")?);
+    assert!(refused.contains("OTEL_EXPORTER_OTLP_PROTOCOL is \"grpc\""), "{refused}");
     Ok(())
 }

@@ -1,6 +1,8 @@
 //! The place in a trace where a task was created.
 
-use anyhow::Result;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
 use serde_json::json;
 use tasker_engine::{NewTask, Rerun};
 use uuid::Uuid;
@@ -45,14 +47,24 @@ async fn a_claimed_or_handed_step_has_the_traceparent_of_its_task() -> Result<()
 
     // Only sampled tasks at rest have a summary.
     let tasks: Vec<_> = first.iter().map(|step| step.task_id).collect();
-    assert_eq!(fixture.engine.traced_at_rest(&tasks).await?, []);
+    // The fixture's only connection has the clock.
+    let servers = fixture.sessions(2).await?;
+    let mut recorder = servers.engine.trace_recorder().await?.context("no one else records")?;
+    assert_eq!(recorder.at_rest(&tasks).await?, []);
     fixture.advance_clock(1_000).await?;
     let results: Vec<_> = handed.iter().map(completed).collect();
     fixture.complete("w", 0, &results).await?;
-    let traced = fixture.engine.traced_at_rest(&tasks).await?;
+    let traced = recorder.at_rest(&tasks).await?;
     assert_eq!(traced.len(), 5);
     assert!(traced.iter().all(|task| task.state == "completed" && task.completed_steps == 2));
     assert!(traced.iter().all(|task| (task.rested_at - task.created_at).num_milliseconds() == 1_000));
+    // One process records, until its connection ends.
+    assert!(servers.engine.trace_recorder().await?.is_none());
+    drop(recorder);
+    let begun = Instant::now();
+    while servers.engine.trace_recorder().await?.is_none() {
+        assert!(begun.elapsed() < Duration::from_secs(10), "the right to record stays taken");
+    }
     Ok(())
 }
 

@@ -144,7 +144,18 @@ async fn a_handler_can_wait_and_keeps_its_checkpoint() -> Result<()> {
     let a = fixture.claim_only("w1").await?;
     fixture.advance_clock(31_000).await?;
     let again = fixture.claim_only("w2").await?;
-    assert_eq!((again.attempt, &again.input), (2, &Some(json!({ "checkpoint": { "row": 5 } }))));
+    let received = |checkpoint: i32, part: [i32; 2], more: (&str, Value)| {
+        let checkpoint = if checkpoint == 5 { json!({ "row": 5 }) } else { json!(checkpoint) };
+        let part = json!({ "number": part[0], "attempt": part[1] });
+        let mut input = json!({ "checkpoint": checkpoint, "part": part });
+        if !more.0.is_empty() {
+            input[more.0] = more.1;
+        }
+        Some(input)
+    };
+    let nothing = || ("", Value::Null);
+    // The step has begun again five times, each time with the first attempt. The lost attempt counts.
+    assert_eq!((again.attempt, again.input.clone()), (2, received(5, [5, 1], nothing())));
     assert_eq!(fixture.complete("w1", 0, &[waits(&a, Wait::default())]).await?.refused.len(), 1);
     // It sleeps, and keeps the checkpoint.
     let wait = Wait { delay: Some(Duration::from_secs(10)), ..Wait::default() };
@@ -153,17 +164,22 @@ async fn a_handler_can_wait_and_keeps_its_checkpoint() -> Result<()> {
     assert!(fixture.claim("w", 10).await?.is_empty());
     fixture.advance_clock(10_000).await?;
     let a = fixture.claim_only("w").await?;
-    assert_eq!((a.attempt, &a.input), (2, &Some(json!({ "checkpoint": { "row": 5 } }))));
+    assert_eq!((a.attempt, a.input.clone()), (2, received(5, [6, 2], nothing())));
     // It waits for a signal that does not arrive, and for one that has arrived.
     let wait = Wait { delay: Some(Duration::from_secs(10)), signal: Some("go".into()), checkpoint: Some(json!(6)) };
     fixture.complete("w", 0, &[waits(&a, wait.clone())]).await?;
     fixture.advance_clock(10_000).await?;
     let a = fixture.claim_only("w").await?;
-    assert_eq!(a.input, Some(json!({ "checkpoint": 6, "timed_out": true })));
+    assert_eq!(a.input, received(6, [7, 2], ("timed_out", json!(true))));
     fixture.signal(task, "go", &json!("now"), None).await?;
     fixture.complete("w", 0, &[waits(&a, wait)]).await?;
     let a = fixture.claim_only("w").await?;
-    assert_eq!(a.input, Some(json!({ "checkpoint": 6, "signal": "now" })));
+    assert_eq!(a.input, received(6, [8, 2], ("signal", json!("now"))));
+    // A worker that stops releases it.
+    let released = StepResult { step: a.step_ref(), outcome: StepOutcome::Released };
+    fixture.complete("w", 0, &[released]).await?;
+    let a = fixture.claim_only("w").await?;
+    assert_eq!((a.attempt, a.input.clone()), (2, received(6, [9, 2], ("signal", json!("now")))));
     fixture.complete("w", 0, &[completed(&a)]).await?;
     assert_eq!(states(&fixture, task).await?.0, TaskState::Completed);
     Ok(())

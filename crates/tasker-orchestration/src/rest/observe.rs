@@ -20,7 +20,7 @@ pub(super) async fn observe(State(state): State<Arc<state::State>>, mut request:
     let path = request.uri().path().to_owned();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let memory = bodies::keep(&mut request);
-    let traced = trace::of_request(&method, route.as_ref().map(MatchedPath::as_str), request.headers());
+    let traced = trace::of_request(&method, &path, route.as_ref().map(MatchedPath::as_str), request.headers());
     let response = match &traced {
         None => next.run(request).await,
         Some(traced) => {

@@ -22,19 +22,16 @@ pub(crate) struct RequestLabels {
     status: u16,
 }
 
+/// The name of a method, if it is one of those that clients should send.
+pub(crate) fn known_method(method: &Method) -> Option<&'static str> {
+    let known = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+    known.into_iter().find(|known| *known == method.as_str())
+}
+
 impl RequestLabels {
     /// Labels with a bounded number of values, whatever clients send.
     pub(crate) fn new(method: &Method, route: Option<&str>, status: u16) -> Self {
-        let method = match method.as_str() {
-            "GET" => "GET",
-            "HEAD" => "HEAD",
-            "POST" => "POST",
-            "PUT" => "PUT",
-            "PATCH" => "PATCH",
-            "DELETE" => "DELETE",
-            "OPTIONS" => "OPTIONS",
-            _ => "other",
-        };
+        let method = known_method(method).unwrap_or("other");
         Self { method, route: route.unwrap_or("none").to_owned(), status }
     }
 }

@@ -1,12 +1,14 @@
 //! Records tasks that come to rest in their traces. It runs only while traces are sent, and reads once a second.
 //!
-//! The database tells every server. A notification can be lost, and that of a large batch names no task: such a task has
-//! no summary in its trace. Everything else of the trace is complete without it.
+//! The database tells every server, and one of them records. If it ends, another one follows. A notification can be
+//! lost, and that of a large batch names no task: such a task has no summary in its trace. Everything else of the trace
+//! is complete without it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use pgmq_notify::{Event, Listener};
-use tasker_engine::Engine;
+use tasker_engine::{Engine, TraceRecorder};
 use tasker_runtime::telemetry;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -27,26 +29,39 @@ pub(crate) async fn run(engine: Engine, shutdown: CancellationToken) {
     let mut listener = Listener::new(engine.pool(), [CHANNEL.to_owned()]);
     let mut tick = tokio::time::interval(INTERVAL);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut rested: Vec<Uuid> = Vec::new();
+    let mut rested = BTreeSet::new();
+    let mut recorder = None;
     while !shutdown.is_cancelled() {
         tokio::select! {
             // The last read.
-            () = shutdown.cancelled() => record(&engine, std::mem::take(&mut rested)).await,
+            () = shutdown.cancelled() => record(&engine, &mut recorder, std::mem::take(&mut rested)).await,
             event = listener.next() => {
                 if let Event::Notified { payload, .. } = event {
                     rested.extend(payload.split(',').filter_map(|id| id.parse::<Uuid>().ok()));
                 }
             }
-            _ = tick.tick() => record(&engine, std::mem::take(&mut rested)).await,
+            _ = tick.tick() => record(&engine, &mut recorder, std::mem::take(&mut rested)).await,
         }
     }
 }
 
-async fn record(engine: &Engine, rested: Vec<Uuid>) {
-    for task_ids in rested.chunks(MAX_TASKS) {
-        match engine.traced_at_rest(task_ids).await {
-            Ok(tasks) => tasks.iter().for_each(trace::at_rest),
-            Err(error) => tracing::debug!(%error, "cannot read the tasks at rest; their traces have no summary"),
-        }
+/// Records the tasks, if this is the server that does.
+async fn record(engine: &Engine, recorder: &mut Option<TraceRecorder>, rested: BTreeSet<Uuid>) {
+    if let Err(error) = try_record(engine, recorder, rested).await {
+        tracing::debug!(%error, "cannot read the tasks at rest; their traces have no summary");
+        *recorder = None;
     }
+}
+
+async fn try_record(engine: &Engine, recorder: &mut Option<TraceRecorder>, rested: BTreeSet<Uuid>) -> sqlx::Result<()> {
+    let Some(recorder) = recorder else {
+        // The server that recorded until now may have recorded these tasks.
+        *recorder = engine.trace_recorder().await?;
+        return Ok(());
+    };
+    let rested: Vec<_> = rested.into_iter().collect();
+    for task_ids in rested.chunks(MAX_TASKS) {
+        recorder.at_rest(task_ids).await?.iter().for_each(trace::at_rest);
+    }
+    Ok(())
 }

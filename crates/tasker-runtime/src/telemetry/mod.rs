@@ -4,6 +4,7 @@
 //! [`tracer`] returns none, and nothing is measured. No span stays open for the life of a task: [`traceparent`] carries
 //! a trace from one process to the next, through the database.
 
+mod environment;
 mod exporter;
 mod ids;
 pub mod traceparent;
@@ -19,6 +20,7 @@ use tracing::{Metadata, Subscriber};
 use tracing_subscriber::filter::{LevelFilter, dynamic_filter_fn};
 use tracing_subscriber::layer::{self, Layer};
 use tracing_subscriber::registry::LookupSpan;
+use uuid::Uuid;
 
 pub use self::exporter::StartError;
 pub use self::ids::{span_id, with_span_id};
@@ -29,6 +31,7 @@ static TRACES: OnceLock<Traces> = OnceLock::new();
 struct Traces {
     provider: SdkTracerProvider,
     tracer: SdkTracer,
+    receiver: String,
 }
 
 /// Starts to send traces, if the settings or the variables of OpenTelemetry name a receiver. Call it before
@@ -44,18 +47,21 @@ pub fn start(settings: &Telemetry, service: &'static str) -> Result<(), StartErr
     if TRACES.get().is_some() {
         return Ok(());
     }
-    let Some(exporter) = exporter::new(&settings.otlp_endpoint)? else { return Ok(()) };
+    if environment::switches_traces_off(environment::variable) {
+        return Ok(());
+    }
+    let Some((exporter, receiver)) = exporter::new(&settings.otlp_endpoint)? else { return Ok(()) };
     let builder = SdkTracerProvider::builder()
         .with_batch_exporter(exporter)
         .with_id_generator(ids::Ids::default())
         .with_resource(resource(service));
-    let provider = if std::env::var_os("OTEL_TRACES_SAMPLER").is_some() {
+    let provider = if environment::variable("OTEL_TRACES_SAMPLER").is_some() {
         builder.build()
     } else {
         let ratio = Sampler::TraceIdRatioBased(settings.sampling_ratio);
         builder.with_sampler(Sampler::ParentBased(Box::new(ratio))).build()
     };
-    let traces = Traces { tracer: provider.tracer("tasker"), provider };
+    let traces = Traces { tracer: provider.tracer("tasker"), provider, receiver };
     // For handlers that use OpenTelemetry themselves.
     global::set_tracer_provider(traces.provider.clone());
     let _ = TRACES.set(traces);
@@ -76,15 +82,26 @@ pub fn tracer() -> Option<&'static SdkTracer> {
     TRACES.get().map(|traces| &traces.tracer)
 }
 
+/// Where traces are sent, for the log. None if traces are off.
+pub(crate) fn receiver() -> Option<&'static str> {
+    TRACES.get().map(|traces| traces.receiver.as_str())
+}
+
+/// What the process is, in traces. The environment is stronger.
 fn resource(service: &'static str) -> Resource {
-    let version = KeyValue::new("service.version", tasker_api::VERSION);
-    let resource = Resource::builder().with_attribute(version.clone()).build();
-    let name = resource.get(&Key::new("service.name")).map(|name| name.to_string()).unwrap_or_default();
-    // The SDK's name for a process whose environment has no name for it.
-    if name.starts_with("unknown_service") {
-        return Resource::builder().with_attribute(version).with_service_name(service).build();
-    }
-    resource
+    let of_environment = Resource::builder().build();
+    let known = |key: &Key| {
+        let value = of_environment.get(key).map(|value| value.to_string()).unwrap_or_default();
+        // The SDK's name for a process whose environment has no name for it.
+        !value.is_empty() && !value.starts_with("unknown_service")
+    };
+    let ours = [
+        KeyValue::new("service.name", service),
+        KeyValue::new("service.version", tasker_api::VERSION),
+        // Tells apart the processes of a service.
+        KeyValue::new("service.instance.id", Uuid::new_v4().to_string()),
+    ];
+    Resource::builder().with_attributes(ours.into_iter().filter(|attribute| !known(&attribute.key))).build()
 }
 
 /// A layer of the process's log subscriber that makes spans of `tracing` spans, so that those of a handler are part of

@@ -53,15 +53,20 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts a service on a free port, in an environment. Returns once it listens.
-    pub(crate) fn start(name: &'static str, settings: &Path, environment: &str, arguments: &[&str]) -> Result<Self> {
+    /// Starts a service on a free port, with variables of the environment. Returns once it listens.
+    pub(crate) fn start(
+        name: &'static str,
+        settings: &Path,
+        variables: &[(&str, &str)],
+        arguments: &[&str],
+    ) -> Result<Self> {
         let mut child = Command::new(binary(name)?)
             .args(["--port", "0"])
             .args(arguments)
             .env("TASKER_CONFIG_PATH", settings)
-            .env("TASKER_ENV", environment)
             .env_remove("DATABASE_URL")
             .env_remove("RUST_LOG")
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()

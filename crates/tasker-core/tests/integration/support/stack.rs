@@ -52,6 +52,8 @@ pub(crate) struct OwnStack {
     pub(crate) postgres: LocalPostgres,
     /// `TASKER_ENV` of the processes that start later.
     pub(crate) environment: &'static str,
+    /// Other variables of the environment of the processes that start later.
+    pub(crate) variables: Vec<(&'static str, &'static str)>,
     settings: TempDir,
 }
 
@@ -77,7 +79,14 @@ impl OwnStack {
             text += &format!("{name} = {value}\n");
         }
         std::fs::write(settings.path().join("settings.toml"), text)?;
-        Ok(Self { workers: Vec::new(), servers: Vec::new(), postgres, environment: "", settings })
+        Ok(Self {
+            workers: Vec::new(),
+            servers: Vec::new(),
+            postgres,
+            environment: "",
+            variables: Vec::new(),
+            settings,
+        })
     }
 
     /// Adds settings (TOML), for the processes that start later.
@@ -90,16 +99,20 @@ impl OwnStack {
     /// Starts one more server.
     pub(crate) fn start_server(&mut self) -> Result<&Process> {
         let settings = self.settings.path().join("settings.toml");
-        let server = Process::start("tasker-server", &settings, self.environment, &["--migrate"])?;
+        let server = Process::start("tasker-server", &settings, &self.variables(), &["--migrate"])?;
         self.servers.push(server);
         self.servers.last().context("just started")
     }
 
     /// Starts one more worker. Start a server first, because it migrates the database.
     pub(crate) fn start_worker(&mut self) -> Result<&Process> {
-        let worker = Process::start(WORKER, &self.settings.path().join("settings.toml"), self.environment, &[])?;
+        let worker = Process::start(WORKER, &self.settings.path().join("settings.toml"), &self.variables(), &[])?;
         self.workers.push(worker);
         self.workers.last().context("just started")
+    }
+
+    fn variables(&self) -> Vec<(&'static str, &'static str)> {
+        [("TASKER_ENV", self.environment)].into_iter().chain(self.variables.iter().copied()).collect()
     }
 
     /// A client for a server.

@@ -75,10 +75,11 @@ pub(in crate::rest) async fn create_from(
     if bytes > limit {
         return Err(ApiError::too_large(format!("the context has {bytes} bytes of JSON; the limit is {limit}")));
     }
-    let creation = Creation::begin(namespace, name);
     for _ in 0..MAX_LOOKS {
         let template = find_template(state, namespace, name, version).await?;
         check_context(&template, &context)?;
+        // Not before, because a client could name any template.
+        let creation = Creation::begin(namespace, name);
         let task_id = Uuid::now_v7();
         let task = NewTask {
             task_id,
