@@ -48,12 +48,11 @@ begin
         )
         select u.task_id
         from unopened u
-        left join lateral (
-            select l.resolved_at from tasker.dead_letters l
-            where l.task_id = u.task_id order by l.entry_id desc limit 1
-        ) closed on true
-        where closed.resolved_at is null
-           or closed.resolved_at < (
+        cross join lateral (
+            select max(e.resolved_at) as at from tasker.dead_letters e where e.task_id = u.task_id
+        ) closed
+        where closed.at is null
+           or closed.at < (
                select r.at from tasker.transitions r
                where r.task_id = u.task_id and r.step_no is null and r.to_state = 'blocked_by_failures'
                order by r.transition_id desc limit 1)
