@@ -212,6 +212,9 @@ async fn health_metrics_and_documents_respond_quickly() -> Result<()> {
     for path in ["/v1/tasks", "/v1/tasks/{task_uuid}", "/v1/tasks/{task_uuid}/cancel", "/v1/templates", "/v1/workers"] {
         assert!(document["paths"].get(path).is_some(), "{path} is not described");
     }
+    // A task with its steps is a task, too, so a created task is not exactly one of the two.
+    let created = &document["components"]["schemas"]["CreatedTask"];
+    assert_eq!(created["anyOf"].as_array().map(Vec::len), Some(2), "{created}");
     let (_, workers) = plain.get("/v1/workers?namespace=linear_workflow").await?;
     let worker = workers["workers"].as_array().and_then(|all| all.iter().find(|one| one["status"] == "running"));
     let worker = worker.context("no running worker")?;

@@ -14,7 +14,9 @@ use sha2::{Digest, Sha256};
 use tasker_api::limits::stored_bytes;
 use tasker_api::{CreateTask, FieldError, Problem, TaskDetail, TaskState, TaskSummary};
 use tasker_engine::{CreateOutcome, NewTask, Rerun};
-use utoipa::ToSchema;
+use utoipa::openapi::schema::AnyOfBuilder;
+use utoipa::openapi::{Ref, RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 use uuid::Uuid;
 
 use super::summary;
@@ -144,14 +146,29 @@ pub(in crate::rest) async fn create_from(
     Err(ApiError::unavailable("the template changes faster than a task can be created; try again"))
 }
 
-/// The response to a creation: the task, and its steps if the request waited.
-#[derive(ToSchema)]
-#[schema(title = "CreatedTask")]
-#[expect(dead_code, reason = "describes the response")]
-#[serde(untagged)]
-pub(in crate::rest) enum CreatedTask {
-    Created(TaskSummary),
-    AtRest(TaskDetail),
+/// The response to a creation, as the description of the API shows it.
+pub(in crate::rest) struct CreatedTask;
+
+impl PartialSchema for CreatedTask {
+    fn schema() -> RefOr<Schema> {
+        // Not exactly one of them, because a task with its steps has everything that a task has.
+        AnyOfBuilder::new()
+            .item(Ref::from_schema_name(TaskSummary::name()))
+            .item(Ref::from_schema_name(TaskDetail::name()))
+            .description(Some("The response to a creation: the task, and its steps if the request waited."))
+            .into()
+    }
+}
+
+impl ToSchema for CreatedTask {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.extend([
+            (TaskSummary::name().into_owned(), TaskSummary::schema()),
+            (TaskDetail::name().into_owned(), TaskDetail::schema()),
+        ]);
+        TaskSummary::schemas(schemas);
+        TaskDetail::schemas(schemas);
+    }
 }
 
 pub(super) fn location(task_id: Uuid) -> [(header::HeaderName, String); 1] {
