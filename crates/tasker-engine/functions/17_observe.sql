@@ -270,20 +270,13 @@ end;
 create or replace function tasker.explain_group(p_task_id uuid, p_step text, p_limit integer, p_names integer)
 returns table (group_name text, parallelism integer, children bigint, failed text[], is_held boolean)
 language sql stable as $$
-    select case when g.is_child then ts.name end, (ts.admission #>> '{expand,parallelism}')::integer, c.open,
-           coalesce(f.names, '{}'),
+    select case when s.definition is not null then ts.name end, (ts.admission #>> '{expand,parallelism}')::integer,
+           c.open, coalesce(f.names, '{}'),
            ts.admission #>> '{expand,failure_strategy}' = 'fail_fast' and f.names is not null
-    from (
-        select s.task_id, coalesce(s.definition, s.step_no) as step_no, s.definition is not null as is_child,
-               t.template_id
-        from tasker.tasks t
-        join tasker.steps s on s.task_id = t.task_id and s.state = 'pending'
-        join tasker.template_steps ds
-            on ds.template_id = t.template_id and ds.step_no = coalesce(s.definition, s.step_no)
-        where t.task_id = p_task_id and coalesce(s.name, ds.name) = p_step
-    ) g
-    join tasker.template_steps ts on ts.template_id = g.template_id and ts.step_no = g.step_no
-    join tasker.steps gs on gs.task_id = g.task_id and gs.step_no = g.step_no and gs.children > 0
+    from tasker.tasks t
+    join tasker.steps s on s.task_id = t.task_id and s.state = 'pending'
+    join tasker.template_steps ts on ts.template_id = t.template_id and ts.step_no = coalesce(s.definition, s.step_no)
+    join tasker.steps g on g.task_id = t.task_id and g.step_no = ts.step_no and g.children > 0
     cross join lateral (
         select count(*) as open from (
             select from tasker.steps o
@@ -299,4 +292,5 @@ language sql stable as $$
               and ts.admission #>> '{expand,failure_strategy}' is distinct from 'continue_on_failure'
             order by o.step_no limit p_names) o
     ) f
+    where t.task_id = p_task_id and coalesce(s.name, ts.name) = p_step
 $$;

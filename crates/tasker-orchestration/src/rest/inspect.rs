@@ -25,6 +25,7 @@ const NAMES: u8 = 5;
 /// What is known about a step that waits.
 struct Known {
     step: StepFacts,
+    /// Read only for a step that is enqueued, waits for a retry, or is waiting.
     queue: QueueFacts,
     gate: Option<GateWait>,
     wait: Option<StepWait>,
@@ -85,7 +86,12 @@ async fn known(state: &state::State, task_id: Uuid, name: &str) -> sqlx::Result<
         Some(StepWait { child: Some((child, _)), .. }) => engine.blocked_below(*child).await?,
         _ => None,
     };
-    let queue = engine.explain_queue(task_id, name, COUNT_LIMIT).await?.unwrap_or_default();
+    let queue = match step.state {
+        StepState::Enqueued | StepState::WaitingForRetry | StepState::Waiting => {
+            engine.explain_queue(task_id, name, COUNT_LIMIT).await?.unwrap_or_default()
+        }
+        _ => QueueFacts::default(),
+    };
     let gate = engine.explain_gate(task_id, name, COUNT_LIMIT).await?;
     Ok(Some(Known { step, queue, gate, wait, group, blocked, now: Utc::now() }))
 }
@@ -120,16 +126,14 @@ fn explain(known: &Known) -> Vec<Waiting> {
             Vec::new()
         }
     };
-    if known.queue.is_lost == Some(true) && facts.state != StepState::InProgress {
+    if known.queue.is_lost == Some(true) {
         reasons = vec![reason(
             WaitReason::MessageLost,
             "Its message is not in the queue any more, so no worker finds the step. Somebody has deleted it. \
              Resolve the step with a result, or run the task again from this step (`tasker-cli task fork`).",
         )];
     }
-    if matches!(facts.state, StepState::Enqueued | StepState::WaitingForRetry | StepState::Waiting)
-        && let Some(paused_at) = known.queue.paused_at
-    {
+    if let Some(paused_at) = known.queue.paused_at {
         reasons.retain(|other| other.reason != WaitReason::Queue);
         reasons.insert(0, paused(&facts.namespace, paused_at));
     }
