@@ -53,15 +53,9 @@ export function useResource<T>(key: string, load: (signal: AbortSignal) => Promi
   }, [key, round, refresh]);
   // After an outage of the server or its database, the page goes on by itself. A refusal would be the same again.
   const passing = state.key === key && !state.loading && state.error !== undefined && isPassing(state.error);
-  useEffect(() => {
-    if (!passing) return;
-    const timer = setInterval(() => {
-      if (!document.hidden) setRound((count) => count + 1);
-    }, AGAIN_MS);
-    return () => {
-      clearInterval(timer);
-    };
-  }, [passing]);
+  useEvery(AGAIN_MS, passing, () => {
+    setRound((count) => count + 1);
+  });
   const current = state.key === key ? state : { key, loading: true };
   return {
     data: current.data,
@@ -80,17 +74,24 @@ export function useResource<T>(key: string, load: (signal: AbortSignal) => Promi
 /** Data that no event announces: loaded like `useResource`, and again every `ms` while the tab is shown. */
 export function usePolled<T>(key: string, load: (signal: AbortSignal) => Promise<T>, ms: number): Resource<T> {
   const resource = useResource(key, load);
+  // A reload would abort a slow load, and start it again for ever.
+  useEvery(ms, !resource.loading, resource.reload);
+  return resource;
+}
+
+/** Calls `act` every `ms` while it is wanted and the tab is shown. */
+export function useEvery(ms: number, wanted: boolean, act: () => void): void {
+  const latest = useRef(act);
+  latest.current = act;
   useEffect(() => {
-    // A reload would abort a slow load, and start it again for ever.
-    if (resource.loading) return;
+    if (!wanted) return;
     const timer = setInterval(() => {
-      if (!document.hidden) resource.reload();
+      if (!document.hidden) latest.current();
     }, ms);
     return () => {
       clearInterval(timer);
     };
-  }, [resource.loading]);
-  return resource;
+  }, [wanted]);
 }
 
 /** Calls the handler with each event of the topics while the component is shown. */

@@ -1,9 +1,9 @@
 // The page for users without a valid key, and the page without a server.
 
-import { useEffect, useState } from "preact/hooks";
+import { useState } from "preact/hooks";
 import { Failure, useTitle } from "../parts/basic";
 import { type ApiError, isKey, isPassing, setKey } from "../http";
-import { AGAIN_MS } from "../resource";
+import { AGAIN_MS, useEvery } from "../resource";
 import { identify } from "../session";
 
 export function Login({ reason }: { reason: string }) {
@@ -65,15 +65,7 @@ export function Login({ reason }: { reason: string }) {
 
 export function Unreachable({ error }: { error: ApiError }) {
   useTitle("No server");
-  useEffect(() => {
-    if (!isPassing(error)) return;
-    const timer = setInterval(() => {
-      if (!document.hidden) void identify();
-    }, AGAIN_MS);
-    return () => {
-      clearInterval(timer);
-    };
-  }, [error]);
+  useEvery(AGAIN_MS, isPassing(error), () => void identify());
   return (
     <main class="alone">
       <div class="card">
