@@ -170,15 +170,16 @@ test("a page on another port learns nothing, changes nothing, and cannot embed o
   const context = await browser.newContext();
   try {
     const page = await context.newPage();
-    // What the server said, also of responses that the browser keeps from the page.
-    const [ways, statuses] = [new Map(), new Map()];
+    // What the server said, also of responses that the browser keeps from the page. The events of a request come in
+    // any order.
+    const [requests, statuses] = [new Map(), new Map()];
     const network = await context.newCDPSession(page);
     await network.send("Network.enable");
     network.on("Network.requestWillBeSent", ({ requestId, request }) => {
-      ways.set(requestId, new URL(request.url).searchParams.get("as"));
+      requests.set(new URL(request.url).searchParams.get("as"), requestId);
     });
     network.on("Network.responseReceivedExtraInfo", ({ requestId, statusCode }) => {
-      statuses.set(ways.get(requestId), statusCode);
+      statuses.set(requestId, statusCode);
     });
     await page.goto(`http://127.0.0.1:${attacker.address().port}/`);
     const learned = await page.evaluate(async (server) => {
@@ -214,7 +215,7 @@ test("a page on another port learns nothing, changes nothing, and cannot embed o
     assert.deepEqual(learned, { ...nothing, frame: "foreign" });
     // The server itself refuses, so that such pages cost it nothing.
     for (const way of ["cors", "opaque", "post"]) {
-      assert.equal(await until(`the status of ${way}`, () => statuses.get(way)), 403, way);
+      assert.equal(await until(`the status of ${way}`, () => statuses.get(requests.get(way))), 403, way);
     }
     assert.deepEqual((await stack.api.get("/v1/tasks?template=coveted")).tasks, []);
     // A window that the page opens does not stay in its hands.
