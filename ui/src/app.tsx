@@ -7,6 +7,7 @@ import { installKeys, KeysDialog } from "./keys";
 import { liveState } from "./live";
 import { Bulk } from "./pages/bulk";
 import { Dashboard } from "./pages/dashboard";
+import { DeadLetters } from "./pages/dead-letters";
 import { Gates } from "./pages/gates";
 import { Login, Unreachable } from "./pages/login";
 import { Queues } from "./pages/queues";
@@ -30,6 +31,7 @@ const PAGES: [string, string][] = [
   ["queues", "Queues"],
   ["gates", "Gates"],
   ["schedules", "Schedules"],
+  ["dlq", "Dead letters"],
   ["bulk", "Bulk jobs"],
 ];
 
@@ -42,6 +44,7 @@ const LISTS = new Map<string, ComponentType>([
   ["queues", Queues],
   ["gates", Gates],
   ["schedules", Schedules],
+  ["dlq", DeadLetters],
   ["bulk", Bulk],
 ]);
 

@@ -213,6 +213,16 @@ test("a gate shows who waits, and a step says it; a higher limit lets it run", a
   await dialog.getByRole("button", { name: "Set the limit" }).click();
   await row.getByText("templates: 1").waitFor();
   await until("the second one runs", async () => (await running()) === 2);
+  await row.getByRole("button", { name: "2 hold a slot of printer" }).click();
+  const holders = page.getByRole("dialog", { name: "Steps that hold a slot of printer" });
+  await until("both hold a slot", async () => (await holders.getByRole("row", { name: "attic" }).count()) === 2);
+  await page.axe();
+  await holders
+    .getByRole("row", { name: id.slice(-8) })
+    .getByRole("link", { name: "print" })
+    .click();
+  await panel.waitFor();
+  assert.ok(page.url().endsWith(`#/tasks/${id}?step=print`));
   page.verify();
   await page.context().close();
 });
@@ -246,6 +256,38 @@ test("the rate of a gate is set, and left to the templates again", async () => {
   await dialog.getByRole("button", { name: "Set the rate" }).click();
   await row.getByText("templates:").waitFor({ state: "detached" });
   assert.deepEqual((await stack.api.get("/v1/gates/faults/courier")).rate, { limit: 10, per_seconds: 60, burst: 1 });
+  page.verify();
+  await page.context().close();
+});
+
+test("an investigation is opened, noted, closed and found again", async () => {
+  await stack.api.template("odd", [step("sleep", "sleep", { ms: 60_000 })]);
+  const { task_uuid: id } = await stack.api.task("odd");
+  const page = await open(browser, server.url, { key: keyOf("all") });
+  await page.show(`#/tasks/${id}`);
+  await page.getByRole("link", { name: "Investigations" }).click();
+  await page.getByText("There is no such investigation.").waitFor();
+  await page.getByRole("button", { name: "Open an investigation…" }).click();
+  await page.getByLabel("Notes").fill("takes longer than yesterday");
+  await page.axe();
+  await page.getByRole("dialog").getByRole("button", { name: "Open" }).click();
+  await page.getByRole("cell", { name: "takes longer than yesterday" }).waitFor();
+  // A task has one open investigation at most.
+  assert.equal(await page.getByRole("button", { name: "Open an investigation…" }).count(), 0);
+
+  await page.show("#/");
+  await page.getByText("of tasks that are not blocked is open").waitFor();
+  await page.getByRole("link", { name: "See the dead letters" }).click();
+  const row = page.getByRole("row", { name: id.slice(-8) });
+  await row.getByText("An operator opened it").waitFor();
+  await row.getByRole("button", { name: "Change…" }).click();
+  await page.getByRole("dialog").getByLabel("Status").selectOption("manually_resolved");
+  await page.getByLabel("Notes").fill("the disk was full");
+  await page.getByRole("button", { name: "Save" }).click();
+  await row.waitFor({ state: "detached" });
+  await page.getByLabel("Status").selectOption("all");
+  await row.getByText("the disk was full").waitFor();
+  await row.getByText("by key:all").waitFor();
   page.verify();
   await page.context().close();
 });
@@ -292,6 +334,8 @@ test("each scope sees its actions, and no other", async () => {
       SCOPES[name].includes("submit") ? 1 : 0,
       name,
     );
+    await page.show(`#/dlq?task=${id}`);
+    assert.equal((await page.locator("main button").count()) > 0, expected.includes("Cancel"), name);
     await page.show("#/tasks");
     const boxes = await page.locator("tbody input[type=checkbox]").count();
     assert.equal(boxes > 0, expected.includes("Cancel"), name);

@@ -62,6 +62,7 @@ async function addresses() {
   await api.template("declined", [step("decline", "permanent")]);
   const { task_uuid: blocked } = await api.task("declined", {}, { tags: ["vip"] });
   await api.rest(blocked);
+  await api.post("/v1/dlq", { task_uuid: blocked, resolution_notes: "the bank was down" });
   const schedule = { namespace: "faults", template: "declined", cron: "0 2 * * *", timezone: "Europe/Berlin" };
   await api.request("PUT", "/v1/schedules/nightly", schedule);
   const key = { gate: "account", limit: 1 };
@@ -91,6 +92,7 @@ async function addresses() {
     "#/gates",
     `#/tasks/${waits}?step=nobody`,
     "#/schedules",
+    "#/dlq?status=all",
     "#/bulk",
     "#/no/such/page",
     // Names that every object of JavaScript has.
@@ -122,6 +124,7 @@ test("every page fits a window of 360 pixels, with the longest names", async () 
   await api.template(name, [{ ...step(long, "permanent"), ...limits }, step("after", "echo", {}, [long])]);
   const { task_uuid: id } = await api.task(name, {}, { tags: { [name]: "v".repeat(100) } });
   await api.rest(id);
+  await api.post("/v1/dlq", { task_uuid: id, resolution_notes: "note".repeat(50) });
   const timezone = "America/Argentina/ComodRivadavia";
   await api.request("PUT", `/v1/schedules/${name}`, {
     namespace: "faults",
@@ -143,6 +146,7 @@ test("every page fits a window of 360 pixels, with the longest names", async () 
     "#/queues",
     "#/gates",
     "#/schedules",
+    "#/dlq",
     "#/bulk",
   ]) {
     await page.show(address);

@@ -2,7 +2,7 @@
 
 import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
-import type { Schedule, ScheduleList, Stats, TaskList, TaskState } from "../api-types";
+import type { DeadLetterList, Schedule, ScheduleList, Stats, TaskList, TaskState } from "../api-types";
 import { count, countUpTo, duration, plural, rate, stateName } from "../format";
 import { get, v1 } from "../http";
 import { Card, Empty, Loaded, Meter, PageHead, Text, Time, useTitle } from "../parts/basic";
@@ -31,8 +31,8 @@ export function useStats(): Resource<Stats> {
 /** How long a ready step may wait before it is worth a look, in seconds. */
 export const LONG_WAIT_S = 60;
 
-/** How often the schedules are looked at, in milliseconds. */
-const SCHEDULES_MS = 15_000;
+/** How often schedules and investigations are looked at, in milliseconds. */
+const SLOW_MS = 15_000;
 
 export function Dashboard() {
   useTitle("Dashboard");
@@ -70,7 +70,7 @@ function shownTotal(stats: Stats, status: TaskState): string {
 
 type Problem = { tone: Tone; key: string; text: ComponentChildren; href: string; action: string };
 
-function problems(stats: Stats, schedules: Schedule[]): Problem[] {
+function problems(stats: Stats, schedules: Schedule[], investigations: DeadLetterList): Problem[] {
   const found: Problem[] = [];
   for (const { namespace, status, count: blocked } of stats.tasks) {
     if (status !== "blocked_by_failures") continue;
@@ -142,6 +142,23 @@ function problems(stats: Stats, schedules: Schedule[]): Problem[] {
       action: "See the tasks",
     });
   }
+  // The blocked ones stand above.
+  const others = investigations.entries.filter((entry) => entry.current_state !== "blocked_by_failures");
+  if (others.length > 0) {
+    found.push({
+      tone: "warn",
+      key: "investigations",
+      text: (
+        <>
+          {investigations.next_cursor && "At least "}
+          <b>{plural(others.length, "investigation")}</b> of tasks that are not blocked{" "}
+          {others.length === 1 ? "is" : "are"} open: they took too long, or somebody asked for it.
+        </>
+      ),
+      href: link(["dlq"]),
+      action: "See the dead letters",
+    });
+  }
   for (const { namespace, name, limit, waiting } of stats.gates ?? []) {
     if (limit !== 0 || waiting === 0) continue;
     found.push({
@@ -211,8 +228,13 @@ function problems(stats: Stats, schedules: Schedule[]): Problem[] {
 }
 
 function Attention({ stats }: { stats: Stats }) {
-  const schedules = usePolled("schedules", (signal) => get<ScheduleList>(v1("schedules"), { signal }), SCHEDULES_MS);
-  const found = problems(stats, schedules.data?.schedules ?? []);
+  const schedules = usePolled("schedules", (signal) => get<ScheduleList>(v1("schedules"), { signal }), SLOW_MS);
+  const investigations = usePolled(
+    "investigations",
+    (signal) => get<DeadLetterList>(v1("dlq"), { query: { resolution_status: "pending", limit: 100 }, signal }),
+    SLOW_MS,
+  );
+  const found = problems(stats, schedules.data?.schedules ?? [], investigations.data ?? { entries: [] });
   if (found.length === 0) {
     return (
       <div class="notice good calm" role="status">

@@ -1,12 +1,13 @@
-// Gates: how many steps hold slots and wait, and their limits.
+// Gates: how many steps wait, which ones hold slots, and the limits.
 
 import { useState } from "preact/hooks";
-import type { Gate, GateList, GateRate } from "../api-types";
-import { countUpTo } from "../format";
+import type { Gate, GateDetail, GateList, GateRate } from "../api-types";
+import { count, countUpTo } from "../format";
 import { get, v1 } from "../http";
-import { Empty, Loaded, PageHead, Text, useTitle } from "../parts/basic";
-import { ActionDialog } from "../parts/dialog";
+import { Empty, Loaded, PageHead, Text, Time, useTitle } from "../parts/basic";
+import { ActionDialog, Dialog } from "../parts/dialog";
 import { usePolled } from "../resource";
+import { taskLink } from "../route";
 import { may } from "../session";
 
 /** How often the list is loaded again, in milliseconds. */
@@ -17,8 +18,8 @@ const COUNT_LIMIT = 10_001;
 const MOST_STEPS = 100_000;
 const MOST_SECONDS = 604_800;
 
-/** What is being set. */
-type Chosen = { gate: Gate; what: "limit" | "rate" };
+/** Which dialog is open: the steps that hold slots, or what is being set. */
+type Chosen = { gate: Gate; what: "holders" | "limit" | "rate" };
 
 export function Gates() {
   useTitle("Gates");
@@ -78,6 +79,7 @@ export function Gates() {
           )
         }
       </Loaded>
+      {chosen?.what === "holders" && <HoldersDialog gate={chosen.gate} close={close} />}
       {chosen?.what === "limit" && <LimitDialog gate={chosen.gate} close={close} done={done} />}
       {chosen?.what === "rate" && <RateDialog gate={chosen.gate} close={close} done={done} />}
     </>
@@ -104,7 +106,22 @@ function Row({ gate, choose }: { gate: Gate; choose: (what: Chosen["what"]) => v
           <div class="faint">templates: {perTime(rateOfTemplates)}</div>
         )}
       </td>
-      <td class="number">{countUpTo(gate.holding, COUNT_LIMIT)}</td>
+      <td class="number">
+        {gate.holding === 0 ? (
+          "0"
+        ) : (
+          <button
+            type="button"
+            class="quiet"
+            aria-label={`${countUpTo(gate.holding, COUNT_LIMIT)} hold a slot of ${name}: show them`}
+            onClick={() => {
+              choose("holders");
+            }}
+          >
+            {countUpTo(gate.holding, COUNT_LIMIT)}
+          </button>
+        )}
+      </td>
       <td class="number">{countUpTo(gate.waiting, COUNT_LIMIT)}</td>
       <td>
         {may("operate") && typeof limit === "number" && (
@@ -157,6 +174,56 @@ function NumberField({ label, value, set }: FieldProps) {
         }}
       />
     </label>
+  );
+}
+
+/** The steps that hold the slots, the first 100 in the order of their keys. */
+function HoldersDialog({ gate: { namespace, name }, close }: { gate: Gate; close: () => void }) {
+  const gate = usePolled("holders", (signal) => get<GateDetail>(v1("gates", namespace, name), { signal }), INTERVAL);
+  return (
+    <Dialog title={`Steps that hold a slot of ${name}`} close={close} wide>
+      <Loaded from={gate}>
+        {({ holders, holding }) => (
+          <>
+            <div class="scroll">
+              <table>
+                <thead>
+                  <tr>
+                    <th scope="col">Step</th>
+                    <th scope="col">Key</th>
+                    <th scope="col">Since</th>
+                  </tr>
+                </thead>
+                <tbody>
+                  {holders.map(({ task_uuid: task, step, key, since }) => (
+                    <tr key={`${task} ${step}`}>
+                      <th scope="row">
+                        <a href={taskLink(task, { step })}>
+                          <Text>{step}</Text>
+                        </a>
+                        <div class="faint mono" title={task}>
+                          {task.slice(-8)}
+                        </div>
+                      </th>
+                      <td>{key ? <Text>{key}</Text> : <span class="faint">–</span>}</td>
+                      <td>
+                        <Time at={since} as="ago" />
+                      </td>
+                    </tr>
+                  ))}
+                </tbody>
+              </table>
+            </div>
+            {holding > holders.length && <p class="faint">and {count(holding - holders.length)} more</p>}
+          </>
+        )}
+      </Loaded>
+      <div class="buttons">
+        <button type="button" onClick={close}>
+          Close
+        </button>
+      </div>
+    </Dialog>
   );
 }
 

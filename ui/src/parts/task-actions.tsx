@@ -4,7 +4,7 @@ import { useState } from "preact/hooks";
 import { curl, v1 } from "../http";
 import { parseInput, pretty } from "../json";
 import type { TaskDetail, TaskSummary } from "../api-types";
-import { go, taskLink } from "../route";
+import { go, link, taskLink } from "../route";
 import { may } from "../session";
 import { Copy, Text } from "./basic";
 import { type Action, ActionDialog } from "./dialog";
@@ -83,6 +83,9 @@ export function TaskActions({ task, changed }: Props) {
         </>
       )}
       {may("operate") && button("rerun", "Run again…")}
+      <a class="button" href={link(["dlq"], { task: task.task_uuid })}>
+        Investigations
+      </a>
       <Copy label="Copy as curl" text={() => curl("POST", "/v1/tasks", creation(task))} />
       {open && (
         <ActionDialog
