@@ -1,6 +1,6 @@
 // The graph of a template or a task, as SVG. The server lays it out. Each node is a link.
 
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useMemo, useState } from "preact/hooks";
 import { count, cut, stateName } from "../format";
 import type { LayoutEdge, LayoutNode, TemplateLayout } from "../api-types";
 import { useWidth } from "./basic";
@@ -55,7 +55,11 @@ export function Graph({ layout, label, stateOf, href, selected }: Props) {
   const fit = room === 0 ? 1 : Math.min(1, room / width);
   const scale = whole ? Math.min(fit, HEIGHT / height) : fit >= SMALLEST ? fit : 1;
   const large = fit < SMALLEST || height > HEIGHT;
-  const nodes = new Map(layout.nodes.map((node) => [node.id, node]));
+  // Not drawn again when only the size changes: the first size is known after the first drawing.
+  const drawing = useMemo(
+    () => <Drawing layout={layout} stateOf={stateOf} href={href} selected={selected} />,
+    [layout, stateOf, href, selected],
+  );
   useEffect(() => {
     box.current?.querySelector("a[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
   }, [selected]);
@@ -63,25 +67,7 @@ export function Graph({ layout, label, stateOf, href, selected }: Props) {
     <div class="graph-frame">
       <div class="graph" ref={box} tabIndex={0} role="region" aria-label={label}>
         <svg width={width * scale} height={height * scale} viewBox={`0 0 ${width} ${height}`}>
-          <g class="edges" aria-hidden="true">
-            {layout.edges.map((edge) => (
-              <Edge
-                key={`${edge.from} ${edge.to}`}
-                edge={edge}
-                nodes={nodes}
-                done={isDone(nodes.get(edge.from), stateOf)}
-              />
-            ))}
-          </g>
-          {layout.nodes.map((node) => (
-            <Node
-              key={node.id}
-              node={node}
-              stateOf={stateOf}
-              href={href(node)}
-              selected={selected !== undefined && node.steps.includes(selected)}
-            />
-          ))}
+          {drawing}
         </svg>
       </div>
       {large && (
@@ -95,6 +81,40 @@ export function Graph({ layout, label, stateOf, href, selected }: Props) {
         </button>
       )}
     </div>
+  );
+}
+
+type DrawingProps = {
+  layout: TemplateLayout;
+  stateOf: Props["stateOf"];
+  href: Props["href"];
+  selected: Props["selected"];
+};
+
+function Drawing({ layout, stateOf, href, selected }: DrawingProps) {
+  const nodes = new Map(layout.nodes.map((node) => [node.id, node]));
+  return (
+    <>
+      <g class="edges" aria-hidden="true">
+        {layout.edges.map((edge) => (
+          <Edge
+            key={`${edge.from} ${edge.to}`}
+            edge={edge}
+            nodes={nodes}
+            done={isDone(nodes.get(edge.from), stateOf)}
+          />
+        ))}
+      </g>
+      {layout.nodes.map((node) => (
+        <Node
+          key={node.id}
+          node={node}
+          stateOf={stateOf}
+          href={href(node)}
+          selected={selected !== undefined && node.steps.includes(selected)}
+        />
+      ))}
+    </>
   );
 }
 
