@@ -288,7 +288,11 @@ async fn the_variables_of_opentelemetry_are_obeyed() -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn spans_say_why_a_task_ended_and_what_it_runs_again() -> Result<()> {
     let receiver = Receiver::start().await?;
-    let stack = receiver.stack().await?;
+    // Nothing has to run.
+    let mut stack = OwnStack::start().await?;
+    stack.configure(&format!("[telemetry]\notlp_endpoint = {:?}\n", receiver.url))?;
+    stack.variables = vec![("OTEL_BSP_SCHEDULE_DELAY", "100")];
+    stack.start_server()?;
     let api = stack.api(0)?;
     let sleeps = fault_step("sleeps", "faults.sleep", json!({ "ms": 60_000 }));
     let name = fault_template(&api, &json!([sleeps])).await?;
@@ -301,6 +305,11 @@ async fn spans_say_why_a_task_ended_and_what_it_runs_again() -> Result<()> {
         api.cancel_task(id, &why).await?;
     }
 
+    eventually("the tasks at rest are recorded", async || {
+        let spans = receiver.spans.lock().unwrap();
+        Ok((spans.iter().filter(|(_, span)| span.name.starts_with("task ")).count() == 3).then_some(()))
+    })
+    .await?;
     let (spans, old) = (receiver.all(stack)?, id.to_string());
     for id in [again, fork].map(|id| id.to_string()) {
         let of_task = |start: &str| {
