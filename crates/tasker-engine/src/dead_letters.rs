@@ -40,6 +40,10 @@ statements! {
         order by e.entry_id desc");
     OPEN_DEAD_LETTER = "select tasker.open_dead_letters(array[$1::uuid], 'manual_dlq', $2)";
     OPEN_OF_TASK = "select entry_id from tasker.dead_letters where task_id = $1 and status = 'pending'";
+    /// The index reads the open ones only.
+    COUNT_DEAD_LETTERS = "select namespace, reason, count(*)
+        from (select namespace, reason from tasker.dead_letters where status = 'pending' limit $1) d
+        group by namespace, reason";
     OPEN_BLOCKED_DEAD_LETTERS = "select tasker.open_blocked_dead_letters($1)";
     PATCH_DEAD_LETTER = "update tasker.dead_letters e
         set status = coalesce($2, e.status), notes = coalesce($3, e.notes), metadata = coalesce($4, e.metadata),
@@ -108,6 +112,14 @@ impl Engine {
     /// When the database fails. Nothing is opened then.
     pub async fn open_blocked_dead_letters(&self, limit: u32) -> sqlx::Result<i32> {
         sqlx::query_scalar(OPEN_BLOCKED_DEAD_LETTERS).bind(count(limit)).fetch_one(&self.pool).await
+    }
+
+    /// Counts the open investigations by namespace and reason, up to a limit of all.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn count_dead_letters(&self, limit: u32) -> sqlx::Result<Vec<(String, String, i64)>> {
+        sqlx::query_as(COUNT_DEAD_LETTERS).bind(count(limit)).fetch_all(&self.pool).await
     }
 
     /// Changes an investigation. `actor` is who closes it. Returns false if it does not exist, or if it would be the

@@ -47,8 +47,8 @@ pub(crate) fn responded(request: &Context, status: StatusCode) {
 pub(crate) struct Creation(Context);
 
 impl Creation {
-    /// Begins. It has a span if the request has one.
-    pub(crate) fn begin(namespace: &str, template: &str) -> Self {
+    /// Begins. It has a span if the request has one. `of`: the task that it runs again.
+    pub(crate) fn begin(namespace: &str, template: &str, of: Option<Uuid>) -> Self {
         let request = Context::current();
         let Some(tracer) = telemetry::tracer().filter(|_| request.span().is_recording()) else { return Self(request) };
         let builder =
@@ -59,7 +59,11 @@ impl Creation {
                 KeyValue::new("messaging.destination.name", namespace.to_owned()),
                 KeyValue::new("tasker.template.name", template.to_owned()),
             ]);
-        Self(Context::new().with_span(tracer.build_with_context(builder, &request)))
+        let mut span = tracer.build_with_context(builder, &request);
+        if let Some(of) = of {
+            span.set_attribute(KeyValue::new("tasker.task.rerun_of", of.to_string()));
+        }
+        Self(Context::new().with_span(span))
     }
 
     /// Where workers continue the trace. None if there is none.
@@ -80,20 +84,22 @@ impl Creation {
 pub(crate) fn at_rest(task: &TracedTask) {
     let (Some(tracer), Some(created)) = (telemetry::tracer(), traceparent::parse(&task.traceparent)) else { return };
     let id = telemetry::span_id(&[task.task_id.as_bytes(), &task.rested_at.timestamp_micros().to_be_bytes()]);
+    let mut attributes = vec![
+        KeyValue::new("tasker.task.id", task.task_id.to_string()),
+        KeyValue::new("tasker.task.state", task.state.clone()),
+        KeyValue::new("tasker.namespace", task.namespace.clone()),
+        KeyValue::new("tasker.template.name", task.template.clone()),
+        KeyValue::new("tasker.template.version", task.version.clone()),
+        KeyValue::new("tasker.task.total_steps", i64::from(task.total_steps)),
+        KeyValue::new("tasker.task.completed_steps", i64::from(task.completed_steps)),
+        KeyValue::new("tasker.task.failed_steps", i64::from(task.failed_steps)),
+    ];
+    attributes.extend(task.reason.clone().map(|reason| KeyValue::new("tasker.task.reason", reason)));
     let builder = tracer
         .span_builder(format!("task {}", task.template))
         .with_kind(SpanKind::Internal)
         .with_start_time(task.created_at)
-        .with_attributes([
-            KeyValue::new("tasker.task.id", task.task_id.to_string()),
-            KeyValue::new("tasker.task.state", task.state.clone()),
-            KeyValue::new("tasker.namespace", task.namespace.clone()),
-            KeyValue::new("tasker.template.name", task.template.clone()),
-            KeyValue::new("tasker.template.version", task.version.clone()),
-            KeyValue::new("tasker.task.total_steps", i64::from(task.total_steps)),
-            KeyValue::new("tasker.task.completed_steps", i64::from(task.completed_steps)),
-            KeyValue::new("tasker.task.failed_steps", i64::from(task.failed_steps)),
-        ]);
+        .with_attributes(attributes);
     let parent = Context::new().with_remote_span_context(created);
     let mut span = telemetry::with_span_id(id, || tracer.build_with_context(builder, &parent));
     if matches!(task.state.as_str(), "failed" | "blocked_by_failures") {

@@ -15,7 +15,7 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use prost::Message;
 use serde_json::json;
-use tasker_api::{OperatorAction, StepState, TaskState};
+use tasker_api::{ForkTask, OperatorAction, RerunTask, StepState, TaskState};
 use tasker_client::{ClientError, OrchestrationApiClient};
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
@@ -281,5 +281,46 @@ async fn the_variables_of_opentelemetry_are_obeyed() -> Result<()> {
     stack.variables = vec![("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")];
     let refused = format!("{:#}", stack.start_server().err().context("gRPC is refused")?);
     assert!(refused.contains("OTEL_EXPORTER_OTLP_PROTOCOL is \"grpc\""), "{refused}");
+    Ok(())
+}
+
+// The receiver runs while this thread waits for a process.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn spans_say_why_a_task_ended_and_what_it_runs_again() -> Result<()> {
+    let receiver = Receiver::start().await?;
+    // Nothing has to run.
+    let mut stack = OwnStack::start().await?;
+    stack.configure(&format!("[telemetry]\notlp_endpoint = {:?}\n", receiver.url))?;
+    stack.variables = vec![("OTEL_BSP_SCHEDULE_DELAY", "100")];
+    stack.start_server()?;
+    let api = stack.api(0)?;
+    let sleeps = fault_step("sleeps", "faults.sleep", json!({ "ms": 60_000 }));
+    let name = fault_template(&api, &json!([sleeps])).await?;
+    let id = api.create_task(&task("faults", &name, json!({}))).await?.task_uuid;
+    let why = OperatorAction { reason: Some("a duplicate".to_owned()), ..OperatorAction::default() };
+    api.cancel_task(id, &why).await?;
+    let again = api.rerun_task(id, &RerunTask::default()).await?.task_uuid;
+    let fork = api.fork_task(id, &ForkTask { step: "sleeps".to_owned(), actor: None, reason: None }).await?.task_uuid;
+    for id in [again, fork] {
+        api.cancel_task(id, &why).await?;
+    }
+
+    eventually("the tasks at rest are recorded", async || {
+        let spans = receiver.spans.lock().unwrap();
+        Ok((spans.iter().filter(|(_, span)| span.name.starts_with("task ")).count() == 3).then_some(()))
+    })
+    .await?;
+    let (spans, old) = (receiver.all(stack)?, id.to_string());
+    for id in [again, fork].map(|id| id.to_string()) {
+        let of_task = |start: &str| {
+            let found = spans.iter().map(|(_, span)| span).find(|span| {
+                span.name.starts_with(start) && attribute(&span.attributes, "tasker.task.id").as_ref() == Some(&id)
+            });
+            found.with_context(|| format!("no span {start}of {id}"))
+        };
+        assert_eq!(attribute(&of_task("create ")?.attributes, "tasker.task.rerun_of"), Some(old.clone()));
+        let reason = attribute(&of_task("task ")?.attributes, "tasker.task.reason");
+        assert_eq!(reason.as_deref(), Some("a duplicate"));
+    }
     Ok(())
 }

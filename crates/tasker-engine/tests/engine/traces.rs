@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use serde_json::json;
-use tasker_engine::{NewTask, Rerun};
+use tasker_engine::{Engine, NewTask, Rerun};
 use uuid::Uuid;
 
 use crate::fixture::{Fixture, NAMESPACE, completed, step};
@@ -61,10 +61,24 @@ async fn a_claimed_or_handed_step_has_the_traceparent_of_its_task() -> Result<()
     // One process records, until its connection ends.
     assert!(servers.engine.trace_recorder().await?.is_none());
     drop(recorder);
+    taken_over(&servers.engine).await
+}
+
+/// Takes the right to record as soon as it is free.
+async fn taken_over(engine: &Engine) -> Result<()> {
     let begun = Instant::now();
-    while servers.engine.trace_recorder().await?.is_none() {
-        assert!(begun.elapsed() < Duration::from_secs(10), "the right to record stays taken");
+    while engine.trace_recorder().await?.is_none() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "the right to record stays taken");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_recorder_that_hangs_loses_its_right() -> Result<()> {
+    let fixture = Fixture::new().await?;
+    let mut hangs = fixture.engine.trace_recorder().await?.context("no one else records")?;
+    taken_over(&fixture.engine).await?;
+    assert!(hangs.at_rest(&[]).await.is_err());
     Ok(())
 }
 

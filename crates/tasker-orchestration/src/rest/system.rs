@@ -80,8 +80,7 @@ pub(super) async fn metrics(
     Extension(principal): Extension<Arc<Principal>>,
 ) -> Result<Response, ApiError> {
     principal.require_every_namespace("metrics")?;
-    let stats = state.stats.get().await.map(|everything| everything.of(None)).ok();
-    state.metrics.show(stats.as_ref());
+    state.metrics.show(state.stats.get().await.ok().as_deref());
     let text = state.metrics.encode().map_err(|_| ApiError::internal())?;
     Ok(([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response())
 }

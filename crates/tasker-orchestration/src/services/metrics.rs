@@ -10,7 +10,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
-use tasker_api::Stats;
+
+use super::stats::Everything;
 
 /// Labels of a finished request.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -76,6 +77,13 @@ struct QueueLabels {
     namespace: String,
 }
 
+/// Labels of open investigations.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DeadLetterLabels {
+    namespace: String,
+    reason: String,
+}
+
 /// Labels of a gate. Only stored templates have gates.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct GateLabels {
@@ -97,6 +105,7 @@ struct Gauges {
     hidden: Family<QueueLabels, Gauge>,
     oldest_ready: Family<QueueLabels, Gauge<f64, AtomicU64>>,
     unserved: Family<QueueLabels, Gauge>,
+    dead_letters: Family<DeadLetterLabels, Gauge>,
     workers: Family<WorkerLabels, Gauge>,
     holding: Family<GateLabels, Gauge>,
     waiting: Family<GateLabels, Gauge>,
@@ -126,6 +135,11 @@ impl Gauges {
             "Callables that open tasks need and that no live worker of their namespace has",
             self.unserved.clone(),
         );
+        registry.register(
+            "dead_letters",
+            "Open investigations by namespace and reason, up to 10,001",
+            self.dead_letters.clone(),
+        );
         registry.register("workers", "Workers by state: running, draining, lost", self.workers.clone());
         registry.register("gate_holding_steps", "Steps that hold a slot of a gate, up to 10,001", self.holding.clone());
         registry.register(
@@ -136,8 +150,9 @@ impl Gauges {
     }
 
     /// Shows these statistics, and nothing of earlier ones.
-    fn set(&self, stats: &Stats) {
+    fn set(&self, everything: &Everything) {
         self.clear();
+        let stats = &everything.stats;
         let namespace = |namespace: &str| QueueLabels { namespace: namespace.to_owned() };
         for row in &stats.tasks {
             let labels = StateLabels { namespace: row.namespace.clone(), state: row.status.as_str() };
@@ -152,6 +167,10 @@ impl Gauges {
         }
         for handler in &stats.unserved {
             self.unserved.get_or_create(&namespace(&handler.namespace)).inc();
+        }
+        for (namespace, reason, count) in &everything.dead_letters {
+            let labels = DeadLetterLabels { namespace: namespace.clone(), reason: reason.clone() };
+            self.dead_letters.get_or_create(&labels).set(*count);
         }
         for gate in &stats.gates {
             let labels = GateLabels { namespace: gate.namespace.clone(), gate: gate.name.clone() };
@@ -170,6 +189,7 @@ impl Gauges {
         self.hidden.clear();
         self.oldest_ready.clear();
         self.unserved.clear();
+        self.dead_letters.clear();
         self.workers.clear();
         self.holding.clear();
         self.waiting.clear();
@@ -238,9 +258,9 @@ impl Metrics {
     }
 
     /// Shows these statistics at the next scrape. Without a database there are none, and old ones would deceive.
-    pub(crate) fn show(&self, stats: Option<&Stats>) {
-        match stats {
-            Some(stats) => self.gauges.set(stats),
+    pub(crate) fn show(&self, everything: Option<&Everything>) {
+        match everything {
+            Some(everything) => self.gauges.set(everything),
             None => self.gauges.clear(),
         }
     }
@@ -270,5 +290,13 @@ mod tests {
             }
         }
         assert!(size(&metrics) < first + 100, "{}", metrics.encode().unwrap());
+    }
+
+    #[test]
+    fn an_alert_finds_the_failures_of_schedules() {
+        let metrics = Metrics::new();
+        metrics.fired(&ScheduleLabels { namespace: "shop".to_owned(), outcome: "failed" });
+        let expected = r#"tasker_schedules_fired_total{namespace="shop",outcome="failed"} 1"#;
+        assert!(metrics.encode().unwrap().contains(expected));
     }
 }

@@ -59,9 +59,14 @@ async fn try_record(engine: &Engine, recorder: &mut Option<TraceRecorder>, reste
         *recorder = engine.trace_recorder().await?;
         return Ok(());
     };
-    let rested: Vec<_> = rested.into_iter().collect();
-    for task_ids in rested.chunks(MAX_TASKS) {
-        recorder.at_rest(task_ids).await?.iter().for_each(trace::at_rest);
+    let mut rested: Vec<_> = rested.into_iter().collect();
+    // It reads even if there is nothing, because it loses the right if it does not.
+    loop {
+        let next = rested.split_off(rested.len().min(MAX_TASKS));
+        recorder.at_rest(&rested).await?.iter().for_each(trace::at_rest);
+        if next.is_empty() {
+            return Ok(());
+        }
+        rested = next;
     }
-    Ok(())
 }

@@ -18,7 +18,9 @@ const KEPT: Duration = Duration::from_secs(2);
 /// The statistics of every namespace.
 #[derive(Debug)]
 pub(crate) struct Everything {
-    stats: Stats,
+    pub(crate) stats: Stats,
+    /// Open investigations by namespace and reason.
+    pub(crate) dead_letters: Vec<(String, String, i64)>,
     pub(crate) workers: Vec<WorkerSummary>,
 }
 
@@ -55,7 +57,8 @@ impl Statistics {
             paused: namespaces.into_iter().filter(|n| n.paused_at.is_some()).map(|n| n.namespace).collect(),
             count_limit: i64::from(COUNT_LIMIT),
         };
-        let everything = Arc::new(Everything { stats, workers });
+        let dead_letters = engine.count_dead_letters(COUNT_LIMIT).await?;
+        let everything = Arc::new(Everything { stats, dead_letters, workers });
         *last = Some((Instant::now(), Arc::clone(&everything)));
         Ok(everything)
     }

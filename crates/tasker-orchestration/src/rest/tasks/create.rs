@@ -81,7 +81,7 @@ pub(in crate::rest) async fn create_from(
         let template = find_template(state, namespace, name, version).await?;
         check_context(&template, &context)?;
         // Not before, because a client could name any template.
-        let creation = Creation::begin(namespace, name);
+        let creation = Creation::begin(namespace, name, rerun.map(|rerun| rerun.of));
         let task_id = Uuid::now_v7();
         let task = NewTask {
             task_id,

@@ -77,7 +77,7 @@ pub(in crate::rest) async fn fork(
     let fork_id = Uuid::now_v7();
     let actor = principal.actor(actor.as_deref());
     let task = summary(&state, task_id).await?;
-    let creation = Creation::begin(&task.namespace, &task.name);
+    let creation = Creation::begin(&task.namespace, &task.name, Some(task_id));
     let (actor, traceparent) = (actor.as_deref(), creation.traceparent());
     let forking = state.engine.fork_task(task_id, &step, fork_id, actor, reason.as_deref(), traceparent.as_deref());
     match forking.await? {
