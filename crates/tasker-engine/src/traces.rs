@@ -54,8 +54,8 @@ pub struct TracedTask {
     pub failed_steps: i16,
 }
 
-/// The right to record tasks at rest in their traces. One process has it at a time, as long as this value lives and it reads
-/// at least every ten seconds: a process that hangs does not keep it.
+/// The right to record tasks at rest in their traces. One process has it at a time, as long as this value lives and it
+/// reads at least every ten seconds: a process that hangs does not keep it.
 #[derive(Debug)]
 pub struct TraceRecorder(PgConnection);
 
