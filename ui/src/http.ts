@@ -26,6 +26,9 @@ export function setKey(value: string | null): void {
 /** The server has refused the key. */
 export const refused = signal<string | null>(null);
 
+/** How many requests the key was not allowed to send. */
+export const denials = signal(0);
+
 /** The server's clock minus this machine's, in milliseconds. Small differences count as none. */
 export const clockOffset = signal(0);
 
@@ -97,6 +100,7 @@ export async function send(method: string, path: string, options: Options = {}):
   if (date && Math.abs(date - serverNow()) > 2000) clockOffset.value = date - Date.now();
   if (response.ok) return response;
   const error = await failure(response);
+  if (error.status === 403) denials.value++;
   if (error.status === 401 && key.value === used) {
     refused.value = used === null ? "" : error.message;
     setKey(null);
