@@ -1,7 +1,7 @@
 // Times, durations, numbers and names for people.
 
 import { computed, signal } from "@preact/signals";
-import { serverNow } from "./http";
+import { clockOffset, serverNow } from "./http";
 import { zone } from "./preferences";
 
 /** The time by the server's clock. It moves every second. */
@@ -9,6 +9,10 @@ export const now = signal(serverNow());
 setInterval(() => {
   if (!document.hidden) now.value = serverNow();
 }, 1000);
+// As soon as the server has said the time: the clock of this machine may be wrong.
+clockOffset.subscribe(() => {
+  now.value = serverNow();
+});
 
 const pad = (value: number, digits = 2): string => String(value).padStart(digits, "0");
 

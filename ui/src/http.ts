@@ -26,11 +26,14 @@ export function setKey(value: string | null): void {
 /** The server has refused the key. */
 export const refused = signal<string | null>(null);
 
+/** How many requests the key was not allowed to send. */
+export const denials = signal(0);
+
 /** The server's clock minus this machine's, in milliseconds. Small differences count as none. */
-let clockOffset = 0;
+export const clockOffset = signal(0);
 
 /** The time by the server's clock, in milliseconds. */
-export const serverNow = (): number => Date.now() + clockOffset;
+export const serverNow = (): number => Date.now() + clockOffset.peek();
 
 /** A response that is not a success, or no response. */
 export class ApiError extends Error {
@@ -52,7 +55,21 @@ export const asApiError = (error: unknown): ApiError =>
 export const isPassing = ({ status }: ApiError): boolean => status === 0 || status === 429 || status >= 500;
 
 export type Query = Record<string, string | number | boolean | null | undefined>;
-export type Options = { query?: Query; body?: unknown; signal?: AbortSignal };
+/** With `limit: false`, the response may take as long as it likes. */
+export type Options = { query?: Query; body?: unknown; signal?: AbortSignal; limit?: false };
+
+/** A server that is stopped or cut off may take a request and never respond. */
+const LIMIT_MS = 20_000;
+
+/** Ends a request that takes too long, with an error that a page can show. */
+function timeLimit(method: string): AbortSignal {
+  const control = new AbortController();
+  const doubt = method === "GET" ? "" : " It may still do what you asked. Look before you ask again.";
+  setTimeout(() => {
+    control.abort(new ApiError(`The server has not responded for ${LIMIT_MS / 1000} s.${doubt}`));
+  }, LIMIT_MS);
+  return control.signal;
+}
 
 /** The path and query of a request. Empty fields of the query are left out. */
 export function address(path: string, query: Query = {}): string {
@@ -69,19 +86,21 @@ export async function send(method: string, path: string, options: Options = {}):
   if (used !== null) headers.set("authorization", `Bearer ${used}`);
   if (method !== "GET") headers.set("content-type", "application/json");
   const init: RequestInit = { method, headers, credentials: "omit", redirect: "error" };
-  if (options.signal) init.signal = options.signal;
+  const ends = [options.signal, options.limit === false ? undefined : timeLimit(method)];
+  init.signal = AbortSignal.any(ends.filter((end) => end !== undefined));
   if (method !== "GET") init.body = JSON.stringify(options.body ?? {});
   let response;
   try {
     response = await fetch(address(path, options.query), init);
   } catch (error) {
-    if (error instanceof DOMException && error.name === "AbortError") throw error;
+    if (error instanceof ApiError || (error instanceof DOMException && error.name === "AbortError")) throw error;
     throw new ApiError("The server does not respond. Is it running?");
   }
   const date = Date.parse(response.headers.get("date") ?? "");
-  if (date) clockOffset = Math.abs(date - Date.now()) > 2000 ? date - Date.now() : 0;
+  if (date && Math.abs(date - serverNow()) > 2000) clockOffset.value = date - Date.now();
   if (response.ok) return response;
   const error = await failure(response);
+  if (error.status === 403) denials.value++;
   if (error.status === 401 && key.value === used) {
     refused.value = used === null ? "" : error.message;
     setKey(null);
@@ -101,7 +120,12 @@ async function failure(response: Response): Promise<ApiError> {
 
 /** Sends a request and returns the JSON of the response. */
 export async function request<T>(method: string, path: string, options: Options = {}): Promise<T> {
-  return parse(await (await send(method, path, options)).text()) as T;
+  const text = await (await send(method, path, options)).text();
+  try {
+    return parse(text) as T;
+  } catch {
+    throw new ApiError("The response is not JSON. It may come from a proxy before the server.");
+  }
 }
 
 export const get = <T>(path: string, options?: Options): Promise<T> => request<T>("GET", path, options);

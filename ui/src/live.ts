@@ -14,7 +14,7 @@ const handlers = new Map<string, Set<Handler>>();
 const FIRST_DELAY_MS = 250;
 const LONGEST_DELAY_MS = 5_000;
 /** The server sends a comment every 15 s. A connection that is silent for longer is dead. */
-const SILENCE_MS = 40_000;
+const SILENCE_MS = 25_000;
 
 let connection: AbortController | undefined;
 let scheduled = 0;
@@ -71,7 +71,7 @@ async function read(own: AbortController, connected: () => void): Promise<void> 
   let silence = setTimeout(stop, SILENCE_MS);
   try {
     const topics = [...handlers.keys()].sort().join(",");
-    const response = await send("GET", address("/v1/events", { topics }), { signal: attempt.signal });
+    const response = await send("GET", address("/v1/events", { topics }), { signal: attempt.signal, limit: false });
     if (!response.body) return;
     liveState.value = "live";
     connected();

@@ -11,7 +11,10 @@ export const route = computed<Route>(() => parse(hash.value));
 
 function parse(text: string): Route {
   const [path = "", query = ""] = text.replace(/^#/, "").split("?", 2);
-  return { path: path.split("/").filter(Boolean).map(decode), query: new URLSearchParams(query) };
+  const parts = path.split("/").filter(Boolean).map(decode);
+  // In the address of a request, dots would lead to another part of the API. Nothing has such a name.
+  const leadsAway = parts.some((part) => part === "." || part === "..");
+  return { path: leadsAway ? [".."] : parts, query: new URLSearchParams(query) };
 }
 
 function decode(part: string): string {

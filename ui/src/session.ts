@@ -1,7 +1,7 @@
 // Who uses the page, and what they may do.
 
 import { effect, signal } from "@preact/signals";
-import { ApiError, get, key, refused } from "./http";
+import { ApiError, denials, get, key, refused } from "./http";
 import type { Whoami } from "./api-types";
 
 export type Scope = "read" | "submit" | "operate";
@@ -37,4 +37,9 @@ effect(() => {
   if (key.value === null && refused.value !== null && session.peek().state === "open") {
     session.value = { state: "login", reason: refused.value };
   }
+});
+
+// Somebody may have taken scopes away from the key.
+effect(() => {
+  if (denials.value > 0) void identify();
 });

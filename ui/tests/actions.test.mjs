@@ -349,6 +349,24 @@ test("each scope sees its actions, and no other", async () => {
   await page.context().close();
 });
 
+test("a key that loses a scope while the page is open loses its actions", async () => {
+  const id = await blocked("shrinks");
+  const page = await open(browser, server.url, { key: keyOf("reader"), expected: /status of 403/ });
+  // What the server said before somebody changed the key.
+  await page.route("**/v1/whoami", async (route) => {
+    const response = await route.fetch();
+    await route.fulfill({ response, json: { ...(await response.json()), scopes: ["read", "operate"] } });
+  });
+  await page.show(`#/tasks/${id}`);
+  await page.unroute("**/v1/whoami");
+  await page.getByRole("button", { name: "Cancel", exact: true }).click();
+  await page.getByLabel("Reason").fill("enough");
+  await page.getByRole("dialog").getByRole("button", { name: "Cancel the task" }).click();
+  await page.getByRole("button", { name: "Cancel", exact: true }).waitFor({ state: "detached" });
+  page.verify();
+  await page.context().close();
+});
+
 test("a key that the server no longer accepts leads to the login, and the page stays", async () => {
   const page = await open(browser, server.url, { key: keyOf("reader"), expected: REFUSED });
   await page.show("#/workers");

@@ -101,6 +101,38 @@ test("a page that opens while the database is down shows its data when it is bac
   await page.context().close();
 });
 
+test("a page says that a server takes requests and does not respond, and goes on when it does", async () => {
+  const page = await open(browser, stack.url);
+  await page.clock.install();
+  await page.show("#/");
+  await page.route("**/v1/workers*", () => {});
+  await page.evaluate(() => (location.hash = "#/workers"));
+  await page.getByRole("heading", { name: "Workers" }).waitFor();
+  await page.clock.runFor(20_000);
+  await page.getByRole("alert").getByText("The server has not responded for 20 s.").waitFor();
+  await page.axe();
+  await page.unroute("**/v1/workers*");
+  await page.clock.runFor(4_000);
+  await page.getByRole("row", { name: /Running/ }).waitFor();
+  await page.getByRole("alert").waitFor({ state: "detached" });
+  page.verify();
+  await page.context().close();
+});
+
+test("times are right from the first look if the clock of the page's machine is wrong", async () => {
+  const page = await open(browser, stack.url);
+  await page.addInitScript(() => {
+    const right = Date.now.bind(Date);
+    Date.now = () => right() + 3_600_000;
+    // No tick of the clock: what is shown comes from the responses.
+    globalThis.setInterval = () => 0;
+  });
+  await page.show("#/workers");
+  assert.match(await page.getByRole("row", { name: /Running/ }).innerText(), /(now|\d+ s ago|in \d s)/);
+  page.verify();
+  await page.context().close();
+});
+
 test("the console starts by itself when the server responds again", async () => {
   const page = await open(browser, stack.url, { expected: /status of 503/ });
   await page.route("**/v1/whoami", (route) => route.fulfill({ status: 503, body: "away" }));

@@ -238,7 +238,14 @@ test("a page on another port learns nothing, changes nothing, and cannot embed o
 
 test("an address of no page says so, whatever its name", async () => {
   const page = await open(browser, stack.url);
-  for (const address of ["#/constructor", "#/__proto__", "#/toString", "#//evil.example/x"]) {
+  for (const address of [
+    "#/constructor",
+    "#/__proto__",
+    "#/toString",
+    "#//evil.example/x",
+    "#/tasks/..",
+    "#/templates/%2e%2e/x",
+  ]) {
     await page.goto("about:blank");
     await page.goto(`${stack.url}/${address}`);
     await page.getByRole("heading", { name: "Page not found" }).waitFor();
@@ -260,8 +267,11 @@ test("a task says why it waits, whatever it waits for, and the dashboard says wh
   await api.request("PATCH", "/v1/gates/faults/why_gate", { limit: 0 });
   const many = Array.from({ length: 4 }, (_, index) => step(`busy_${index}`, "sleep", { ms: 60_000 }));
   await api.template("why_many", [...many, { ...step("asks", "echo"), wait: { signal: "go" } }]);
-  await api.template("why_paused", [step("paused", "echo")], elsewhere);
-  await api.request("PATCH", "/v1/namespaces/elsewhere", { paused: true });
+  await api.template("why_paused", [step("paused", "no_such_handler")], elsewhere);
+  await api.template("why_skipped", [
+    step("looks", "echo"),
+    { ...step("leaves", "echo", {}, ["looks"]), when: [{ step: "looks", pointer: "/x", equals: 1 }] },
+  ]);
   const bad = { namespace: "faults", template: "why_sleeps", cron: "0 2 * * *" };
   await api.request("PUT", "/v1/schedules/why_schedule", bad);
   const id = async (name, namespace = "faults") =>
@@ -275,6 +285,20 @@ test("a task says why it waits, whatever it waits for, and the dashboard says wh
   await until("the others run", async () =>
     (await api.get(`/v1/tasks/${many_id}`)).steps.every(({ status }) => ["in_progress", "waiting"].includes(status)),
   );
+  const page = await open(browser, stack.url);
+  // The panel of a step keeps up with a reason that changes while the step does not.
+  await page.clock.install();
+  await page.show(`#/tasks/${await id("why_paused", "elsewhere")}?step=paused`);
+  const panel = page.getByRole("complementary", { name: "Step paused" });
+  await panel.getByText(/No live worker/).waitFor();
+  await api.request("PATCH", "/v1/namespaces/elsewhere", { paused: true });
+  await page.clock.runFor(6_000);
+  await panel.getByText(/Namespace elsewhere is paused since/).waitFor();
+  await page.clock.resume();
+  const skipped = await id("why_skipped");
+  await api.rest(skipped);
+  await page.show(`#/tasks/${skipped}?step=leaves`);
+  await page.getByText(/It was skipped: a condition/).waitFor();
   const cases = [
     [top, /That waits for task .*, which is blocked_by_failures\. An operator must/],
     [await id("why_sleeps"), /It waits for a time\. \((23 h 59 min|1 d) left\)/],
@@ -283,7 +307,6 @@ test("a task says why it waits, whatever it waits for, and the dashboard says wh
     [many_id, /It waits for the signal go\./],
     [await id("why_paused", "elsewhere"), /Namespace elsewhere is paused since/],
   ];
-  const page = await open(browser, stack.url);
   for (const [task, words] of cases) {
     await page.show(`#/tasks/${task}`);
     await page.getByRole("region", { name: "Why is it waiting?" }).getByText(words).waitFor();

@@ -13,19 +13,21 @@ import { ActionDialog } from "./dialog";
 import { Json } from "./json";
 import { hasResult, isFinal, isSettled, Sign, State } from "./state";
 import { outcomeOf } from "./timeline";
-import { Reason } from "./waiting";
+import { Reason, whyBeat } from "./waiting";
 
 type Props = { task: TaskDetail; step: StepDetail; round: number; changed: () => void };
 
 export function StepPanel({ task, step, round, changed }: Props) {
   const id = task.task_uuid;
   const path = v1("tasks", id, "steps", step.name);
-  const version = `${step.status} ${step.attempts}`;
-  const view = useResource<StepInspection>(path, (signal) => get(path, { signal }), version);
+  const version = `${step.status} ${step.attempts} ${round}`;
+  // Nothing changes any more in a step that has ended.
+  const beat = isSettled(step.status) ? 0 : whyBeat();
+  const view = useResource<StepInspection>(path, (signal) => get(path, { signal }), `${version} ${beat}`);
   const attempts = useResource<AttemptList>(
     path,
     (signal) => get(v1("tasks", id, "attempts"), { query: { step: step.name }, signal }),
-    `${version} ${round}`,
+    version,
   );
   const { data } = view;
   return (
@@ -101,7 +103,7 @@ export function StepPanel({ task, step, round, changed }: Props) {
             })}
           </ol>
         ) : (
-          <p class="faint">{attempts.loading ? "Loading…" : "It has not started yet."}</p>
+          <p class="faint">{attempts.loading && !attempts.data ? "Loading…" : noAttempts(step.status)}</p>
         )}
       </section>
       {data && hasResult(data.status) && (
@@ -120,6 +122,17 @@ export function StepPanel({ task, step, round, changed }: Props) {
       </section>
     </aside>
   );
+}
+
+/** What is said of a step without attempts. */
+function noAttempts(status: string): string {
+  if (status === "skipped") {
+    return (
+      "It was skipped: a condition of its template does not hold, a decision did not choose it, or all steps that it " +
+      "depends on were skipped."
+    );
+  }
+  return isSettled(status) || status === "failed" ? "It has not run." : "It has not started yet.";
 }
 
 const LINKS = 12;

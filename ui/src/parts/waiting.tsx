@@ -21,11 +21,15 @@ function holdingUp(task: TaskDetail): { shown: StepDetail[]; more: number } {
   return { shown, more: all - shown.length };
 }
 
+/**
+ * Changes every 5 s. An answer such as "no worker has the handler" can change while no step does, so it is asked for
+ * again.
+ */
+export const whyBeat = (): number => Math.floor(now.value / 5000);
+
 /** `round` changes when a step of the task has changed. */
 export function WhyWaiting({ task, round }: { task: TaskDetail; round: number }) {
   const { shown, more } = isFinal(task.status) ? { shown: [], more: 0 } : holdingUp(task);
-  // An answer such as "no worker has the handler" can change while no step does, so it is asked for again.
-  const beat = Math.floor(now.value / 5000);
   const key = shown.map((step) => `${step.name} ${step.status} ${step.attempts}`).join();
   const answers = useResource(
     key && task.task_uuid,
@@ -33,7 +37,7 @@ export function WhyWaiting({ task, round }: { task: TaskDetail; round: number })
       Promise.all(
         shown.map((step) => get<StepInspection>(v1("tasks", task.task_uuid, "steps", step.name), { signal })),
       ),
-    `${key} ${round} ${beat}`,
+    `${key} ${round} ${whyBeat()}`,
   );
   if (shown.length === 0 || !answers.data) return null;
   const blocked = task.status === "blocked_by_failures";

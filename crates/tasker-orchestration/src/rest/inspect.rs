@@ -25,7 +25,7 @@ const NAMES: u8 = 5;
 /// What is known about a step that waits.
 struct Known {
     step: StepFacts,
-    /// Read only for a step that is enqueued, waits for a retry, or is waiting.
+    /// Read only for a step that is enqueued, waits for a retry, is waiting, or was lost with its worker.
     queue: QueueFacts,
     gate: Option<GateWait>,
     wait: Option<StepWait>,
@@ -86,10 +86,10 @@ async fn known(state: &state::State, task_id: Uuid, name: &str) -> sqlx::Result<
         Some(StepWait { child: Some((child, _)), .. }) => engine.blocked_below(*child).await?,
         _ => None,
     };
+    let queue = engine.explain_queue(task_id, name, COUNT_LIMIT);
     let queue = match step.state {
-        StepState::Enqueued | StepState::WaitingForRetry | StepState::Waiting => {
-            engine.explain_queue(task_id, name, COUNT_LIMIT).await?.unwrap_or_default()
-        }
+        StepState::Enqueued | StepState::WaitingForRetry | StepState::Waiting => queue.await?.unwrap_or_default(),
+        StepState::InProgress if !step.holder_lives => queue.await?.unwrap_or_default(),
         _ => QueueFacts::default(),
     };
     let gate = engine.explain_gate(task_id, name, COUNT_LIMIT).await?;
@@ -107,21 +107,19 @@ fn explain(known: &Known) -> Vec<Waiting> {
         (Some(gate), _) => [at_gate(gate)].into_iter().chain(missing_workers(facts)).collect(),
         (None, StepState::Pending) => of_pending(facts, known.group.as_ref()),
         (None, StepState::Enqueued) => of_enqueued(known),
-        (None, StepState::InProgress) => vec![of_running(facts)],
-        (None, StepState::WaitingForRetry) => {
-            let mut reasons = vec![Waiting {
-                until: facts.due_at,
-                ..reason(WaitReason::Backoff, "An attempt failed. The next one starts after the backoff delay.")
-            }];
-            // Without these, the end of the delay changes nothing.
-            reasons.extend(missing_workers(facts));
-            reasons
-        }
+        (None, StepState::InProgress) if facts.holder_lives => vec![of_running(facts)],
+        (None, StepState::InProgress) => of_lost(known),
+        (None, StepState::WaitingForRetry) => of_backoff(known),
         (None, StepState::Failed) => vec![reason(
             WaitReason::NeedsOperator,
             "The step has failed. An operator can retry it, resolve it with a result, or end the task.",
         )],
-        (None, StepState::Waiting) => vec![of_waiting(facts, known.wait.as_ref(), known.blocked)],
+        (None, StepState::Waiting) => {
+            let waiting = of_waiting(facts, known.wait.as_ref(), known.blocked);
+            // A worker ends a wait for a time.
+            let late = if known.is_due() { obstacles(known) } else { Vec::new() };
+            [waiting].into_iter().chain(late).collect()
+        }
         (None, StepState::Completed | StepState::Cancelled | StepState::ResolvedManually | StepState::Skipped) => {
             Vec::new()
         }
@@ -214,7 +212,15 @@ fn children(count: i64) -> String {
     }
 }
 
-fn of_enqueued(known: &Known) -> Vec<Waiting> {
+impl Known {
+    /// Whether the time until which the step waits, or its lease, has ended.
+    fn is_due(&self) -> bool {
+        self.step.due_at.is_some_and(|due_at| due_at <= self.now)
+    }
+}
+
+/// What keeps workers from taking the step as soon as it is time.
+fn obstacles(known: &Known) -> Vec<Waiting> {
     let facts = &known.step;
     let mut reasons: Vec<_> = missing_workers(facts).into_iter().collect();
     let stalled = known.queue.ready_since.map(|since| (known.now - since).num_seconds());
@@ -232,6 +238,12 @@ fn of_enqueued(known: &Known) -> Vec<Waiting> {
             ..reason(WaitReason::WorkersFull, "Every worker with its handler runs as many steps as it can.")
         });
     }
+    reasons
+}
+
+fn of_enqueued(known: &Known) -> Vec<Waiting> {
+    let facts = &known.step;
+    let mut reasons = obstacles(known);
     let ahead = facts.ahead.unwrap_or(0);
     if ahead > 0 || reasons.is_empty() {
         let message = match ahead {
@@ -308,17 +320,49 @@ fn of_waiting(facts: &StepFacts, wait: Option<&StepWait>, blocked: Option<Uuid>)
     waiting
 }
 
-fn of_running(facts: &StepFacts) -> Waiting {
-    let worker = facts.worker_id.as_deref().unwrap_or("unknown");
-    let (kind, message) = if facts.holder_lives {
-        (WaitReason::Running, format!("Worker {worker} runs it. Its lease is extended while the worker lives."))
+/// An attempt of the step has failed.
+fn of_backoff(known: &Known) -> Vec<Waiting> {
+    let (message, others) = if known.is_due() {
+        (
+            "An attempt failed, and the backoff delay is over. The next one starts when a worker takes it.",
+            obstacles(known),
+        )
     } else {
-        let message = format!(
-            "Worker {worker} sends no heartbeats. The step starts again on another worker when its lease ends."
-        );
-        (WaitReason::WorkerLost, message)
+        // Without a worker, the end of the delay changes nothing.
+        let others = missing_workers(&known.step).into_iter().collect();
+        ("An attempt failed. The next one starts after the backoff delay.", others)
     };
-    Waiting { until: facts.due_at, workers: facts.worker_id.iter().cloned().collect(), ..reason(kind, message) }
+    let backoff = Waiting { until: known.step.due_at, ..reason(WaitReason::Backoff, message) };
+    [backoff].into_iter().chain(others).collect()
+}
+
+fn of_running(facts: &StepFacts) -> Waiting {
+    let message = format!("Worker {} runs it. Its lease is extended while the worker lives.", holder(facts));
+    Waiting {
+        until: facts.due_at,
+        workers: facts.worker_id.iter().cloned().collect(),
+        ..reason(WaitReason::Running, message)
+    }
+}
+
+/// The worker that runs the step sends no heartbeats.
+fn of_lost(known: &Known) -> Vec<Waiting> {
+    let facts = &known.step;
+    let (end, others) = if known.is_due() {
+        ("Its lease has ended, so the step starts again as soon as another worker takes it", obstacles(known))
+    } else {
+        // Without another worker, the end of the lease changes nothing.
+        let others = missing_workers(facts).into_iter().collect();
+        ("The step starts again on another worker when its lease ends", others)
+    };
+    let message = format!("Worker {} sends no heartbeats. {end}.", holder(facts));
+    let workers = facts.worker_id.iter().cloned().collect();
+    let lost = Waiting { until: facts.due_at, workers, ..reason(WaitReason::WorkerLost, message) };
+    [lost].into_iter().chain(others).collect()
+}
+
+fn holder(facts: &StepFacts) -> &str {
+    facts.worker_id.as_deref().unwrap_or("unknown")
 }
 
 /// The first names of a list.

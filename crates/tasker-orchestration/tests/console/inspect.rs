@@ -137,6 +137,54 @@ async fn a_step_that_no_worker_takes_says_so() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_step_whose_time_has_come_says_what_keeps_workers_from_it() -> Result<()> {
+    let stack = Stack::start().await?;
+    stack.store_template("shop").await?;
+    let run = async |statement: &'static str| sqlx::query(statement).execute(stack.engine.pool()).await;
+    let task = stack.create("shop", json!({})).await?;
+    let steps = stack.claim("shop").await?;
+    stack.heartbeat("w1", &["shop"], &["c.a"]).await?;
+    assert_eq!(reasons(&stack, &task, "a").await?, ["running"]);
+
+    // The worker hangs. First its heartbeats end, then its lease.
+    let hang = "update tasker.workers set last_heartbeat_at = now() - interval '1 h' where worker_id = 'w1'";
+    run(hang).await?;
+    assert_eq!(reasons(&stack, &task, "a").await?, ["worker_lost", "no_worker"]);
+    stack.heartbeat("w2", &["shop"], &["c.a"]).await?;
+    assert_eq!(reasons(&stack, &task, "a").await?, ["worker_lost"]);
+    let why = first(&stack, &task, "a").await?;
+    ensure!(why["message"].as_str().is_some_and(|message| message.contains("when its lease ends")), "{why}");
+    run("update tasker.steps set due_at = now() - interval '90 s' where state = 'in_progress'").await?;
+    run("update pgmq.q_shop set vt = now() - interval '90 s', enqueued_at = now() - interval '1 h'").await?;
+    let why = first(&stack, &task, "a").await?;
+    ensure!(why["message"].as_str().is_some_and(|message| message.contains("lease has ended")), "{why}");
+    assert_eq!(reasons(&stack, &task, "a").await?, ["worker_lost", "stalled"]);
+    stack.pause("shop", true).await?;
+    assert_eq!(reasons(&stack, &task, "a").await?[..2], ["paused", "worker_lost"]);
+    stack.pause("shop", false).await?;
+
+    // The delay after a failed attempt.
+    let error = json!({ "kind": "flaky", "message": "try again" });
+    stack.record("shop", &steps, StepOutcome::RetryableError(error)).await?;
+    run("update tasker.steps set due_at = now() - interval '90 s' where state = 'waiting_for_retry'").await?;
+    run("update pgmq.q_shop set vt = now() - interval '90 s'").await?;
+    assert_eq!(reasons(&stack, &task, "a").await?, ["backoff", "stalled"]);
+    run("delete from tasker.workers").await?;
+    assert_eq!(reasons(&stack, &task, "a").await?, ["backoff", "no_worker"]);
+    run("delete from pgmq.q_shop").await?;
+    assert_eq!(reasons(&stack, &task, "a").await?, ["message_lost"]);
+
+    // A worker ends a wait for a time.
+    let wait = json!({ "name": "a", "handler": { "callable": "c.a" }, "wait": { "delay_seconds": 60 } });
+    stack.store(json!({ "name": "t", "namespace_name": "stock", "version": "1.0.0", "steps": [wait] })).await?;
+    let task = stack.create("stock", json!({})).await?;
+    assert_eq!(reasons(&stack, &task, "a").await?, ["waiting"]);
+    run("update tasker.steps set due_at = now() - interval '90 s' where state = 'waiting'").await?;
+    assert_eq!(reasons(&stack, &task, "a").await?, ["waiting", "no_worker"]);
+    stack.stop().await
+}
+
+#[tokio::test]
 async fn a_step_names_the_task_far_below_that_needs_an_operator() -> Result<()> {
     let stack = Stack::start().await?;
     let store = |name: &'static str, step: Value| {
