@@ -725,6 +725,12 @@ export type TaskCount = {
 export type TaskDetail = TaskSummary & {
   /** The input of the task. */
   context: Record<string, unknown>;
+  /** When its time limit ends, if its template has one and the task has not ended. */
+  deadline?: string | null;
+  /** Why it was cancelled or marked as failed. */
+  end_reason?: string | null;
+  /** Who cancelled it or marked it as failed: an operator, a schedule, or `tasker` at a limit. */
+  ended_by?: string | null;
   /** The task that this one was forked from. It may have been deleted since. */
   forked_from?: string | null;
   /** The tasks that were forked from this one, oldest first. */

@@ -201,6 +201,17 @@ test("new tasks are announced, and no row jumps", async () => {
   await page.context().close();
 });
 
+test("a page says who ended the task, and why", async () => {
+  await stack.api.template("ended", [step("sleep", "sleep", { ms: 60_000 })]);
+  const { task_uuid: id } = await stack.api.task("ended");
+  const page = await open(browser, stack.url);
+  await page.show(`#/tasks/${id}`);
+  await stack.api.post(`/v1/tasks/${id}/cancel`, { actor: "ada", reason: "ordered twice" });
+  await page.getByText("Cancelled by ada: ordered twice").waitFor();
+  page.verify();
+  await page.context().close();
+});
+
 test("a row changes its state where it stands", async () => {
   const id = await waiting("row", 1);
   const page = await open(browser, stack.url);

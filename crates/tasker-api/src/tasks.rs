@@ -206,6 +206,15 @@ pub struct TaskDetail {
     /// The input of the task.
     #[schema(value_type = Object)]
     pub context: Value,
+    /// When its time limit ends, if its template has one and the task has not ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<DateTime<Utc>>,
+    /// Who cancelled it or marked it as failed: an operator, a schedule, or `tasker` at a limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_by: Option<String>,
+    /// Why it was cancelled or marked as failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end_reason: Option<String>,
     /// The task that this one was forked from. It may have been deleted since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forked_from: Option<Uuid>,

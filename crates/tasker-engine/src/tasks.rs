@@ -156,12 +156,18 @@ statements! {
         " from tasker.tasks t join tasker.task_templates tt using (template_id) where t.task_id = $1"
     );
     GET_TASKS = concat!(
-        "select ", summary_columns!(), ", t.context, t.idempotency_key,
+        "select ", summary_columns!(), ", t.context, t.idempotency_key, e.actor as ended_by, e.reason as end_reason,
+          case when t.completed_at is null then t.created_at + tt.max_duration_minutes * interval '1 minute' end as deadline,
           (select r.rerun_of from tasker.reruns r where r.task_id = t.task_id) as rerun_of,
           (select f.forked_from from tasker.forks f where f.task_id = t.task_id) as forked_from,
           array(select f.task_id from tasker.forks f where f.forked_from = t.task_id order by f.task_id) as forks, ",
         steps_column!(),
-        " from tasker.tasks t join tasker.task_templates tt using (template_id) where t.task_id = any ($1)"
+        " from tasker.tasks t join tasker.task_templates tt using (template_id)
+          left join lateral (
+              select r.actor, r.reason from tasker.transitions r
+              where r.task_id = t.task_id and r.step_no is null order by r.transition_id desc limit 1
+          ) e on t.state in ('failed', 'cancelled')
+          where t.task_id = any ($1)"
     );
     LIST_STEPS = concat!("select ", steps_column!(), " from tasker.tasks t where t.task_id = $1");
     FIND_TASKS = "select task_ids, next
@@ -237,6 +243,9 @@ struct DetailRow {
     task: TaskRow,
     context: Value,
     idempotency_key: Option<String>,
+    deadline: Option<DateTime<Utc>>,
+    ended_by: Option<String>,
+    end_reason: Option<String>,
     rerun_of: Option<Uuid>,
     forked_from: Option<Uuid>,
     forks: Vec<Uuid>,
@@ -365,10 +374,18 @@ impl Engine {
             sqlx::query_as(GET_TASKS).bind(task_ids).bind(results).bind(None::<&str>).fetch_all(&self.pool).await?;
         rows.into_iter()
             .map(|row| {
-                let DetailRow { task, context, idempotency_key, rerun_of, forked_from, forks, steps } = row;
-                let summary = summary(task)?;
-                let steps = steps.0;
-                Ok(TaskDetail { summary, context, idempotency_key, rerun_of, forked_from, forks, steps })
+                Ok(TaskDetail {
+                    summary: summary(row.task)?,
+                    context: row.context,
+                    deadline: row.deadline,
+                    ended_by: row.ended_by,
+                    end_reason: row.end_reason,
+                    forked_from: row.forked_from,
+                    forks: row.forks,
+                    idempotency_key: row.idempotency_key,
+                    rerun_of: row.rerun_of,
+                    steps: row.steps.0,
+                })
             })
             .collect()
     }

@@ -2,11 +2,11 @@
 
 import type { ComponentChildren } from "preact";
 import { useMemo, useState } from "preact/hooks";
-import { between } from "../format";
+import { between, stateName } from "../format";
 import { type ApiError, get, v1 } from "../http";
 import { Copy, Empty, Failure, Loaded, Meter, PageHead, Text, Time, useTitle } from "../parts/basic";
 import { Json } from "../parts/json";
-import { State } from "../parts/state";
+import { isFinal, State } from "../parts/state";
 import { StepPanel } from "../parts/step-panel";
 import { Tags } from "../parts/tags";
 import { TaskActions } from "../parts/task-actions";
@@ -51,8 +51,10 @@ export function TaskPage({ id }: { id: string }) {
     if (name === "gone") setGone(true);
     if (name !== "task") return;
     const event = data as TaskEvent;
-    // The stream does not carry messages of errors, nor all of a step that did not exist when the page was loaded.
-    if (event.steps.some((step) => Boolean(step.kind) || !known.has(step.name))) refresh();
+    // The stream does not carry messages of errors, why a task ended, nor all of a step that did not exist when the page
+    // was loaded.
+    const ended = isFinal(event.task.status) && event.task.status !== detail.data?.status;
+    if (ended || event.steps.some((step) => Boolean(step.kind) || !known.has(step.name))) refresh();
     detail.update((old) => merge(old, event));
     changed();
   });
@@ -125,6 +127,7 @@ function Task({ task, round, gone, reload, error }: TaskProps) {
           </div>
         )}
         <Facts task={task} />
+        <WhyEnded task={task} />
         <WhyWaiting task={task} round={round} />
         <nav class="tabs" aria-label="Parts of the task">
           {TABS.map(([name, title]) => (
@@ -143,6 +146,32 @@ function Task({ task, round, gone, reload, error }: TaskProps) {
         {tab === "input" && <Json value={task.context} label="Input of the task" />}
       </div>
       {step && <StepPanel key={step.name} task={task} step={step} round={round} changed={reload} />}
+    </div>
+  );
+}
+
+/** Who ended the task, and why, if it did not end by itself. */
+function WhyEnded({ task: { status, ended_by: by, end_reason: reason } }: { task: TaskDetail }) {
+  if (!by && !reason) return null;
+  return (
+    <div class="notice warn">
+      <p>
+        {stateName(status)}
+        {by && (
+          <>
+            {" "}
+            by{" "}
+            <b>
+              <Text>{by}</Text>
+            </b>
+          </>
+        )}
+        {reason && (
+          <>
+            : <Text>{reason}</Text>
+          </>
+        )}
+      </p>
     </div>
   );
 }
@@ -186,6 +215,7 @@ function Facts({ task }: { task: TaskDetail }) {
       )}
       {task.started_at &&
         fact(task.completed_at ? "Took" : "Since the start", between(task.started_at, task.completed_at))}
+      {task.deadline && fact("Time limit", <Time at={task.deadline} as="ago" />)}
       {task.priority !== 0 && fact("Priority", task.priority)}
       {task.idempotency_key &&
         fact(

@@ -398,7 +398,10 @@ fn show(context: &Context, task: &TaskDetail) -> Result<(), Failure> {
                 summary.status, summary.completion_percentage, summary.completed_steps, summary.total_steps
             )),
         ),
+        ("ended by", task.ended_by.clone()),
+        ("why", task.end_reason.clone()),
         ("created", Some(format!("{} UTC", output::time(summary.created_at)))),
+        ("time limit", task.deadline.map(|deadline| format!("{} UTC", output::time(deadline)))),
         ("took", output::between(summary.started_at, summary.completed_at)),
         ("priority", (summary.priority != 0).then(|| summary.priority.to_string())),
         ("tags", summary.tags.as_ref().map(Value::to_string)),

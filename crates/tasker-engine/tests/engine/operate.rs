@@ -98,6 +98,10 @@ async fn a_task_that_takes_longer_than_its_template_allows_is_cancelled() -> Res
     let timed = fixture.create_task(ids[0]).await?;
     let free = fixture.create_task(ids[1]).await?;
     let running = fixture.claim("w", 10).await?;
+    let detail = async |task| fixture.engine.get_task(task, false).await?.context("no task");
+    let created_at = detail(timed).await?.summary.created_at;
+    assert_eq!(detail(timed).await?.deadline, Some(created_at + chrono::TimeDelta::hours(1)));
+    assert_eq!(detail(free).await?.deadline, None);
     fixture.advance_clock(59 * 60_000).await?;
     ensure!(fixture.engine.end_late_tasks(10).await?.is_empty());
     fixture.advance_clock(2 * 60_000).await?;
@@ -105,6 +109,10 @@ async fn a_task_that_takes_longer_than_its_template_allows_is_cancelled() -> Res
     ensure!(fixture.engine.end_late_tasks(10).await?.is_empty());
     let state = async |task| anyhow::Ok(fixture.engine.get_task_summary(task).await?.context("no task")?.status);
     assert_eq!((state(timed).await?, state(free).await?), (TaskState::Cancelled, TaskState::InProgress));
+    let ended = detail(timed).await?;
+    assert_eq!(ended.deadline, None);
+    assert_eq!(ended.ended_by.as_deref(), Some("tasker"));
+    assert_eq!(ended.end_reason.as_deref(), Some("the task took longer than max_duration_minutes"));
     let letters = fixture.engine.list_dead_letters(None, &ListDeadLetters::default(), 50).await?;
     assert_eq!(letters.iter().map(|letter| letter.task_uuid).collect::<Vec<_>>(), [timed]);
     assert_eq!(letters[0].dlq_reason, DeadLetterReason::StalenessTimeout);
