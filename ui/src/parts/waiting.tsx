@@ -72,12 +72,11 @@ export function WhyWaiting({ task, round }: { task: TaskDetail; round: number })
 }
 
 /** A reason in a sentence, with the time that is left, and a link to the task that it is about. */
-export function Reason({ why: { reason, message, until, task } }: { why: Waiting }) {
+export function Reason({ why: { message, until, task } }: { why: Waiting }) {
   return (
     <>
       <Text>{message}</Text>
-      {/* The end of a lease is no end of a wait. */}
-      {until && reason !== "running" && <Until at={until} />}
+      {until && <Until at={until} />}
       {task && (
         <>
           {" "}

@@ -1,7 +1,7 @@
 //! `tasker-cli step`
 
 use clap::{Args, Subcommand};
-use tasker_api::{OperatorAction, ResolveStep, WaitReason};
+use tasker_api::{OperatorAction, ResolveStep};
 use tasker_client::OrchestrationApiClient;
 
 use super::{Operator, task};
@@ -59,8 +59,7 @@ impl Command {
                 for reason in found.waiting {
                     // A signal or the key of a gate is a text of others.
                     text.push_str(&format!("\n{}", output::clean(&reason.message)));
-                    // The end of a lease is no end of a wait.
-                    if let Some(until) = reason.until.filter(|_| reason.reason != WaitReason::Running) {
+                    if let Some(until) = reason.until {
                         text.push_str(&format!(" Until {} UTC.", output::time(until)));
                     }
                 }

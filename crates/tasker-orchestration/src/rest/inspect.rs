@@ -115,7 +115,7 @@ fn explain(known: &Known) -> Vec<Waiting> {
             "The step has failed. An operator can retry it, resolve it with a result, or end the task.",
         )],
         (None, StepState::Waiting) => {
-            let waiting = of_waiting(facts, known.wait.as_ref(), known.blocked);
+            let waiting = of_waiting(known);
             // A worker ends a wait for a time.
             let late = if known.is_due() { obstacles(known) } else { Vec::new() };
             [waiting].into_iter().chain(late).collect()
@@ -213,6 +213,11 @@ fn children(count: i64) -> String {
 }
 
 impl Known {
+    /// Until when the step waits, or its lease lasts, if that is to come.
+    fn until(&self) -> Option<DateTime<Utc>> {
+        self.step.due_at.filter(|due_at| *due_at > self.now)
+    }
+
     /// Whether the time until which the step waits, or its lease, has ended.
     fn is_due(&self) -> bool {
         self.step.due_at.is_some_and(|due_at| due_at <= self.now)
@@ -294,13 +299,13 @@ fn missing_workers(facts: &StepFacts) -> Option<Waiting> {
 }
 
 /// The step waits for a time, a signal or another task.
-fn of_waiting(facts: &StepFacts, wait: Option<&StepWait>, blocked: Option<Uuid>) -> Waiting {
-    let mut waiting = Waiting { until: facts.due_at, ..reason(WaitReason::Waiting, "It waits for a time.") };
-    match wait {
+fn of_waiting(known: &Known) -> Waiting {
+    let mut waiting = Waiting { until: known.until(), ..reason(WaitReason::Waiting, "It waits for a time.") };
+    match &known.wait {
         Some(StepWait { child: Some((child, state)), .. }) => {
             waiting.message = format!("It waits for the end of the child task {child}, which is {state}.");
-            waiting.task = Some(blocked.unwrap_or(*child));
-            match blocked {
+            waiting.task = Some(known.blocked.unwrap_or(*child));
+            match known.blocked {
                 Some(blocked) if blocked == *child => {
                     waiting.message.push_str(" An operator must retry or resolve its failed steps, or end it.");
                 }
@@ -332,17 +337,13 @@ fn of_backoff(known: &Known) -> Vec<Waiting> {
         let others = missing_workers(&known.step).into_iter().collect();
         ("An attempt failed. The next one starts after the backoff delay.", others)
     };
-    let backoff = Waiting { until: known.step.due_at, ..reason(WaitReason::Backoff, message) };
+    let backoff = Waiting { until: known.until(), ..reason(WaitReason::Backoff, message) };
     [backoff].into_iter().chain(others).collect()
 }
 
 fn of_running(facts: &StepFacts) -> Waiting {
     let message = format!("Worker {} runs it. Its lease is extended while the worker lives.", holder(facts));
-    Waiting {
-        until: facts.due_at,
-        workers: facts.worker_id.iter().cloned().collect(),
-        ..reason(WaitReason::Running, message)
-    }
+    Waiting { workers: facts.worker_id.iter().cloned().collect(), ..reason(WaitReason::Running, message) }
 }
 
 /// The worker that runs the step sends no heartbeats.
@@ -357,7 +358,7 @@ fn of_lost(known: &Known) -> Vec<Waiting> {
     };
     let message = format!("Worker {} sends no heartbeats. {end}.", holder(facts));
     let workers = facts.worker_id.iter().cloned().collect();
-    let lost = Waiting { until: facts.due_at, workers, ..reason(WaitReason::WorkerLost, message) };
+    let lost = Waiting { until: known.until(), workers, ..reason(WaitReason::WorkerLost, message) };
     [lost].into_iter().chain(others).collect()
 }
 

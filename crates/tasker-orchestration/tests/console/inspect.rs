@@ -179,8 +179,10 @@ async fn a_step_whose_time_has_come_says_what_keeps_workers_from_it() -> Result<
     stack.store(json!({ "name": "t", "namespace_name": "stock", "version": "1.0.0", "steps": [wait] })).await?;
     let task = stack.create("stock", json!({})).await?;
     assert_eq!(reasons(&stack, &task, "a").await?, ["waiting"]);
+    ensure!(first(&stack, &task, "a").await?["until"].is_string());
     run("update tasker.steps set due_at = now() - interval '90 s' where state = 'waiting'").await?;
     assert_eq!(reasons(&stack, &task, "a").await?, ["waiting", "no_worker"]);
+    ensure!(first(&stack, &task, "a").await?["until"].is_null());
     stack.stop().await
 }
 
