@@ -242,7 +242,7 @@ mod tests {
             engine.create_tasks(std::slice::from_ref(&earlier)).await?;
             make_due(&pool, name, 2, earlier.task_id).await?;
         }
-        engine.fire_schedules(10).await?;
+        engine.fire_schedules(10, || None).await?;
         for overlap in Overlap::ALL {
             assert!(is_handled(&pool, overlap.as_str()).await?, "{overlap:?}");
         }

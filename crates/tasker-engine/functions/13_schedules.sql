@@ -6,7 +6,7 @@
 -- server has handled the others, or is doing so. They are left out of the result.
 --
 -- `p_slots` is the slot to create a task for, and null if every slot up to now was missed. `p_errors` says why a task
--- cannot be created, and is null if it can. Outcomes:
+-- cannot be created, and is null if it can. `p_traceparents` is the place in a trace, as for `create_tasks`. Outcomes:
 --   created   the task exists
 --   skipped   the task of an earlier slot is still running
 --   missed    the slots were too long ago
@@ -14,7 +14,7 @@
 --   outdated  the template has a newer version; the caller must look it up again, and the slot is not handled
 create or replace function tasker.fire_schedules(
     p_names text[], p_expected timestamptz[], p_slots timestamptz[], p_next timestamptz[], p_task_ids uuid[],
-    p_template_ids bigint[], p_latest boolean[], p_errors text[]
+    p_template_ids bigint[], p_latest boolean[], p_errors text[], p_traceparents text[]
 )
 returns table (name text, namespace text, template text, slot timestamptz, outcome text, task_id uuid, error text)
 language plpgsql as $$
@@ -57,7 +57,8 @@ begin
                        array_agg(s.context order by f.nth) as contexts, array_agg(s.priority order by f.nth)
                            as priorities, array_agg(s.tags order by f.nth) as tags,
                        array_agg(k.key order by f.nth) as keys,
-                       array_agg(sha256(convert_to(k.key, 'UTF8')) order by f.nth) as hashes
+                       array_agg(sha256(convert_to(k.key, 'UTF8')) order by f.nth) as hashes,
+                       array_agg(p_traceparents[array_position(p_names, f.name)] order by f.nth) as traceparents
                 from unnest(v_create) with ordinality
                     f(name, slot, next_at, task_id, template_id, latest, error, outcome, cancel, nth)
                 join tasker.schedules s on s.name = f.name
@@ -68,7 +69,7 @@ begin
             ) b
             cross join lateral tasker.create_tasks(
                 b.task_ids, b.template_ids, b.latest, b.contexts, b.priorities, b.tags, b.keys, b.hashes,
-                array_fill(null::text, array[cardinality(b.task_ids)])) r
+                b.traceparents) r
             join unnest(v_create) with ordinality
                 f(name, slot, next_at, task_id, template_id, latest, error, outcome, cancel, nth) on f.nth = r.ordinal
         ) c;

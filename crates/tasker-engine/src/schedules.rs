@@ -1,5 +1,6 @@
 //! Schedules: storing them, and creating their tasks.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -60,7 +61,7 @@ statements! {
         where not s.paused and s.next_at <= tasker.now()
         order by s.next_at limit $1";
     FIRE_SCHEDULES = "select name, namespace, template, slot, outcome, task_id, error
-        from tasker.fire_schedules($1, $2, $3, $4, $5, $6, $7, $8)";
+        from tasker.fire_schedules($1, $2, $3, $4, $5, $6, $7, $8, $9)";
     /// Null without schedules: `greatest` alone would ignore the null and say that one is due.
     NEXT_SCHEDULE = "select case when min(next_at) is not null
             then greatest(extract(epoch from min(next_at) - tasker.now()), 0)::float8 end
@@ -91,6 +92,8 @@ pub struct FiredSchedule {
     pub slot: Option<DateTime<Utc>>,
     /// The outcome.
     pub outcome: FiredOutcome,
+    /// Where the trace of its task begins.
+    pub traceparent: Option<String>,
 }
 
 /// The outcome of a due time.
@@ -155,16 +158,17 @@ impl DueRow {
     }
 }
 
-impl From<FiredRow> for FiredSchedule {
-    fn from(row: FiredRow) -> Self {
-        let outcome = match (row.outcome.as_str(), row.task_id) {
+impl FiredRow {
+    fn with_traceparent(self, traceparent: Option<String>) -> FiredSchedule {
+        let Self { name, namespace, template, slot, outcome, task_id, error } = self;
+        let outcome = match (outcome.as_str(), task_id) {
             ("created", Some(task)) => FiredOutcome::Created(task),
             ("skipped", _) => FiredOutcome::Skipped,
             ("missed", _) => FiredOutcome::Missed,
             ("outdated", _) => FiredOutcome::Outdated,
-            _ => FiredOutcome::Failed(row.error.unwrap_or_default()),
+            _ => FiredOutcome::Failed(error.unwrap_or_default()),
         };
-        Self { name: row.name, namespace: row.namespace, template: row.template, slot: row.slot, outcome }
+        FiredSchedule { name, namespace, template, slot, outcome, traceparent }
     }
 }
 
@@ -242,11 +246,15 @@ impl Engine {
     }
 
     /// Creates the tasks of up to `limit` schedules whose time has come. Of many servers that call it, one handles each
-    /// time. Returns what this call handled; more may be due.
+    /// time. Returns what this call handled; more may be due. `begin` tells where the trace of a task begins, if it has one.
     ///
     /// # Errors
     /// When the database fails. Then nothing is created.
-    pub async fn fire_schedules(&self, limit: u32) -> sqlx::Result<Vec<FiredSchedule>> {
+    pub async fn fire_schedules(
+        &self,
+        limit: u32,
+        begin: impl Fn() -> Option<String>,
+    ) -> sqlx::Result<Vec<FiredSchedule>> {
         let due: Vec<DueRow> = sqlx::query_as(DUE_SCHEDULES).bind(count(limit)).fetch_all(&self.pool).await?;
         if due.is_empty() {
             return Ok(Vec::new());
@@ -260,6 +268,7 @@ impl Engine {
                 Err(error) => (Some(row.next_at), row.now + TimeDelta::hours(1), Some(error.to_string())),
             })
             .collect();
+        let mut traces: HashMap<_, _> = due.iter().map(|row| (row.name.as_str(), begin())).collect();
         let rows: Vec<FiredRow> = sqlx::query_as(FIRE_SCHEDULES)
             .bind(due.iter().map(|row| row.name.as_str()).collect::<Vec<_>>())
             .bind(due.iter().map(|row| row.next_at).collect::<Vec<_>>())
@@ -269,9 +278,16 @@ impl Engine {
             .bind(due.iter().map(|row| row.template_id).collect::<Vec<_>>())
             .bind(due.iter().map(|row| row.latest).collect::<Vec<_>>())
             .bind(slots.iter().map(|(.., error)| error.as_deref()).collect::<Vec<_>>())
+            .bind(due.iter().map(|row| traces[row.name.as_str()].as_deref()).collect::<Vec<_>>())
             .fetch_all(&self.pool)
             .await?;
-        Ok(rows.into_iter().map(FiredSchedule::from).collect())
+        Ok(rows
+            .into_iter()
+            .map(|row| {
+                let traceparent = traces.remove(row.name.as_str()).flatten();
+                row.with_traceparent(traceparent)
+            })
+            .collect())
     }
 
     /// Returns the time until the next schedule is due: zero if one is, and None if there is no active schedule.

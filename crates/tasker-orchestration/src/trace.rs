@@ -1,9 +1,9 @@
 //! The spans of the server: requests, the creation of tasks, and tasks at rest.
 
 use axum::http::{HeaderMap, Method, StatusCode};
-use opentelemetry::trace::{Span, SpanKind, Status, TraceContextExt, Tracer};
+use opentelemetry::trace::{Span, SpanBuilder, SpanKind, Status, TraceContextExt, Tracer};
 use opentelemetry::{Context, KeyValue};
-use tasker_engine::TracedTask;
+use tasker_engine::{FiredSchedule, TracedTask};
 use tasker_runtime::telemetry::{self, traceparent};
 use uuid::Uuid;
 
@@ -43,6 +43,35 @@ pub(crate) fn responded(request: &Context, status: StatusCode) {
     span.end();
 }
 
+fn creation(namespace: &str, template: &str) -> SpanBuilder {
+    SpanBuilder::from_name(format!("create {template}")).with_kind(SpanKind::Producer).with_attributes([
+        KeyValue::new("messaging.system", "tasker"),
+        KeyValue::new("messaging.operation.type", "create"),
+        KeyValue::new("messaging.operation.name", "create"),
+        KeyValue::new("messaging.destination.name", namespace.to_owned()),
+        KeyValue::new("tasker.template.name", template.to_owned()),
+    ])
+}
+
+fn named(task_id: Uuid) -> [KeyValue; 2] {
+    ["messaging.message.id", "tasker.task.id"].map(|key| KeyValue::new(key, task_id.to_string()))
+}
+
+/// Where the trace of a task of a schedule can begin. None if it is not sampled.
+pub(crate) fn beginning() -> Option<String> {
+    traceparent::format(&telemetry::beginning()?)
+}
+
+/// Records that a schedule has created a task, as the first span of the task's trace.
+pub(crate) fn scheduled(fired: &FiredSchedule, task_id: Uuid) {
+    let place = fired.traceparent.as_deref().and_then(traceparent::parse);
+    let (Some(tracer), Some(place)) = (telemetry::tracer(), place) else { return };
+    let builder = creation(&fired.namespace, &fired.template);
+    let mut span = telemetry::with_place(&place, || tracer.build_with_context(builder, &Context::new()));
+    span.set_attributes(named(task_id));
+    span.set_attribute(KeyValue::new("tasker.schedule.name", fired.name.clone()));
+}
+
 /// The creation of a task by the current request. Its span ends when this value is dropped.
 pub(crate) struct Creation(Context);
 
@@ -51,15 +80,7 @@ impl Creation {
     pub(crate) fn begin(namespace: &str, template: &str, of: Option<Uuid>) -> Self {
         let request = Context::current();
         let Some(tracer) = telemetry::tracer().filter(|_| request.span().is_recording()) else { return Self(request) };
-        let builder =
-            tracer.span_builder(format!("create {template}")).with_kind(SpanKind::Producer).with_attributes([
-                KeyValue::new("messaging.system", "tasker"),
-                KeyValue::new("messaging.operation.type", "create"),
-                KeyValue::new("messaging.operation.name", "create"),
-                KeyValue::new("messaging.destination.name", namespace.to_owned()),
-                KeyValue::new("tasker.template.name", template.to_owned()),
-            ]);
-        let mut span = tracer.build_with_context(builder, &request);
+        let mut span = tracer.build_with_context(creation(namespace, template), &request);
         if let Some(of) = of {
             span.set_attribute(KeyValue::new("tasker.task.rerun_of", of.to_string()));
         }
@@ -73,9 +94,7 @@ impl Creation {
 
     /// Names the task that was created or found.
     pub(crate) fn is_of(&self, task_id: Uuid) {
-        let span = self.0.span();
-        span.set_attribute(KeyValue::new("messaging.message.id", task_id.to_string()));
-        span.set_attribute(KeyValue::new("tasker.task.id", task_id.to_string()));
+        self.0.span().set_attributes(named(task_id));
     }
 }
 

@@ -15,6 +15,7 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use prost::Message;
 use serde_json::json;
+use sqlx::{Connection, PgConnection};
 use tasker_api::{ForkTask, OperatorAction, RerunTask, StepState, TaskState};
 use tasker_client::{ClientError, OrchestrationApiClient};
 use tokio::net::TcpListener;
@@ -321,6 +322,42 @@ async fn spans_say_why_a_task_ended_and_what_it_runs_again() -> Result<()> {
         assert_eq!(attribute(&of_task("create ")?.attributes, "tasker.task.rerun_of"), Some(old.clone()));
         let reason = attribute(&of_task("task ")?.attributes, "tasker.task.reason");
         assert_eq!(reason.as_deref(), Some("a duplicate"));
+    }
+    Ok(())
+}
+
+// The receiver runs while this thread waits for a process.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_of_a_schedule_has_a_trace_of_its_own() -> Result<()> {
+    let receiver = Receiver::start().await?;
+    let mut stack = receiver.stack().await?;
+    // Both servers try to create the task.
+    stack.start_server()?;
+    let api = stack.api(0)?;
+    let name = fault_template(&api, &json!([fault_step("says", "faults.echo", json!({}))])).await?;
+    let schedule = json!({ "namespace": "faults", "template": name, "cron": "* * * * *" });
+    api.put_schedule("often", &serde_json::from_value(schedule)?).await?;
+    let mut connection = PgConnection::connect(&stack.postgres.url()).await?;
+    sqlx::query("update tasker.schedules set next_at = date_trunc('minute', now())").execute(&mut connection).await?;
+    let last = eventually("the schedule creates a task", async || Ok(api.get_schedule("often").await?.last_task_uuid));
+    let id = last.await?;
+    api.delete_schedule("often").await?;
+    assert_eq!(api.wait_for_task(id, DEADLINE).await?.summary.status, TaskState::Completed);
+    // Another minute may have begun meanwhile.
+    let tasks: i64 = sqlx::query_scalar("select count(*) from tasker.tasks").fetch_one(&mut connection).await?;
+
+    let spans = receiver.all(stack)?;
+    let created = |span: &&Span| span.name == format!("create {name}");
+    let creations: Vec<_> = spans.iter().map(|(_, span)| span).filter(created).collect();
+    assert_eq!(creations.len(), usize::try_from(tasks)?, "{creations:#?}");
+    let is_of = |span: &&&Span| attribute(&span.attributes, "tasker.task.id") == Some(id.to_string());
+    let create = creations.iter().find(is_of).context("the creation has a span")?;
+    assert_eq!((create.kind(), create.parent_span_id.len()), (SpanKind::Producer, 0));
+    assert_eq!(attribute(&create.attributes, "tasker.schedule.name").as_deref(), Some("often"));
+    for start in ["process faults.echo", "task "] {
+        let of_trace = |(_, span): &&(String, Span)| span.name.starts_with(start) && span.trace_id == create.trace_id;
+        let (_, span) = spans.iter().find(of_trace).with_context(|| format!("no span {start}"))?;
+        assert_eq!(span.parent_span_id, create.span_id);
     }
     Ok(())
 }

@@ -45,7 +45,7 @@ async fn fixture(time: &str) -> Result<Fixture> {
 }
 
 async fn outcomes(fixture: &Fixture) -> Result<Vec<FiredOutcome>> {
-    Ok(fixture.engine.fire_schedules(100).await?.into_iter().map(|fired| fired.outcome).collect())
+    Ok(fixture.engine.fire_schedules(100, || None).await?.into_iter().map(|fired| fired.outcome).collect())
 }
 
 /// The task that a schedule created now.
@@ -75,7 +75,8 @@ async fn two_servers_create_one_task_for_each_slot_over_both_changes_of_summer_t
             let now = start + TimeDelta::minutes(minutes);
             first.set_clock(now).await?;
             second.set_clock(now).await?;
-            let (one, other) = tokio::join!(first.engine.fire_schedules(100), second.engine.fire_schedules(100));
+            let (one, other) =
+                tokio::join!(first.engine.fire_schedules(100, || None), second.engine.fire_schedules(100, || None));
             for fired in one?.into_iter().chain(other?) {
                 ensure!(matches!(fired.outcome, FiredOutcome::Created(_)), "{now}: {fired:?}");
             }
@@ -135,8 +136,11 @@ async fn of_several_missed_slots_only_the_last_is_caught_up() -> Result<()> {
     put(&fixture, "hourly", &schedule("0 * * * *", "UTC")).await?;
     put(&fixture, "strict", &PutSchedule { catch_up_seconds: 60, ..schedule("0 * * * *", "UTC") }).await?;
     fixture.set_clock("2026-01-01T05:10:00Z".parse()?).await?;
-    let fired = fixture.engine.fire_schedules(100).await?;
+    let place = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let fired = fixture.engine.fire_schedules(100, || Some(place.to_owned())).await?;
     ensure!(matches!(fired[0].outcome, FiredOutcome::Created(_)), "{fired:?}");
+    assert_eq!(fired[0].traceparent.as_deref(), Some(place));
+    assert_eq!(fixture.claim("w", 10).await?[0].traceparent.as_deref(), Some(place), "workers continue the trace");
     assert_eq!(fired[0].slot, Some("2026-01-01T05:00:00Z".parse()?));
     assert_eq!(fired[1].outcome, FiredOutcome::Missed);
     for name in ["hourly", "strict"] {

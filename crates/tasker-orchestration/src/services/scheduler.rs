@@ -10,6 +10,7 @@ use tokio::time::sleep;
 
 use super::metrics::{ScheduleLabels, TemplateLabels};
 use super::{metrics::Metrics, reporter::Reporter};
+use crate::trace;
 
 /// The longest sleep. A schedule that another server stores is found after this time.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
@@ -53,16 +54,17 @@ impl Scheduler {
         if !due.is_zero() {
             return Ok(due);
         }
-        let fired = self.engine.fire_schedules(BATCH).await?;
+        let fired = self.engine.fire_schedules(BATCH, trace::beginning).await?;
         fired.iter().for_each(|fired| self.report(fired));
         // Nothing was left: another server handles the slots at this moment.
         Ok(if fired.is_empty() { Duration::from_millis(50) } else { Duration::ZERO })
     }
 
     fn report(&self, fired: &FiredSchedule) {
-        let FiredSchedule { name, namespace, template, slot, outcome } = fired;
+        let FiredSchedule { name, namespace, template, slot, outcome, .. } = fired;
         let label = match outcome {
             FiredOutcome::Created(task) => {
+                trace::scheduled(fired, *task);
                 let (namespace, template) = (namespace.clone(), template.clone());
                 self.metrics.created(&TemplateLabels { namespace, template });
                 tracing::debug!(schedule = name, %task, ?slot, "a schedule created a task");

@@ -12,7 +12,7 @@ pub mod traceparent;
 use std::sync::OnceLock;
 
 use opentelemetry::global;
-use opentelemetry::trace::{TraceContextExt, TracerProvider};
+use opentelemetry::trace::{Span, SpanBuilder, SpanContext, TraceContextExt, Tracer, TracerProvider};
 use opentelemetry::{Context, Key, KeyValue};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider};
@@ -23,7 +23,7 @@ use tracing_subscriber::registry::LookupSpan;
 use uuid::Uuid;
 
 pub use self::exporter::StartError;
-pub use self::ids::{span_id, with_span_id};
+pub use self::ids::{span_id, with_place, with_span_id};
 use crate::settings::Telemetry;
 
 static TRACES: OnceLock<Traces> = OnceLock::new();
@@ -31,6 +31,8 @@ static TRACES: OnceLock<Traces> = OnceLock::new();
 struct Traces {
     provider: SdkTracerProvider,
     tracer: SdkTracer,
+    /// Samples as `tracer` does. Its spans are sent nowhere.
+    sampler: SdkTracer,
     receiver: String,
 }
 
@@ -51,17 +53,21 @@ pub fn start(settings: &Telemetry, service: &'static str) -> Result<(), StartErr
         return Ok(());
     }
     let Some((exporter, receiver)) = exporter::new(&settings.otlp_endpoint)? else { return Ok(()) };
-    let builder = SdkTracerProvider::builder()
+    let builder = || {
+        let builder = SdkTracerProvider::builder();
+        if environment::variable("OTEL_TRACES_SAMPLER").is_some() {
+            return builder;
+        }
+        let ratio = Sampler::TraceIdRatioBased(settings.sampling_ratio);
+        builder.with_sampler(Sampler::ParentBased(Box::new(ratio)))
+    };
+    let provider = builder()
         .with_batch_exporter(exporter)
         .with_id_generator(ids::Ids::default())
-        .with_resource(resource(service));
-    let provider = if environment::variable("OTEL_TRACES_SAMPLER").is_some() {
-        builder.build()
-    } else {
-        let ratio = Sampler::TraceIdRatioBased(settings.sampling_ratio);
-        builder.with_sampler(Sampler::ParentBased(Box::new(ratio))).build()
-    };
-    let traces = Traces { tracer: provider.tracer("tasker"), provider, receiver };
+        .with_resource(resource(service))
+        .build();
+    let sampler = builder().build().tracer("tasker");
+    let traces = Traces { tracer: provider.tracer("tasker"), sampler, provider, receiver };
     // For handlers that use OpenTelemetry themselves.
     global::set_tracer_provider(traces.provider.clone());
     let _ = TRACES.set(traces);
@@ -80,6 +86,13 @@ pub async fn flush() {
 /// Makes the spans of Tasker. None if traces are off.
 pub fn tracer() -> Option<&'static SdkTracer> {
     TRACES.get().map(|traces| &traces.tracer)
+}
+
+/// A place where a trace can begin, if it is sampled: its first span can then be made after what it is about, by
+/// [`with_place`]. None if it is not sampled, or if traces are off.
+pub fn beginning() -> Option<SpanContext> {
+    let span = TRACES.get()?.sampler.build_with_context(SpanBuilder::default(), &Context::new());
+    Some(span.span_context().clone()).filter(SpanContext::is_sampled)
 }
 
 /// Where traces are sent, for the log. None if traces are off.
