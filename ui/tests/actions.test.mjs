@@ -300,7 +300,7 @@ test("a list that loads slowly is not asked for again before it is there", async
   await page.route("**/v1/gates", (route) => held.push(route));
   await page.goto(`${stack.url}/#/gates`);
   await until("the list is asked for", () => held.length === 1);
-  // Three times as long as the list is usually shown, and less than a request may take.
+  // The list is loaded every 5 s, and a request may take 20 s.
   await page.clock.runFor(15_000);
   assert.equal(held.length, 1);
   await held[0].continue();
