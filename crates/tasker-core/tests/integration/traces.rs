@@ -15,7 +15,7 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use prost::Message;
 use serde_json::json;
-use sqlx::{Connection, PgConnection};
+use sqlx::{Connection, PgConnection, PgPool};
 use tasker_api::{ForkTask, OperatorAction, RerunTask, StepState, TaskState};
 use tasker_client::{ClientError, OrchestrationApiClient};
 use tokio::net::TcpListener;
@@ -64,6 +64,7 @@ impl Receiver {
         stack.configure(&format!("[telemetry]\notlp_endpoint = {:?}\n", self.url))?;
         stack.start_server()?;
         stack.start_worker()?;
+        recording(&stack).await?;
         Ok(stack)
     }
 
@@ -74,6 +75,18 @@ impl Receiver {
         }
         Ok(self.spans.lock().unwrap().clone())
     }
+}
+
+/// Waits until a server records the tasks at rest.
+async fn recording(stack: &OwnStack) -> Result<()> {
+    let pool = PgPool::connect(&stack.postgres.url()).await?;
+    let held = "select exists (select from pg_locks where locktype = 'advisory' and granted
+        and objid = (hashtext('tasker.traces')::bigint & 4294967295)::oid)";
+    eventually("a server records", async || {
+        let held: bool = sqlx::query_scalar(held).fetch_one(&pool).await?;
+        Ok(held.then_some(()))
+    })
+    .await
 }
 
 fn attribute(attributes: &[KeyValue], key: &str) -> Option<String> {
@@ -294,6 +307,7 @@ async fn spans_say_why_a_task_ended_and_what_it_runs_again() -> Result<()> {
     stack.configure(&format!("[telemetry]\notlp_endpoint = {:?}\n", receiver.url))?;
     stack.variables = vec![("OTEL_BSP_SCHEDULE_DELAY", "100")];
     stack.start_server()?;
+    recording(&stack).await?;
     let api = stack.api(0)?;
     let sleeps = fault_step("sleeps", "faults.sleep", json!({ "ms": 60_000 }));
     let name = fault_template(&api, &json!([sleeps])).await?;

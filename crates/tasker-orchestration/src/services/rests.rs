@@ -31,16 +31,19 @@ pub(crate) async fn run(engine: Engine, shutdown: CancellationToken) {
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut rested = BTreeSet::new();
     let mut recorder = None;
+    let mut hears = false;
     while !shutdown.is_cancelled() {
         tokio::select! {
             // The last read.
             () = shutdown.cancelled() => record(&engine, &mut recorder, std::mem::take(&mut rested)).await,
-            event = listener.next() => {
-                if let Event::Notified { payload, .. } = event {
+            event = listener.next() => match event {
+                Event::Notified { payload, .. } => {
                     rested.extend(payload.split(',').filter_map(|id| id.parse::<Uuid>().ok()));
                 }
-            }
-            _ = tick.tick() => record(&engine, &mut recorder, std::mem::take(&mut rested)).await,
+                // Before that, another server had better record.
+                Event::Connected => hears = true,
+            },
+            _ = tick.tick(), if hears => record(&engine, &mut recorder, std::mem::take(&mut rested)).await,
         }
     }
 }
