@@ -4,7 +4,7 @@ import { useState } from "preact/hooks";
 import type { DeadLetter, DeadLetterList, DeadLetterReason, ResolutionStatus } from "../api-types";
 import { stateName } from "../format";
 import { get, v1 } from "../http";
-import { Empty, Loaded, PageHead, Text, Time, useTitle } from "../parts/basic";
+import { Empty, Loaded, PageHead, Pages, Text, Time, useTitle } from "../parts/basic";
 import { ActionDialog } from "../parts/dialog";
 import { State } from "../parts/state";
 import { usePolled } from "../resource";
@@ -64,22 +64,13 @@ export function DeadLetters() {
         An investigation keeps in mind a task that does not go on by itself, and what people found out about it.
       </p>
       <div class="filters fields">
-        <label>
-          Status
-          <select
-            value={status}
-            onChange={(event) => {
-              go(linkHere({ status: event.currentTarget.value, cursor: undefined }));
-            }}
-          >
-            <option value="all">All</option>
-            {STATUSES.map((each) => (
-              <option key={each} value={each}>
-                {stateName(each)}
-              </option>
-            ))}
-          </select>
-        </label>
+        <StatusField
+          value={status}
+          choices={["all", ...STATUSES]}
+          set={(value) => {
+            go(linkHere({ status: value, cursor: undefined }));
+          }}
+        />
         {task && (
           <p class="searched">
             Task{" "}
@@ -104,23 +95,34 @@ export function DeadLetters() {
                 }}
               />
             )}
-            <nav class="pages" aria-label="Pages of the list">
-              {cursor && (
-                <a class="button" href={linkHere({ cursor: undefined })}>
-                  Newest
-                </a>
-              )}
-              {next && (
-                <a class="button" href={linkHere({ cursor: next })}>
-                  Older
-                </a>
-              )}
-            </nav>
+            <Pages first={cursor === undefined} next={next} />
           </>
         )}
       </Loaded>
       {chosen && <InvestigationDialog chosen={chosen} close={close} done={entries.reload} />}
     </>
+  );
+}
+
+type StatusProps<T extends string> = { value: T; choices: T[]; set: (value: T) => void };
+
+function StatusField<T extends string>({ value, choices, set }: StatusProps<T>) {
+  return (
+    <label>
+      Status
+      <select
+        value={value}
+        onChange={(event) => {
+          set(choices.find((each) => each === event.currentTarget.value) ?? value);
+        }}
+      >
+        {choices.map((each) => (
+          <option key={each} value={each}>
+            {stateName(each)}
+          </option>
+        ))}
+      </select>
+    </label>
   );
 }
 
@@ -216,23 +218,7 @@ function InvestigationDialog({ chosen, close, done }: { chosen: Chosen; close: (
       close={close}
       done={done}
     >
-      {entry && (
-        <label>
-          Status
-          <select
-            value={status}
-            onChange={(event) => {
-              setStatus(STATUSES.find((each) => each === event.currentTarget.value) ?? status);
-            }}
-          >
-            {STATUSES.map((each) => (
-              <option key={each} value={each}>
-                {stateName(each)}
-              </option>
-            ))}
-          </select>
-        </label>
-      )}
+      {entry && <StatusField value={status} choices={STATUSES} set={setStatus} />}
       <label>
         Notes
         <textarea

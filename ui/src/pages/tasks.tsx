@@ -5,7 +5,7 @@ import type { NamespaceList, TaskList, TaskSummary } from "../api-types";
 import { between, count, plural } from "../format";
 import { get, type Query } from "../http";
 import { type Choice, BulkBar } from "../parts/bulk-bar";
-import { Empty, Loaded, Meter, PageHead, Text, Time, useTitle } from "../parts/basic";
+import { Empty, Loaded, Meter, PageHead, Pages, Text, Time, useTitle } from "../parts/basic";
 import { Filters } from "../parts/filters";
 import { State } from "../parts/state";
 import { listedTags, namedValues, Tag } from "../parts/tags";
@@ -215,18 +215,7 @@ function List({ page: { tasks, next_cursor }, filter, first, fresh, reload, upda
           </table>
         </div>
       )}
-      <nav class="pages" aria-label="Pages of the list">
-        {!first && (
-          <a class="button" href={linkHere({ cursor: undefined })}>
-            Newest
-          </a>
-        )}
-        {next_cursor && (
-          <a class="button" href={linkHere({ cursor: next_cursor })}>
-            {tasks.length < PAGE ? "Search further back" : "Older"}
-          </a>
-        )}
-      </nav>
+      <Pages first={first} next={next_cursor} older={tasks.length < PAGE ? "Search further back" : "Older"} />
     </>
   );
 }

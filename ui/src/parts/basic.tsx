@@ -5,6 +5,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { exactTime, fullTime, plural, relative, shortTime } from "../format";
 import type { ApiError } from "../http";
 import type { Resource } from "../resource";
+import { linkHere } from "../route";
 
 type Children = { children?: ComponentChildren };
 
@@ -145,6 +146,24 @@ export function useSome<T>(list: T[], noun: string): { some: T[]; more: Componen
 }
 
 const SOME = 200;
+
+type PagesProps = { first: boolean; next: string | null | undefined; older?: string };
+
+/** Links to the other pages of a list whose address holds the cursor. */
+export const Pages = ({ first, next, older = "Older" }: PagesProps) => (
+  <nav class="pages" aria-label="Pages of the list">
+    {!first && (
+      <a class="button" href={linkHere({ cursor: undefined })}>
+        Newest
+      </a>
+    )}
+    {next && (
+      <a class="button" href={linkHere({ cursor: next })}>
+        {older}
+      </a>
+    )}
+  </nav>
+);
 
 /** How much of something is done. */
 export function Meter({

@@ -39,7 +39,7 @@ type Props = {
   layout: TemplateLayout;
   label: string;
   /** The state of a step. Without it, the graph shows a template. */
-  stateOf?: (step: string) => string | undefined;
+  stateOf?: ((step: string) => string | undefined) | undefined;
   /** The address of a node. */
   href: (node: LayoutNode) => string;
   /** The step that is shown beside the graph. */
@@ -84,14 +84,7 @@ export function Graph({ layout, label, stateOf, href, selected }: Props) {
   );
 }
 
-type DrawingProps = {
-  layout: TemplateLayout;
-  stateOf: Props["stateOf"];
-  href: Props["href"];
-  selected: Props["selected"];
-};
-
-function Drawing({ layout, stateOf, href, selected }: DrawingProps) {
+function Drawing({ layout, stateOf, href, selected }: Omit<Props, "label">) {
   const nodes = new Map(layout.nodes.map((node) => [node.id, node]));
   return (
     <>

@@ -220,7 +220,7 @@ impl Known {
 
     /// Whether the time until which the step waits, or its lease, has ended.
     fn is_due(&self) -> bool {
-        self.step.due_at.is_some_and(|due_at| due_at <= self.now)
+        self.step.due_at.is_some() && self.until().is_none()
     }
 }
 

@@ -40,7 +40,7 @@ pub(crate) async fn run(engine: Engine, shutdown: CancellationToken) {
                 Event::Notified { payload, .. } => {
                     rested.extend(payload.split(',').filter_map(|id| id.parse::<Uuid>().ok()));
                 }
-                // Before that, another server had better record.
+                // Until then, this server must not record: it would miss what another one hears.
                 Event::Connected => hears = true,
             },
             _ = tick.tick(), if hears => record(&engine, &mut recorder, std::mem::take(&mut rested)).await,
